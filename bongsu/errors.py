@@ -1,0 +1,30 @@
+"""The errors Bongsu raises on purpose: each says what is wrong, where, and what to do.
+
+Anything else that reaches the user is a bug. The command line prints these without a traceback.
+"""
+
+from __future__ import annotations
+
+
+class BongsuError(Exception):
+    """Root of every error raised on purpose; `str(error)` is the message a user reads."""
+
+
+class RecipeError(BongsuError):
+    """A recipe that cannot be run: an unknown key, a wrong type, an impossible size."""
+
+
+class DataError(BongsuError):
+    """Input that cannot be read. The message begins with the place (`file:line`, `file:row`)."""
+
+
+class WorkspaceError(BongsuError):
+    """A run's folder that cannot be used: damaged, in use, or on a full disk."""
+
+
+class TrainingError(BongsuError):
+    """Training that must stop: a non-finite loss, no valid checkpoint, not enough memory."""
+
+
+class MissingExtraError(BongsuError):
+    """A verb that needs packages that are not installed; the message says which extra to install."""

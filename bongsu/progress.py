@@ -1,0 +1,95 @@
+"""One look for the terminal: bars with rate and time left, tables, short notes. Everything goes to standard error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn, TimeElapsedColumn
+from rich.progress import TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+console = Console(stderr=True, highlight=False)
+
+
+class Bar(Protocol):
+    """What a long piece of work reports to."""
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        """Moves the bar on by `amount` units; `note` replaces the words at its end."""
+
+
+class _Rate(ProgressColumn):
+    """Units a second, with thousands as k and millions as M."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{short(speed)} {task.fields['unit']}/s", style="cyan")
+
+
+class _RichBar:
+    def __init__(self, progress: Progress, task: int) -> None:
+        self._progress = progress
+        self._task = task
+
+    def advance(self, amount: float = 1, note: str = "") -> None:
+        if note:
+            self._progress.update(self._task, advance=amount, note=note)  # type: ignore[arg-type]
+        else:
+            self._progress.update(self._task, advance=amount)  # type: ignore[arg-type]
+
+
+@contextmanager
+def bar(title: str, total: float | None, unit: str, done: float = 0) -> Iterator[Bar]:
+    """A progress bar with rate and time left; without `total` a spinner that counts."""
+    columns = [
+        SpinnerColumn(),
+        TextColumn("{task.description:<12}"),
+        BarColumn(bar_width=24),
+        _Rate(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", style="dim"),
+    ]
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield _RichBar(progress, progress.add_task(title, total=total, completed=done, unit=unit, note=""))  # type: ignore[arg-type]
+
+
+def note(text: str) -> None:
+    """One line for the reader."""
+    console.print(text, soft_wrap=True)
+
+
+def warn(text: str) -> None:
+    """One line the reader should not miss."""
+    console.print(f"[yellow]warning:[/yellow] {text}", soft_wrap=True)
+
+
+def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A small table; numbers are set right."""
+    grid = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, padding=(0, 2, 0, 0))
+    for index, heading in enumerate(headings):
+        number = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
+        grid.add_column(heading, justify="right" if number else "left")
+    for row in rows:
+        grid.add_row(*(cell if isinstance(cell, str) else number_text(cell) for cell in row))
+    console.print(grid)
+
+
+def number_text(value: object) -> str:
+    """Whole numbers with thousands separated, others with four digits."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def short(value: float) -> str:
+    """1234567 -> 1.2M."""
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:.1f}{letter}"
+    return f"{value:.0f}" if abs(value) >= 10 else f"{value:.1f}"
