@@ -308,7 +308,9 @@ class Recipe(Section):
             if not self.finetune.encoder and self.finetune.remove_last >= self.model.n_layers:
                 raise ValueError(f"finetune.remove_last: would leave no layer of {self.model.n_layers}")
             if not self.finetune.encoder and self.finetune.unfreeze_last > self.model.n_layers - self.finetune.remove_last:
-                raise ValueError(f"finetune.unfreeze_last: the encoder has {self.model.n_layers - self.finetune.remove_last} layers")
+                raise ValueError(
+                    f"finetune.unfreeze_last: the encoder has {self.model.n_layers - self.finetune.remove_last} layers"
+                )
         if self.predict and not self.finetune:
             raise ValueError("predict.input: predicting needs a [finetune] section")
         return self

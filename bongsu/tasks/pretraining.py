@@ -1,0 +1,165 @@
+"""Masked-language modelling (Devlin et al. 2019): guess the hidden tokens from the rest of their sentence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from bongsu.errors import DataError
+from bongsu.files import write_json
+from bongsu.model.encoder import EncoderConfig
+from bongsu.model.heads import MaskedLanguageModel
+from bongsu.model.io import save_encoder
+from bongsu.recipe import Recipe
+from bongsu.tokens.batches import IGNORE, Batch, Batches, training_shape
+from bongsu.tokens.bpe import MASK_ID, load_tokenizer, save_tokenizer, token_bytes, word_starts
+from bongsu.tokens.packing import BatchShape
+from bongsu.tokens.shards import open_shards
+from bongsu.training.loop import Outcome, Plan, State, train
+from bongsu.training.optimizers import parameter_groups
+
+
+@dataclass
+class MaskedLanguageModelling:
+    """The task, for `training.loop.train`."""
+
+    model: MaskedLanguageModel
+    training: Batches
+    held_out: list[Batch]
+    bytes_of: Tensor
+    """[vocab_size] int64: bytes of text each id stands for."""
+    learning_rate: float
+    weight_decay: float
+
+    def batch(self, n: int) -> Batch:
+        return self.training.batch(n)
+
+    def loss(self, batch: Batch) -> Outcome:
+        logits, targets = self._forward(batch)
+        loss = F.cross_entropy(logits, targets, ignore_index=IGNORE)
+        counted = targets != IGNORE
+        correct = (logits.argmax(-1) == targets) & counted
+        return Outcome(loss, correct.sum(), counted.sum(), int((batch.segment_ids > 0).sum()))
+
+    def evaluate(self) -> dict[str, float]:
+        """Loss in nats a masked token, accuracy, and bits per byte of masked text.
+
+        The last divides the bits spent on the masked tokens by the bytes they stand for, so that vocabularies of different
+        sizes can be compared: a small vocabulary has easier tokens, but more of them.
+        """
+        nats = bits = correct = count = size = 0.0
+        for batch in self.held_out:
+            logits, targets = self._forward(batch)
+            counted = targets != IGNORE
+            nats += float(F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum"))
+            correct += float(((logits.argmax(-1) == targets) & counted).sum())
+            count += float(counted.sum())
+            size += float(self.bytes_of.to(targets.device)[targets[counted]].sum())
+        bits = nats / math.log(2)
+        return {"loss": nats / max(1.0, count), "accuracy": correct / max(1.0, count), "bits_per_byte": bits / max(1.0, size)}
+
+    def groups(self) -> list[dict[str, Any]]:
+        return parameter_groups(self.model, self.learning_rate, self.weight_decay)
+
+    def after_step(self) -> None:
+        """Nothing to bound."""
+
+    def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits [M, vocab_size] float32 and targets [M] int64."""
+        device = self.bytes_of.device if self.bytes_of.is_cuda else next(self.model.parameters()).device
+        ids, segments, positions, read, targets = (
+            torch.from_numpy(array).to(device, non_blocking=True)
+            for array in (batch.input_ids, batch.segment_ids, batch.positions, batch.read, batch.targets)
+        )
+        return self.model(ids, segments, positions, read).float(), targets
+
+
+def total_steps(recipe: Recipe, sentences: int, shape: BatchShape) -> int:
+    """Optimizer steps of a run: `steps`, or as many as `epochs` need (3 unless the recipe says otherwise)."""
+    settings = recipe.pretrain
+    assert settings is not None
+    if settings.steps:
+        return settings.steps
+    return max(1, math.ceil((settings.epochs or 3.0) * sentences / (shape.sentences * settings.accumulate)))
+
+
+def pretrain(recipe: Recipe, tokenizer_folder: Path, tokens_folder: Path, folder: Path) -> State:
+    """Pre-trains the recipe's encoder on shards; leaves `model/`, `checkpoints/` and `samples.json` in `folder`."""
+    settings = recipe.pretrain
+    assert settings is not None
+    tokenizer = load_tokenizer(tokenizer_folder)
+    vocab_size = tokenizer.get_vocab_size()
+    starts = word_starts(tokenizer) if settings.whole_words else None
+    shards, held_out = (open_shards(tokens_folder, split) for split in ("train", "validation"))
+    if held_out.sentences == 0:
+        raise DataError("The validation split is empty: raise corpus.validation or add text.")
+    shape = training_shape(shards, settings)
+    batches = Batches(shards, shape, settings, vocab_size, recipe.seed, starts)
+    validation = Batches(held_out, shape, settings, vocab_size, recipe.seed, starts)
+
+    config = EncoderConfig.from_recipe(recipe.model, vocab_size)
+    task = MaskedLanguageModelling(
+        model=MaskedLanguageModel(config, seed=recipe.seed),
+        training=batches,
+        held_out=validation.validation(settings.validation_sentences),
+        bytes_of=torch.from_numpy(token_bytes(tokenizer)),
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+    )
+    steps = total_steps(recipe, shards.sentences, shape)
+    plan = Plan(
+        steps=steps,
+        evaluate_every=max(1, math.ceil(steps / settings.evaluations)),
+        monitor="loss",
+        seed=recipe.seed,
+        title="pretrain",
+    )
+    state = train(task, plan, settings, folder / "checkpoints")
+    write_json(folder / "samples.json", samples(task, tokenizer))
+    save_encoder(folder / "model", task.model, {"validation": state.last})
+    save_tokenizer(tokenizer, folder / "model", recipe.model.max_length)
+    return state
+
+
+@torch.inference_mode()
+def samples(task: MaskedLanguageModelling, tokenizer: Tokenizer, rows: int = 4) -> list[dict[str, Any]]:
+    """What the model saw: a few packed rows with what was hidden, and what the model makes of it."""
+    task.model.eval()
+    batch = task.held_out[0]
+    logits, targets = task._forward(batch)
+    best = F.softmax(logits, dim=-1).max(-1)
+    guesses = {
+        int(place): (int(target), int(guess), float(probability))
+        for place, target, guess, probability in zip(batch.read, targets, best.indices, best.values, strict=True)
+        if int(target) != IGNORE
+    }
+    length = batch.input_ids.shape[1]
+    shown = []
+    for row in range(min(rows, len(batch.input_ids))):
+        tokens: list[dict[str, Any]] = []
+        for column in np.flatnonzero(batch.segment_ids[row]).tolist():
+            target, guess, probability = guesses.get(row * length + column, (None, None, None))
+            tokens.append(
+                {
+                    "text": _shown(tokenizer, int(batch.input_ids[row, column])),
+                    "segment": int(batch.segment_ids[row, column]),
+                    "masked": target is not None,
+                    "target": None if target is None else _shown(tokenizer, target),
+                    "guess": None if guess is None else _shown(tokenizer, guess),
+                    "probability": probability,
+                }
+            )
+        shown.append({"tokens": tokens})
+    return shown
+
+
+def _shown(tokenizer: Tokenizer, token: int) -> str:
+    return "[MASK]" if token == MASK_ID else tokenizer.decode([token], skip_special_tokens=False)

@@ -1,0 +1,122 @@
+"""Batch number n, as a pure function of (shards, settings, seed, n).
+
+The endless stream of sentences is every epoch's seeded permutation, one after another; batch n is the n-th run of
+`shape.sentences` of them. Whoever asks for batch n, after whatever, gets the same arrays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bongsu import recipe
+from bongsu.tokens.masking import mask_tokens
+from bongsu.tokens.packing import BatchShape, batch_shape, pack, sentences_for_tokens
+from bongsu.tokens.random import mix, permute, uniform
+from bongsu.tokens.shards import Shards
+
+Int64 = npt.NDArray[np.int64]
+Bool = npt.NDArray[np.bool_]
+IGNORE = -100  # the target of a position that is read but does not count
+
+_ORDER, _MASKS, _CUT = range(3)  # what a key is for
+_VALIDATION_EPOCH = 2**40  # no epoch of training: validation masks are drawn once, for good
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Packed, masked rows. R rows of L tokens, M positions to predict."""
+
+    input_ids: Int64
+    """[R, L]: what the encoder sees; [PAD] where nothing is."""
+    segment_ids: Int64
+    """[R, L]: 0 for padding, 1.. for the sentences of a row."""
+    positions: Int64
+    """[R, L]: place within the sentence, from 0."""
+    read: Int64
+    """[M]: flat positions (row * L + column) to predict."""
+    targets: Int64
+    """[M]: the ids that stood there; -100 where nothing is to be predicted."""
+
+
+@dataclass(frozen=True)
+class Batches:
+    """The batches of one split."""
+
+    shards: Shards
+    shape: BatchShape
+    settings: recipe.Pretrain
+    vocab_size: int
+    seed: int
+    word_starts: Bool | None = None
+
+    def batch(self, n: int) -> Batch:
+        """Batch `n` of training."""
+        stream = np.arange(n * self.shape.sentences, (n + 1) * self.shape.sentences, dtype=np.int64)
+        epoch, index = np.divmod(stream, self.shards.sentences)
+        sentence = permute(index, self.shards.sentences, mix(self.seed, _ORDER, epoch))
+        mask_epoch = np.zeros_like(epoch) if self.settings.masking == "static" else epoch
+        return self._assemble(sentence, mask_epoch, epoch)
+
+    def validation(self, limit: int) -> list[Batch]:
+        """Batches that hold the first `limit` sentences of a seeded order, each once, with masks that never change."""
+        count = min(limit, self.shards.sentences)
+        sentence = permute(np.arange(count), self.shards.sentences, mix(self.seed, _ORDER, _VALIDATION_EPOCH))
+        batches = []
+        while len(sentence):
+            # A few sentences short of a full batch, so that all of them find room.
+            head = sentence[: max(1, int(0.8 * self.shape.sentences))]
+            batches.append(self._assemble(head, np.full(len(head), _VALIDATION_EPOCH), np.full(len(head), _VALIDATION_EPOCH)))
+            sentence = sentence[len(head) :]
+        return batches
+
+    def _assemble(self, sentence: Int64, mask_epoch: Int64, epoch: Int64) -> Batch:
+        shards, row_length = self.shards, self.shape.row_length
+        start, end = shards.offsets[sentence], shards.offsets[sentence + 1]
+        length = np.minimum(end - start, row_length)
+        # A sentence longer than a row shows another window of itself each epoch.
+        slack = end - start - length
+        start = start + (uniform(mix(self.seed, _CUT, epoch, sentence)) * (slack + 1)).astype(np.int64)
+
+        row, column, segment = pack(length, self.shape.rows, row_length)
+        placed = row >= 0
+        sentence, start, length, mask_epoch = sentence[placed], start[placed], length[placed], mask_epoch[placed]
+        row, column, segment = row[placed], column[placed], segment[placed]
+
+        owner = np.repeat(np.arange(len(length)), length)  # [tokens]: which sentence of the batch
+        position = np.arange(len(owner)) - np.repeat(np.cumsum(length) - length, length)
+        tokens = shards.tokens[start[owner] + position].astype(np.int64)
+        keys = mix(self.seed, _MASKS, mask_epoch, sentence)
+        seen, chosen = mask_tokens(tokens, owner, keys, self.settings.mask_rate, self.vocab_size, self.word_starts)
+        flat = (row * row_length + column)[owner] + position
+
+        # More than fit is rare; those past the end are shown unmasked and not predicted.
+        over = np.flatnonzero(chosen)[self.shape.masked :]
+        chosen[over], seen[over] = False, tokens[over]
+        count = int(chosen.sum())
+        read = np.zeros(self.shape.masked, dtype=np.int64)
+        targets = np.full(self.shape.masked, IGNORE, dtype=np.int64)
+        read[:count], targets[:count] = flat[chosen], tokens[chosen]
+        return Batch(
+            input_ids=self._rows(flat, seen),
+            segment_ids=self._rows(flat, segment[owner]),
+            positions=self._rows(flat, position),
+            read=read,
+            targets=targets,
+        )
+
+    def _rows(self, flat: Int64, values: Int64) -> Int64:
+        rows = np.zeros(self.shape.positions, dtype=np.int64)  # [PAD] is 0, and so is "no segment"
+        rows[flat] = values
+        return rows.reshape(self.shape.rows, self.shape.row_length)
+
+
+def training_shape(shards: Shards, settings: recipe.Pretrain) -> BatchShape:
+    """The shape of a run's batches: 128 sentences unless the recipe says otherwise."""
+    lengths = shards.lengths(settings.row_length)
+    sentences = settings.batch_sentences or 128
+    if settings.batch_tokens:
+        sentences = sentences_for_tokens(lengths, settings.batch_tokens)
+    return batch_shape(lengths, settings.row_length, settings.mask_rate, sentences)

@@ -1,0 +1,151 @@
+"""The tokenizer: byte-level BPE (Sennrich et al. 2016; Radford et al. 2019), trained, saved, opened, measured.
+
+Every text can be written with the 256 bytes, so nothing is ever unknown, in English, Korean or emoji. The special tokens are
+[PAD] [UNK] [MASK]; there is no [CLS] or [SEP]. [LINK] and [USER], which cleaning leaves in the text, are one token each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+
+from bongsu import recipe
+from bongsu.errors import RecipeError, WorkspaceError
+from bongsu.files import write_json, write_text
+
+PAD, UNK, MASK = "[PAD]", "[UNK]", "[MASK]"
+SPECIAL = (PAD, UNK, MASK)
+PAD_ID, UNK_ID, MASK_ID = range(3)
+PLACEHOLDERS = ("[LINK]", "[USER]")
+
+
+def train_tokenizer(settings: recipe.Tokenizer, texts: Iterable[str]) -> Tokenizer:
+    """Learns merges until the vocabulary has exactly `settings.vocab_size` entries, special tokens and bytes included.
+
+    Raises:
+        RecipeError: when the texts are too few to fill the vocabulary; the message says how large it can be.
+    """
+    tokenizer = Tokenizer(models.BPE(unk_token=UNK))
+    tokenizer.normalizer = _normalizer(settings)
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.vocab_size - len(PLACEHOLDERS),
+        min_frequency=settings.min_frequency,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.add_tokens([AddedToken(token, normalized=False) for token in PLACEHOLDERS])
+    size = tokenizer.get_vocab_size()
+    if size != settings.vocab_size:
+        raise RecipeError(
+            f"tokenizer.vocab_size: {settings.vocab_size} is larger than this text can fill; it gives {size} entries that "
+            f"occur at least {settings.min_frequency} times. Set it to {size} or less, or add text."
+        )
+    return tokenizer
+
+
+def save_tokenizer(tokenizer: Tokenizer, folder: Path, max_length: int) -> None:
+    """Writes `tokenizer.json` and the `tokenizer_config.json` that lets `transformers.AutoTokenizer` open the folder."""
+    write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=False))
+    config: dict[str, Any] = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": max_length,
+        "pad_token": PAD,
+        "unk_token": UNK,
+        "mask_token": MASK,
+        "padding_side": "right",
+        "clean_up_tokenization_spaces": False,
+        "model_input_names": ["input_ids", "attention_mask"],
+    }
+    write_json(folder / "tokenizer_config.json", config)
+
+
+def load_tokenizer(folder: Path) -> Tokenizer:
+    """Opens a tokenizer for encoding text.
+
+    A text that happens to hold the characters "[MASK]" is text: it is never read as the special token.
+
+    Raises:
+        WorkspaceError: when there is no tokenizer in the folder, or it is not one of ours.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise WorkspaceError(f"{path}: no such file; this folder holds no tokenizer.")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises bare Exception
+        raise WorkspaceError(f"{path}: not a tokenizer ({error}).") from None
+    if [tokenizer.token_to_id(token) for token in SPECIAL] != [PAD_ID, UNK_ID, MASK_ID]:
+        raise WorkspaceError(f"{path}: its first entries are not {' '.join(SPECIAL)}; Bongsu did not make this tokenizer.")
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def sample_evenly(texts: Iterable[str], total_bytes: int, limit_bytes: float) -> Iterator[str]:
+    """Takes texts from the whole stream, evenly, so that about `limit_bytes` of `total_bytes` come through."""
+    share = min(1.0, limit_bytes / max(1, total_bytes))
+    for index, text in enumerate(texts):
+        if int((index + 1) * share) > int(index * share):
+            yield text
+
+
+def measure(tokenizer: Tokenizer, training: Iterable[str], held_out: Iterable[str]) -> dict[str, float]:
+    """Bytes a token on held-out text, and the share of its characters that training text never showed."""
+    known: set[str] = set()
+    for text in training:
+        known.update(text)
+    tokens = size = characters = unseen = 0
+    for batch in batched(held_out, 1024):
+        tokens += sum(len(encoding) for encoding in tokenizer.encode_batch_fast(batch))
+        size += sum(len(text.encode()) for text in batch)
+        characters += sum(len(text) for text in batch)
+        unseen += sum(character not in known for text in batch for character in text)
+    return {"bytes_per_token": size / max(1, tokens), "unseen_characters": unseen / max(1, characters)}
+
+
+def token_bytes(tokenizer: Tokenizer) -> npt.NDArray[np.int64]:
+    """How many bytes of text each id stands for; 0 for special tokens. Shape [vocab_size]."""
+    lengths = [len(token) for token in _vocabulary(tokenizer)]  # a byte-level token has one character a byte
+    lengths[: len(SPECIAL)] = [0] * len(SPECIAL)
+    return np.array(lengths, dtype=np.int64)
+
+
+def word_starts(tokenizer: Tokenizer) -> npt.NDArray[np.bool_]:
+    """Which ids begin a word: those that begin with a space or a sign. Shape [vocab_size].
+
+    In the byte alphabet a letter, a digit or a byte of a longer character goes on with the word before it.
+    """
+    return np.array([not (token[0].isalnum() and token[0] != "Ġ") for token in _vocabulary(tokenizer)], dtype=bool)
+
+
+def batched(items: Iterable[str], size: int) -> Iterator[list[str]]:
+    """Lists of `size` items, the last one shorter."""
+    batch: list[str] = []
+    for item in items:
+        batch.append(item)
+        if len(batch) == size:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _vocabulary(tokenizer: Tokenizer) -> list[str]:
+    tokens = sorted(tokenizer.get_vocab(with_added_tokens=True).items(), key=lambda entry: entry[1])
+    return [token for token, _ in tokens]
+
+
+def _normalizer(settings: recipe.Tokenizer) -> Any:
+    forms = {"nfc": normalizers.NFC, "nfkc": normalizers.NFKC, "jamo": normalizers.NFD}
+    steps = [forms[settings.normalize]()]
+    if settings.lowercase:
+        steps.append(normalizers.Lowercase())
+    return normalizers.Sequence(steps)

@@ -1,0 +1,81 @@
+"""Sentences side by side in rows of fixed length, so that no time goes into padding and every batch has one shape.
+
+Best-fit decreasing (Johnson 1974) fills rows of 64 tokens to about 95 % with messages. Segment ids keep the sentences of a row
+apart, and positions restart with each.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class BatchShape:
+    """The shape every batch of a run has."""
+
+    sentences: int
+    rows: int
+    row_length: int
+    masked: int
+    """Positions a batch reads predictions from; those not needed carry the target -100."""
+
+    @property
+    def positions(self) -> int:
+        return self.rows * self.row_length
+
+
+def batch_shape(lengths: Int64, row_length: int, mask_rate: float, sentences: int) -> BatchShape:
+    """How many rows and masked positions `sentences` sentences need, nearly always.
+
+    Two standard deviations above the mean: about one batch in fifty has to leave its last sentence or two for another epoch.
+    """
+    mean, deviation = float(lengths.mean()), float(lengths.std())
+    fill = 0.97 if row_length >= 4 * mean else 0.92
+    tokens = sentences * mean + 2 * math.sqrt(sentences) * deviation
+    rows = max(1, math.ceil(tokens / row_length / fill))
+    masked = math.ceil(mask_rate * rows * row_length + math.sqrt(sentences))
+    return BatchShape(sentences, rows, row_length, min(masked, rows * row_length))
+
+
+def sentences_for_tokens(lengths: Int64, tokens: int) -> int:
+    """How many sentences hold about `tokens` tokens."""
+    return max(1, round(tokens / float(lengths.mean())))
+
+
+def pack(lengths: Int64, rows: int, row_length: int) -> tuple[Int64, Int64, Int64]:
+    """Places sentences into rows: the longest first, each where it leaves the least room.
+
+    Args:
+        lengths: [sentences] int64, each in [1, row_length].
+
+    Returns:
+        row, column and segment (1 for the first sentence of a row) of each sentence, [sentences] int64 each; the row is -1
+        for a sentence that found no room.
+    """
+    row_of = np.full(len(lengths), -1, dtype=np.int64)
+    column_of = np.zeros(len(lengths), dtype=np.int64)
+    segment_of = np.zeros(len(lengths), dtype=np.int64)
+    rows_with_room: list[list[int]] = [[] for _ in range(row_length + 1)]
+    used = [0] * rows
+    count = [0] * rows
+    opened = 0
+    for index in np.argsort(-lengths, kind="stable").tolist():
+        length = int(lengths[index])
+        room = next((room for room in range(length, row_length) if rows_with_room[room]), None)
+        if room is not None:
+            row = rows_with_room[room].pop()
+        elif opened < rows:
+            row, opened = opened, opened + 1
+        else:
+            continue
+        row_of[index], column_of[index], segment_of[index] = row, used[row], count[row] + 1
+        used[row] += length
+        count[row] += 1
+        rows_with_room[row_length - used[row]].append(row)
+    return row_of, column_of, segment_of

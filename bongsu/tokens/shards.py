@@ -1,0 +1,111 @@
+"""Sentences as memory-mapped arrays of token ids, so that training memory does not grow with the corpus.
+
+A split is three files: `<split>.tokens.npy` (all ids, one after another; uint16 below 65,536 entries, else uint32),
+`<split>.offsets.npy` (int64 [sentences + 1], where each begins) and `<split>.bytes.npy` (int64 [sentences], the bytes of text
+each stands for). `tokens.json` holds counts and hashes.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from bongsu.errors import WorkspaceError
+from bongsu.files import atomic_file, file_hash, read_json
+from bongsu.progress import Bar
+from bongsu.tokens.bpe import batched
+
+HEADER_BYTES = 128  # what numpy writes for a one-dimensional array of any length
+
+
+@dataclass(frozen=True)
+class Shards:
+    """One split, opened memory-mapped."""
+
+    tokens: npt.NDArray[Any]
+    """[tokens] uint16 or uint32."""
+    offsets: npt.NDArray[np.int64]
+    """[sentences + 1]."""
+    bytes: npt.NDArray[np.int64]
+    """[sentences]."""
+
+    @property
+    def sentences(self) -> int:
+        return len(self.offsets) - 1
+
+    def lengths(self, limit: int) -> npt.NDArray[np.int64]:
+        """Tokens of each sentence, at most `limit`. [sentences] int64."""
+        return np.minimum(np.diff(self.offsets), limit)
+
+
+def write_shards(folder: Path, split: str, texts: Iterable[str], tokenizer: Tokenizer, progress: Bar) -> dict[str, Any]:
+    """Encodes `texts` to the three files of a split and returns its entry for `tokens.json`."""
+    dtype = np.uint16 if tokenizer.get_vocab_size() < 2**16 else np.uint32
+    with (
+        atomic_file(folder / f"{split}.tokens.npy") as token_file,
+        atomic_file(folder / f"{split}.offsets.npy") as offset_file,
+        atomic_file(folder / f"{split}.bytes.npy") as byte_file,
+    ):
+        for file in (token_file, offset_file, byte_file):
+            file.write(bytes(HEADER_BYTES))
+        offset_file.write(np.zeros(1, dtype=np.int64).tobytes())
+        sentences = tokens = size = 0
+        for batch in batched(texts, 4096):
+            encoded = [encoding.ids for encoding in tokenizer.encode_batch_fast(batch)]
+            lengths = np.array([len(ids) for ids in encoded], dtype=np.int64)
+            sizes = np.array([len(text.encode()) for text in batch], dtype=np.int64)
+            token_file.write(np.concatenate([np.array(ids, dtype=dtype) for ids in encoded]).tobytes())
+            offset_file.write((tokens + np.cumsum(lengths[lengths > 0])).tobytes())
+            byte_file.write(sizes[lengths > 0].tobytes())
+            sentences += int((lengths > 0).sum())
+            tokens += int(lengths.sum())
+            size += int(sizes.sum())
+            progress.advance(float(sizes.sum()) / 1e6)
+        _write_header(token_file, dtype, tokens)
+        _write_header(offset_file, np.int64, sentences + 1)
+        _write_header(byte_file, np.int64, sentences)
+    names = [f"{split}.{part}.npy" for part in ("tokens", "offsets", "bytes")]
+    return {
+        "sentences": sentences,
+        "tokens": tokens,
+        "bytes": size,
+        "sha256": {name: file_hash(folder / name) for name in names},
+    }
+
+
+def open_shards(folder: Path, split: str, verify: bool = True) -> Shards:
+    """Opens a split and, with `verify`, compares its files with the hashes written when they were made.
+
+    Raises:
+        WorkspaceError: when a file is missing, cut short or changed.
+    """
+    entry = read_json(folder / "tokens.json")["splits"][split]
+    for name, expected in entry["sha256"].items():
+        path = folder / name
+        if not path.is_file():
+            raise WorkspaceError(f"{path}: no such file. Delete the folder {folder} and run the same command again.")
+        if verify and file_hash(path) != expected:
+            raise WorkspaceError(
+                f"{path}: its content has changed since it was written (SHA-256 differs). "
+                f"Delete the folder {folder} and run the same command again."
+            )
+    arrays = [np.load(folder / f"{split}.{part}.npy", mmap_mode="r") for part in ("tokens", "offsets", "bytes")]
+    return Shards(*arrays)
+
+
+def _write_header(file: IO[bytes], dtype: npt.DTypeLike, length: int) -> None:
+    header = io.BytesIO()
+    description = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": (length,)}
+    np.lib.format.write_array_header_1_0(header, description)
+    if header.tell() != HEADER_BYTES:
+        raise WorkspaceError(f"numpy wrote a header of {header.tell()} bytes, {HEADER_BYTES} were expected")
+    file.seek(0)
+    file.write(header.getvalue())
+    file.seek(0, io.SEEK_END)

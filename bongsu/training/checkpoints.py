@@ -1,0 +1,112 @@
+"""Checkpoints: `step-00001000/{model.safetensors, optimizer.safetensors, state.json}`, written whole or not at all.
+
+`state.json` carries the SHA-256 of the other two, so that a damaged checkpoint is noticed and the one before it taken.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from bongsu.errors import WorkspaceError
+from bongsu.files import atomic_folder, file_hash, read_json, write_json
+from bongsu.progress import warn
+
+_NAME = re.compile(r"step-(\d{8})")
+
+
+def save_checkpoint(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> Path:
+    """Writes the state after `step` steps and returns its folder."""
+    target = folder / f"step-{step:08d}"
+    with atomic_folder(target) as temporary:
+        save_file(_parameters(model), temporary / "model.safetensors")
+        save_file(_optimizer_tensors(model, optimizer), temporary / "optimizer.safetensors")
+        hashes = {name: file_hash(temporary / name) for name in ("model.safetensors", "optimizer.safetensors")}
+        write_json(temporary / "state.json", {**state, "step": step, "sha256": hashes})
+    return target
+
+
+def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Any]:
+    """Puts a checkpoint's weights (and moments) into `model` (and `optimizer`) and returns its state.
+
+    Raises:
+        WorkspaceError: when a file is missing or damaged, or belongs to another model.
+    """
+    state: dict[str, Any] = read_json(checkpoint / "state.json")
+    try:
+        for name, expected in state["sha256"].items():
+            if file_hash(checkpoint / name) != expected:
+                raise WorkspaceError(f"{checkpoint / name}: damaged (SHA-256 differs from the one written with it).")
+        weights = load_file(checkpoint / "model.safetensors")
+        own = _parameters(model)
+        if {name: tensor.shape for name, tensor in own.items()} != {name: tensor.shape for name, tensor in weights.items()}:
+            raise WorkspaceError(f"{checkpoint}: holds another model than the recipe's.")
+        with torch.no_grad():
+            for name, tensor in own.items():
+                tensor.copy_(weights[name])
+        if optimizer is not None:
+            _restore_optimizer(model, optimizer, load_file(checkpoint / "optimizer.safetensors"))
+    except (OSError, SafetensorError, KeyError, TypeError, AttributeError) as error:
+        raise WorkspaceError(f"{checkpoint}: damaged ({error}).") from None
+    return state
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints of a folder, the latest first."""
+    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)] if folder.is_dir() else []
+    return sorted(found, reverse=True)
+
+
+def resume_latest(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+    """Loads the latest valid checkpoint; damaged ones are named, put aside and passed over. None when there is none."""
+    for checkpoint in checkpoints(folder):
+        try:
+            return load_checkpoint(checkpoint, model, optimizer)
+        except WorkspaceError as error:
+            warn(f"{error} Going on from the checkpoint before it.")
+            shutil.rmtree(checkpoint, ignore_errors=True)
+    return None
+
+
+def prune(folder: Path, keep: int, best: int | None) -> None:
+    """Deletes all but the latest `keep` checkpoints and the one of step `best`."""
+    for checkpoint in checkpoints(folder)[keep:]:
+        if checkpoint.name != f"step-{best or 0:08d}":
+            shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def _parameters(model: nn.Module) -> dict[str, Tensor]:
+    """Every parameter and persistent buffer once, on the CPU's side of things; tied ones under their first name."""
+    seen: set[int] = set()
+    tensors = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if id(tensor) not in seen:
+            seen.add(id(tensor))
+            tensors[name] = tensor.detach()
+    return tensors
+
+
+def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    tensors = {}
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"{name}:{key}"] = value.detach().contiguous()
+    return tensors
+
+
+def _restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    parameters = dict(model.named_parameters())
+    for full_name, tensor in tensors.items():
+        name, _, key = full_name.rpartition(":")
+        parameter = parameters[name]
+        # AdamW keeps its step count in float32 beside the moments, on the CPU unless fused on a GPU.
+        optimizer.state[parameter][key] = (
+            tensor if key == "step" and parameter.device.type == "cpu" else tensor.to(parameter.device)
+        )

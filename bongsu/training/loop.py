@@ -1,0 +1,316 @@
+"""The loop that trains everything. It knows nothing of text.
+
+A task says what batch n is, what its loss is, and how to measure itself. The loop owns steps, precision, accumulation,
+clipping, the schedule, checkpoints, guards, the log and the progress bar. Since batch n is a pure function of n, and the
+random numbers of step n (dropout) are seeded by n, a run that was killed and goes on is bit for bit the run that was not.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import orjson
+import torch
+from torch import Tensor, nn
+
+from bongsu import progress
+from bongsu.errors import TrainingError
+from bongsu.files import disk_errors, write_bytes
+from bongsu.recipe import Optimization
+from bongsu.training.checkpoints import checkpoints, load_checkpoint, prune, resume_latest, save_checkpoint
+from bongsu.training.devices import autocast, resolve_device, resolve_precision
+from bongsu.training.optimizers import build_optimizer
+from bongsu.training.schedules import learning_rate_factor
+
+
+@dataclass
+class Outcome:
+    """What a batch came to."""
+
+    loss: Tensor
+    """Mean over the batch's targets, float32, scalar."""
+    correct: Tensor
+    """How many targets were guessed right, scalar."""
+    count: Tensor
+    """How many targets there were, scalar."""
+    tokens: int
+    """Real tokens in the batch, for the rate."""
+
+
+class Task(Protocol):
+    """What is learned."""
+
+    model: nn.Module
+
+    def batch(self, n: int) -> Any:
+        """Batch `n`, a pure function of `n`; made in a background thread."""
+
+    def loss(self, batch: Any) -> Outcome:
+        """The loss of a batch, called under autocast."""
+
+    def evaluate(self) -> dict[str, float]:
+        """Figures on held-out data, called in evaluation mode, without gradients, under autocast."""
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Parameter groups, each with its `peak` learning rate."""
+
+    def after_step(self) -> None:
+        """Called after each optimizer step, such as to bound norms."""
+
+
+@dataclass
+class Plan:
+    """How long to train, and what to keep."""
+
+    steps: int
+    evaluate_every: int
+    monitor: str
+    """The figure of `evaluate()` that says which checkpoint is best."""
+    higher_is_better: bool = False
+    patience: int | None = None
+    """Stop after this many evaluations without a better figure."""
+    seed: int = 0
+    title: str = "training"
+    stop_after: int | None = None
+    """End after this many steps although the schedule is made for `steps`."""
+
+
+@dataclass
+class State:
+    """What a checkpoint remembers beside the weights."""
+
+    step: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    since_best: int = 0
+    finished: bool = False
+    seconds: float = 0.0
+    last: dict[str, float] = field(default_factory=dict)
+
+
+def train(task: Task, plan: Plan, settings: Optimization, folder: Path) -> State:
+    """Trains until `plan.steps`, going on from the latest checkpoint in `folder`.
+
+    Raises:
+        TrainingError: on a non-finite loss or gradient; the last good checkpoint stays.
+        KeyboardInterrupt: after Ctrl-C, once a checkpoint is written.
+    """
+    device = resolve_device(settings.device)
+    precision = resolve_precision(settings.precision, device)
+    model = task.model.to(device)
+    optimizer = build_optimizer(task.groups(), settings, device)
+    folder.mkdir(parents=True, exist_ok=True)
+    state = _restore(folder, model, optimizer)
+    log = Log(folder / "metrics.jsonl", state.step)
+    if state.finished:
+        return state
+
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    end = min(plan.steps, plan.stop_after or plan.steps)
+    saved_at = clock = time.perf_counter()
+    window = Window()
+
+    def checkpoint() -> None:
+        nonlocal saved_at, clock
+        now = time.perf_counter()
+        state.seconds, clock = state.seconds + now - clock, now
+        save_checkpoint(folder, state.step, model, optimizer, {"state": vars(state)})
+        prune(folder, settings.keep, state.best_step)
+        saved_at = time.perf_counter()
+
+    with (
+        progress.bar(plan.title, end, "steps", done=state.step) as bar,
+        Prefetch(task, state.step * settings.accumulate, end * settings.accumulate) as batches,
+        stop_after_step() as stop,
+    ):
+        while state.step < end and not state.finished:
+            factor = learning_rate_factor(settings, state.step, plan.steps)
+            for group in optimizer.param_groups:
+                group["lr"] = group["peak"] * factor
+            torch.manual_seed(plan.seed * 1_000_003 + state.step)
+            model.train()
+            for _ in range(settings.accumulate):
+                with autocast(device, precision):
+                    outcome = task.loss(batches.next())
+                (outcome.loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
+                window.add(outcome)
+            norm = nn.utils.clip_grad_norm_(parameters, settings.clip or float("inf"))
+            if not bool(torch.isfinite(outcome.loss) & torch.isfinite(norm)):
+                raise TrainingError(_non_finite(outcome.loss, norm, state.step, settings.learning_rate * factor, folder))
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            task.after_step()
+            state.step += 1
+
+            last = state.step == end
+            if state.step % settings.log_every == 0 or last:
+                record = {"step": state.step, **window.close(), "learning_rate": settings.learning_rate * factor,
+                          "gradient_norm": float(norm)}  # fmt: skip
+                log.write(record)
+                bar.advance(0, f"loss {record['loss']:.3f} · {progress.short(record['tokens_per_second'])} tokens/s")
+            bar.advance(1)
+            best_before = state.best_step
+            if state.step % plan.evaluate_every == 0 or last:
+                _evaluate(task, plan, state, device, precision, log)
+                window.restart_clock()
+            state.finished = last or (plan.patience is not None and state.since_best >= plan.patience)
+            due = time.perf_counter() - saved_at > 60 * settings.checkpoint_minutes
+            if due or state.finished or stop.is_set() or state.best_step != best_before:
+                checkpoint()
+            if stop.is_set() and not state.finished:
+                raise KeyboardInterrupt
+    return state
+
+
+def load_best(folder: Path, model: nn.Module, state: State) -> None:
+    """Puts the weights of the best evaluation into `model`."""
+    if state.best_step is not None:
+        load_checkpoint(folder / f"step-{state.best_step:08d}", model)
+
+
+def _restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
+    saved = resume_latest(folder, model, optimizer)
+    if saved is None:
+        return State()
+    state = State(**saved["state"])
+    best = folder / f"step-{state.best_step or 0:08d}"
+    if state.best_step is not None and not best.is_dir():
+        # The best was damaged and put aside: forget it, so that another takes its place.
+        state.best, state.best_step, state.since_best, state.finished = None, None, 0, False
+    return state
+
+
+def _evaluate(task: Task, plan: Plan, state: State, device: torch.device, precision: Any, log: Log) -> None:
+    task.model.eval()
+    with torch.inference_mode(), autocast(device, precision):
+        figures = task.evaluate()
+    log.write({"step": state.step, **{f"validation_{name}": value for name, value in figures.items()}})
+    state.last = figures
+    value = figures[plan.monitor]
+    sign = 1 if plan.higher_is_better else -1
+    if state.best is None or sign * value > sign * state.best:
+        state.best, state.best_step, state.since_best = value, state.step, 0
+    else:
+        state.since_best += 1
+
+
+def _non_finite(loss: Tensor, norm: Tensor, step: int, rate: float, folder: Path) -> str:
+    good = checkpoints(folder)
+    kept = f"The last good checkpoint is {good[0]}" if good else "There is no checkpoint yet"
+    return (
+        f"Step {step + 1}: the loss is {float(loss)} and the gradient's norm {float(norm)} at learning rate {rate:.3g}. "
+        f"Training stops here, before the weights are touched. {kept}. Try a lower learning_rate or a longer warmup."
+    )
+
+
+class Prefetch:
+    """Makes the next batch in a background thread while the device works on this one."""
+
+    def __init__(self, task: Task, start: int, end: int) -> None:
+        self._task, self._next, self._end = task, start, end
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+        self._future: Future[Any] | None = None
+
+    def __enter__(self) -> Prefetch:
+        self._submit()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def next(self) -> Any:
+        """The next batch, in order."""
+        if self._future is None:
+            raise IndexError("no batch is left")
+        batch = self._future.result()
+        self._submit()
+        return batch
+
+    def _submit(self) -> None:
+        self._future = self._pool.submit(self._task.batch, self._next) if self._next < self._end else None
+        self._next += 1
+
+
+class Window:
+    """Sums since the last line of the log."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        self._loss, self._correct, self._count, self._tokens, self._batches = 0.0, 0.0, 0.0, 0, 0
+        self._start = time.perf_counter()
+
+    def restart_clock(self) -> None:
+        """Leaves out the time since `close`, such as an evaluation's."""
+        self._start = time.perf_counter()
+
+    def add(self, outcome: Outcome) -> None:
+        self._loss += float(outcome.loss)
+        self._correct += float(outcome.correct)
+        self._count += float(outcome.count)
+        self._tokens += outcome.tokens
+        self._batches += 1
+
+    def close(self) -> dict[str, float]:
+        """Means since the last time, and starts again."""
+        figures = {
+            "loss": self._loss / max(1, self._batches),
+            "accuracy": self._correct / max(1.0, self._count),
+            "tokens_per_second": self._tokens / max(1e-9, time.perf_counter() - self._start),
+        }
+        self.restart()
+        return figures
+
+
+class Log:
+    """`metrics.jsonl`: one JSON object a line. Lines past the step a run goes on from are taken away, so none is told twice."""
+
+    def __init__(self, path: Path, step: int) -> None:
+        self.path = path
+        write_bytes(path, b"".join(orjson.dumps(record) + b"\n" for record in read_log(path) if record["step"] <= step))
+
+    def write(self, record: dict[str, float]) -> None:
+        with disk_errors(self.path), open(self.path, "ab") as file:
+            file.write(orjson.dumps(record) + b"\n")
+
+
+def read_log(path: Path) -> list[dict[str, float]]:
+    """The records of a log; a last line cut short by a kill is passed over."""
+    records = []
+    for line in path.read_bytes().splitlines() if path.is_file() else []:
+        try:
+            records.append(orjson.loads(line))
+        except orjson.JSONDecodeError:
+            continue
+    return records
+
+
+@contextmanager
+def stop_after_step() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM ask for an end after the current step; a second Ctrl-C ends at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        progress.note("Stopping after this step; a checkpoint is being written. The same command goes on from it.")
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,139 @@
+"""A run's folder: one folder a stage, each with the fingerprint of what it was made from.
+
+A stage whose inputs and settings have not changed is not run again. A stage that was stopped keeps what it has, and goes on
+from it as long as its inputs and settings are the same; otherwise what it has makes way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from bongsu.errors import WorkspaceError
+from bongsu.files import disk_errors, read_json, replace_folder, write_json
+
+DONE = "stage.json"
+STARTED = "started.json"
+_WHOLE = 64 * 2**20  # files up to this size are hashed whole
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A step of a run."""
+
+    name: str
+    settings: dict[str, Any]
+    """All that decides the outcome beside the inputs."""
+    inputs: Sequence[str]
+    """Fingerprints of the stages and files it reads."""
+    work: Callable[[Path], None]
+    """Does the work inside the folder it is given."""
+    goes_on: bool = False
+    """Whether it can go on from a half-finished folder; others begin anew."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of settings and inputs."""
+        content = {"name": self.name, "settings": self.settings, "inputs": list(self.inputs)}
+        return hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+class Workspace:
+    """The folder of a run, held by one process at a time."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps a second process out.
+
+        Raises:
+            WorkspaceError: when another process is at work in this folder.
+        """
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise WorkspaceError(f"{self.path}: another process is at work in this folder; wait for it or use --out.") from None
+        else:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def folder(self, stage: str) -> Path:
+        """Where a stage's output is."""
+        return self.path / stage
+
+    def is_done(self, stage: Stage) -> bool:
+        """Whether the stage's output is there and was made from just these inputs and settings."""
+        done = self.folder(stage.name) / DONE
+        return done.is_file() and read_json(done).get("fingerprint") == stage.fingerprint
+
+    def run(self, stage: Stage) -> bool:
+        """Runs a stage unless it is done; says whether it was run."""
+        if self.is_done(stage):
+            return False
+        target = self.folder(stage.name)
+        work = target if stage.goes_on else self.path / f".{stage.name}.tmp"
+        begun = work / STARTED
+        if not (stage.goes_on and begun.is_file() and read_json(begun)["fingerprint"] == stage.fingerprint):
+            _make_way(work, keep=stage.goes_on)
+            with disk_errors(work):
+                work.mkdir(parents=True)
+            write_json(begun, {"fingerprint": stage.fingerprint})
+        (work / DONE).unlink(missing_ok=True)
+        start = time.perf_counter()
+        with disk_errors(work):
+            stage.work(work)
+        seconds = read_json(begun).get("seconds", 0.0) + time.perf_counter() - start
+        write_json(work / DONE, {"fingerprint": stage.fingerprint, "seconds": seconds, "settings": stage.settings})
+        if work != target:
+            replace_folder(work, target)
+        return True
+
+    def seconds(self, stage: str) -> float | None:
+        """How long a finished stage took."""
+        done = self.folder(stage) / DONE
+        return float(read_json(done)["seconds"]) if done.is_file() else None
+
+
+def file_fingerprint(path: str) -> str:
+    """What stands for a file's content: its hash, or for large files its size, its date and the hash of both ends."""
+    file = Path(path)
+    if not file.is_file():
+        return path  # a URL: its name has to do
+    size = file.stat().st_size
+    digest = hashlib.sha256(str(size).encode())
+    with open(file, "rb") as stream:
+        if size <= _WHOLE:
+            digest.update(stream.read())
+        else:
+            digest.update(stream.read(2**20))
+            stream.seek(-(2**20), os.SEEK_END)
+            digest.update(stream.read())
+            digest.update(str(file.stat().st_mtime_ns).encode())
+    return digest.hexdigest()
+
+
+def _make_way(folder: Path, keep: bool) -> None:
+    """Removes a folder; one that took long to make is kept beside, under a name with its date."""
+    if not folder.exists():
+        return
+    if keep and any(folder.rglob("step-*")):
+        old = folder.with_name(f"{folder.name}.{time.strftime('%Y%m%d-%H%M%S')}")
+        os.replace(folder, old)
+    else:
+        shutil.rmtree(folder)
