@@ -1,5 +1,48 @@
-"""Bongsu: from raw text to a small language model of your own, and from there to a disaster detector."""
+"""Bongsu: from raw text to a small language model of your own, and from there to a disaster detector.
+
+import bongsu
+run = bongsu.run("recipes/tweets.toml")
+detector = bongsu.load(run.path)
+detector.predict(["Forest fire near La Ronge Sask."])
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from bongsu.pipeline.running import Run
+    from bongsu.tasks.detector import Detector
+
+__all__ = ["__version__", "load", "run"]
+
+
+def run(recipe: str | Path, *, out: str | Path | None = None, changes: list[str] | None = None) -> Run:
+    """Runs every stage of a recipe; what is done is not done again.
+
+    Args:
+        recipe: path of a TOML recipe.
+        out: the run's folder; by default `runs/NAME`.
+        changes: settings to change, each "section.key=value".
+
+    Raises:
+        BongsuError: when the recipe or its input cannot be used.
+    """
+    from bongsu.pipeline.running import run as run_recipe
+    from bongsu.recipe import load_recipe
+
+    return run_recipe(load_recipe(Path(recipe), changes), Path(out) if out is not None else None)
+
+
+def load(folder: str | Path) -> Detector:
+    """The detector of a finished run, or of a model folder.
+
+    Raises:
+        WorkspaceError: when there is none.
+    """
+    from bongsu.tasks.detector import Detector
+
+    return Detector.load(Path(folder))

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Protocol
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     Progress,
@@ -19,6 +20,8 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+
+__all__ = ["Bar", "bar", "console", "escape", "note", "number_text", "short", "table", "warn"]
 
 console = Console(stderr=True, highlight=False)
 

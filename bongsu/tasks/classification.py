@@ -59,7 +59,7 @@ class Classification:
     def __post_init__(self) -> None:
         self.class_weights = None
         if self.settings.class_weights == "balanced":
-            counts = np.bincount(self.training.labels, minlength=self.model.n_classes)
+            counts = np.bincount(self.training.labels, minlength=self.model.head.config.n_classes)
             weights = len(self.training.labels) / (len(counts) * np.maximum(1, counts))
             self.class_weights = torch.tensor(weights, dtype=torch.float32)
         self._order = lru_cache(maxsize=2)(self._epoch_order)
@@ -93,8 +93,7 @@ class Classification:
         ]
 
     def after_step(self) -> None:
-        if self.settings.max_norm is not None:
-            self.model.head.apply_max_norm(self.settings.max_norm)
+        self.model.head.apply_max_norm()
 
     def _epoch_order(self, epoch: int) -> list[Int64]:
         count, size = len(self.training.ids), self.settings.batch_size
@@ -126,7 +125,7 @@ def probabilities(model: Classifier, ids: list[Int64], batch_size: int = 64) -> 
     model.eval()
     device = next(model.parameters()).device
     order = np.argsort([len(row) for row in ids], kind="stable")
-    result = np.zeros((len(ids), model.n_classes))
+    result = np.zeros((len(ids), model.head.config.n_classes))
     for start in range(0, len(ids), batch_size):
         rows = order[start : start + batch_size]
         batch = pad([ids[row] for row in rows], rows)

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from bongsu.corpus.cleaning import Cleaner
 from bongsu.errors import WorkspaceError
 from bongsu.model.heads import Classifier
-from bongsu.model.io import load_classifier
+from bongsu.model.io import load_classifier, read_config
 from bongsu.recipe import Cleaning
 from bongsu.tasks.classification import probabilities
 from bongsu.tasks.finetuning import encode
@@ -51,8 +51,8 @@ class Detector:
         """
         for candidate in (folder / "finetune" / "model", folder / "model", folder):
             if (candidate / "config.json").is_file():
-                model, details = load_classifier(candidate)
-                return cls(model, load_tokenizer(candidate), details)
+                model = load_classifier(candidate)
+                return cls(model, load_tokenizer(candidate), read_config(candidate)["extra"])
         hint = "no such folder" if not folder.exists() else "it holds no detector; has its finetune stage been run?"
         raise WorkspaceError(f"{folder}: {hint}")
 

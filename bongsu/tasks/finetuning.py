@@ -13,7 +13,8 @@ from tokenizers import Tokenizer
 from bongsu import progress
 from bongsu.errors import RecipeError
 from bongsu.files import atomic_folder, read_json, write_json
-from bongsu.model.heads import Classifier
+from bongsu.model.heads import Classifier, CNNConfig
+from bongsu.model.initialization import initialize
 from bongsu.model.io import load_masked_lm, save_classifier
 from bongsu.recipe import Finetune, Recipe
 from bongsu.tasks.classification import Classification, Encoded, figures, probabilities
@@ -153,7 +154,8 @@ def _start(recipe: Recipe, encoder_folder: Path, classes: int, seed: int = 0) ->
     assert settings is not None
     encoder = load_masked_lm(encoder_folder).encoder
     _check_sizes(settings, encoder.config.n_layers, encoder.config.max_length)
-    classifier = Classifier.from_encoder(encoder, classes, settings, seed=recipe.seed + seed)
+    classifier = Classifier(encoder, CNNConfig.from_recipe(settings, classes))
+    initialize(classifier.head, recipe.seed + seed)
     if settings.remove_last:
         classifier.remove_last(settings.remove_last)
     if settings.freeze:

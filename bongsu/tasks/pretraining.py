@@ -17,6 +17,7 @@ from bongsu.errors import DataError
 from bongsu.files import write_json
 from bongsu.model.encoder import EncoderConfig
 from bongsu.model.heads import MaskedLanguageModel
+from bongsu.model.initialization import initialize
 from bongsu.model.io import save_encoder
 from bongsu.recipe import Recipe
 from bongsu.tokens.batches import IGNORE, Batch, Batches, training_shape
@@ -74,7 +75,7 @@ class MaskedLanguageModelling:
 
     def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits [M, vocab_size] float32 and targets [M] int64."""
-        device = self.bytes_of.device if self.bytes_of.is_cuda else next(self.model.parameters()).device
+        device = self.model.output_bias.device
         ids, segments, positions, read, targets = (
             torch.from_numpy(array).to(device, non_blocking=True)
             for array in (batch.input_ids, batch.segment_ids, batch.positions, batch.read, batch.targets)
@@ -106,8 +107,10 @@ def pretrain(recipe: Recipe, tokenizer_folder: Path, tokens_folder: Path, folder
     validation = Batches(held_out, shape, settings, vocab_size, recipe.seed, starts)
 
     config = EncoderConfig.from_recipe(recipe.model, vocab_size)
+    model = MaskedLanguageModel(config)
+    initialize(model, recipe.seed)
     task = MaskedLanguageModelling(
-        model=MaskedLanguageModel(config, seed=recipe.seed),
+        model=model,
         training=batches,
         held_out=validation.validation(settings.validation_sentences),
         bytes_of=torch.from_numpy(token_bytes(tokenizer)),

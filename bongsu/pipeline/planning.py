@@ -1,0 +1,144 @@
+"""What a recipe will cost, said before anything starts: parameters, tokens, steps, memory and time on this machine."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bongsu.corpus.readers import resolve
+from bongsu.files import read_json
+from bongsu.model.encoder import EncoderConfig
+from bongsu.model.heads import MaskedLanguageModel
+from bongsu.model.initialization import initialize
+from bongsu.model.sizes import flops_per_token, parameter_count
+from bongsu.recipe import Pretrain, Recipe
+from bongsu.tasks.pretraining import MaskedLanguageModelling, total_steps
+from bongsu.tokens.batches import Batch, training_shape
+from bongsu.tokens.packing import BatchShape, batch_shape, sentences_for_tokens
+from bongsu.tokens.shards import open_shards
+from bongsu.training.devices import autocast, resolve_device, resolve_precision
+from bongsu.training.optimizers import build_optimizer
+
+BYTES_A_TOKEN = 4.0  # of English under a vocabulary of about 8,000; used until the corpus is encoded
+TOKENS_A_SENTENCE = 25.0
+COMPRESSED = {".zst": 3.2, ".gz": 2.8, ".parquet": 2.5, ".xlsx": 3.0, ".zip": 3.0}
+TRIAL_SECONDS = 8.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What `plan` found out; `exact` says whether the corpus was there to count."""
+
+    parameters: int
+    tokens: float
+    sentences: int
+    exact: bool
+    shape: BatchShape
+    steps: int
+    flops_per_token: float
+    """Forward and backward."""
+    tokens_per_second: float
+    """Positions a second in a trial on this machine, those of padding included."""
+    seconds: float
+    memory_bytes: float
+    device: str
+    precision: str
+
+
+def estimate(recipe: Recipe, run: Path) -> Estimate:
+    """Counts, and times a few steps of the recipe's own size on random tokens.
+
+    Raises:
+        BongsuError: when the recipe cannot be run at all.
+    """
+    settings = recipe.pretrain or Pretrain()
+    config = EncoderConfig.from_recipe(recipe.model, recipe.tokenizer.vocab_size)
+    exact = (run / "tokens" / "tokens.json").is_file()
+    if exact:
+        shards = open_shards(run / "tokens", "train", verify=False)
+        tokens, sentences = float(read_json(run / "tokens" / "tokens.json")["splits"]["train"]["tokens"]), shards.sentences
+        shape = training_shape(shards, settings)
+    else:
+        size = sum(
+            _text_bytes(path) for source in (recipe.corpus.sources if recipe.corpus else []) for path in resolve(source.path)
+        )
+        tokens = max(1.0, size / BYTES_A_TOKEN)
+        sentences = max(1, round(tokens / TOKENS_A_SENTENCE))
+        lengths = np.array([10, 25, 40], dtype=np.int64)
+        count = settings.batch_sentences or 128
+        if settings.batch_tokens:
+            count = sentences_for_tokens(lengths, settings.batch_tokens)
+        shape = batch_shape(np.minimum(lengths, settings.row_length), settings.row_length, settings.mask_rate, count)
+    steps = total_steps(recipe.model_copy(update={"pretrain": settings}), sentences, shape)
+    seconds_a_step, memory, device, precision = _trial(recipe, settings, config, shape)
+    work = 3 * flops_per_token(config, shape.row_length, shape.masked / shape.positions)
+    return Estimate(
+        parameters=parameter_count(config),
+        tokens=tokens,
+        sentences=sentences,
+        exact=exact,
+        shape=shape,
+        steps=steps,
+        flops_per_token=work,
+        tokens_per_second=shape.positions / seconds_a_step,
+        seconds=steps * settings.accumulate * seconds_a_step,
+        memory_bytes=memory,
+        device=device,
+        precision=precision,
+    )
+
+
+def _text_bytes(path: str) -> float:
+    file = Path(path)
+    return file.stat().st_size * COMPRESSED.get(file.suffix, 1.0) if file.is_file() else 5e6
+
+
+def _trial(recipe: Recipe, settings: Pretrain, config: EncoderConfig, shape: BatchShape) -> tuple[float, float, str, str]:
+    """Seconds a step, peak bytes of memory, device and precision."""
+    device = resolve_device(settings.device)
+    precision = resolve_precision(settings.precision, device)
+    model = MaskedLanguageModel(config)
+    initialize(model, recipe.seed)
+    model.to(device)
+    task = MaskedLanguageModelling(
+        model, None, [], torch.zeros(0), settings.learning_rate, settings.weight_decay  # type: ignore[arg-type]
+    )  # fmt: skip
+    optimizer = build_optimizer(task.groups(), settings, device)
+    batch = _random_batch(config.vocab_size, shape)
+    times: list[float] = []
+    begin = time.perf_counter()
+    while len(times) < 2 or (len(times) < 5 and time.perf_counter() - begin < TRIAL_SECONDS):
+        start = time.perf_counter()
+        with autocast(device, precision):
+            outcome = task.loss(batch)
+        outcome.loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        float(outcome.loss.detach())  # waits for the device
+        times.append(time.perf_counter() - start)
+    if device.type == "cuda":
+        memory = float(torch.cuda.max_memory_allocated(device))
+    else:
+        unit = 1 if sys.platform == "darwin" else 1024
+        memory = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+    return float(np.median(times[1:])), memory, str(device), precision
+
+
+def _random_batch(vocab_size: int, shape: BatchShape) -> Batch:
+    generator = np.random.default_rng(0)
+    rows = (shape.rows, shape.row_length)
+    half = max(1, shape.row_length // 2)
+    position = np.broadcast_to(np.arange(shape.row_length), rows)
+    return Batch(
+        input_ids=generator.integers(3, vocab_size, rows),
+        segment_ids=(position // half + 1).astype(np.int64),
+        positions=(position % half).astype(np.int64),
+        read=np.sort(generator.choice(shape.positions, shape.masked, replace=False)),
+        targets=generator.integers(3, vocab_size, shape.masked),
+    )

@@ -1,0 +1,180 @@
+"""A recipe as a list of stages: prepare → tokenizer → encode → pretrain → finetune → evaluate → predict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bongsu import progress
+from bongsu.corpus.prepare import prepare, texts
+from bongsu.corpus.readers import resolve
+from bongsu.files import read_json, write_json, write_text
+from bongsu.pipeline.predicting import predict_file
+from bongsu.pipeline.reporting import build_report
+from bongsu.recipe import Optimization, Recipe
+from bongsu.tasks.finetuning import finetune
+from bongsu.tasks.pretraining import pretrain
+from bongsu.tokens.bpe import load_tokenizer, measure, sample_evenly, save_tokenizer, train_tokenizer
+from bongsu.tokens.shards import write_shards
+from bongsu.workspace import Stage, Workspace, file_fingerprint
+
+FOLDERS = {
+    "prepare": "corpus",
+    "tokenizer": "tokenizer",
+    "encode": "tokens",
+    "pretrain": "pretrain",
+    "finetune": "finetune",
+    "evaluate": "evaluation",
+    "predict": "predictions",
+}
+# What may change without changing the outcome.
+_INCIDENTAL = {"device", "log_every", "checkpoint_minutes", "keep"}
+
+
+def stages(recipe: Recipe, workspace: Workspace) -> list[Stage]:
+    """The stages of a recipe, in order; those whose section is missing are left out."""
+    chain: list[Stage] = []
+    encoder_inputs: list[str] = []
+    encoder_folder = workspace.folder("pretrain") / "model"
+    if recipe.corpus:
+        corpus, tokenizer, tokens = (workspace.folder(FOLDERS[verb]) for verb in ("prepare", "tokenizer", "encode"))
+        sources = [file_fingerprint(path) for source in recipe.corpus.sources for path in resolve(source.path)]
+        chain.append(Stage("corpus", _settings(recipe, "corpus"), sources, lambda folder: _prepare(recipe, folder)))
+        chain.append(
+            Stage(
+                "tokenizer",
+                _settings(recipe, "tokenizer"),
+                [chain[-1].fingerprint],
+                lambda folder: _tokenizer(recipe, corpus, folder),
+            )
+        )
+        chain.append(Stage("tokens", {}, [chain[-1].fingerprint], lambda folder: _encode(corpus, tokenizer, folder)))
+        if recipe.pretrain:
+            settings = {**_settings(recipe, "model"), **_settings(recipe, "pretrain"), "seed": recipe.seed}
+            chain.append(
+                Stage(
+                    "pretrain",
+                    settings,
+                    [chain[-1].fingerprint],
+                    lambda folder: _pretrain(recipe, tokenizer, tokens, folder),
+                    goes_on=True,
+                )
+            )
+            encoder_inputs = [chain[-1].fingerprint]
+    if recipe.finetune:
+        if recipe.finetune.encoder:
+            encoder_folder = model_folder(Path(recipe.finetune.encoder))
+            encoder_inputs = [file_fingerprint(str(encoder_folder / name)) for name in ("config.json", "model.safetensors")]
+        files = [path for path in (recipe.finetune.train, recipe.finetune.test) if path]
+        inputs = [*encoder_inputs, *(file_fingerprint(name) for path in files for name in resolve(path))]
+        chain.append(
+            Stage(
+                "finetune",
+                {**_settings(recipe, "finetune"), "seed": recipe.seed, "threshold": recipe.evaluate.threshold},
+                inputs,
+                lambda folder: _finetune(recipe, encoder_folder, folder),
+                goes_on=True,
+            )
+        )
+    if chain:
+        last = [stage.fingerprint for stage in chain]
+        chain.append(
+            Stage("evaluation", _settings(recipe, "evaluate"), last, lambda folder: _evaluate(recipe, workspace, folder))
+        )
+    if recipe.predict:
+        paths = [path for path in (recipe.predict.input, recipe.predict.sample) if path]
+        inputs = [chain[-2].fingerprint, *(file_fingerprint(name) for path in paths for name in resolve(path))]
+        chain.append(
+            Stage("predictions", _settings(recipe, "predict"), inputs, lambda folder: _predict(recipe, workspace, folder))
+        )
+    return chain
+
+
+def model_folder(path: Path) -> Path:
+    """The encoder inside a run's folder, or the folder itself."""
+    for candidate in (path / "pretrain" / "model", path / "model"):
+        if (candidate / "config.json").is_file():
+            return candidate
+    return path
+
+
+def _settings(recipe: Recipe, section: str) -> dict[str, Any]:
+    part = getattr(recipe, section)
+    values: dict[str, Any] = part.model_dump(mode="json")
+    if isinstance(part, Optimization):
+        values = {key: value for key, value in values.items() if key not in _INCIDENTAL}
+    return {section: values}
+
+
+def _prepare(recipe: Recipe, folder: Path) -> None:
+    assert recipe.corpus is not None
+    summary = prepare(recipe.corpus, folder)
+    splits = summary["splits"]
+    progress.note(
+        f"corpus: {summary['texts']:,} texts ({splits['train']:,} for training, {splits['validation']:,} for validation), "
+        f"{summary['bytes'] / 1e6:,.1f} MB"
+    )
+
+
+def _tokenizer(recipe: Recipe, corpus: Path, folder: Path) -> None:
+    summary = read_json(corpus / "corpus.json")
+    limit = 1e6 * recipe.tokenizer.sample_mb
+    total = min(limit, summary["bytes"]) / 1e6
+    sample = list(sample_evenly(texts(corpus, "train"), summary["bytes"], limit))
+    with progress.bar("tokenizer", total, "MB") as bar:
+        tokenizer = train_tokenizer(recipe.tokenizer, _counted(iter(sample), bar))
+    save_tokenizer(tokenizer, folder, recipe.model.max_length)
+    held_out = sample_evenly(texts(corpus, "validation"), summary["bytes"], 20e6)
+    figures = measure(load_tokenizer(folder), sample, held_out)
+    write_json(folder / "tokenizer_report.json", {"vocab_size": tokenizer.get_vocab_size(), **figures})
+    progress.note(
+        f"tokenizer: {tokenizer.get_vocab_size():,} entries, {figures['bytes_per_token']:.2f} bytes a token, "
+        f"{figures['unseen_characters']:.4%} of validation characters unseen in training"
+    )
+
+
+def _counted(stream: Iterator[str], bar: progress.Bar) -> Iterator[str]:
+    for text in stream:
+        bar.advance(len(text) / 1e6)
+        yield text
+
+
+def _encode(corpus: Path, tokenizer_folder: Path, folder: Path) -> None:
+    tokenizer = load_tokenizer(tokenizer_folder)
+    summary = read_json(corpus / "corpus.json")
+    splits = {}
+    with progress.bar("encode", summary["bytes"] / 1e6, "MB") as bar:
+        for split in ("train", "validation"):
+            splits[split] = write_shards(folder, split, texts(corpus, split), tokenizer, bar)
+    write_json(folder / "tokens.json", {"vocab_size": tokenizer.get_vocab_size(), "splits": splits})
+    progress.note(f"tokens: {splits['train']['tokens']:,} for training, {splits['validation']['tokens']:,} for validation")
+
+
+def _pretrain(recipe: Recipe, tokenizer: Path, tokens: Path, folder: Path) -> None:
+    state = pretrain(recipe, tokenizer, tokens, folder)
+    figures = state.last
+    progress.note(
+        f"pretrain: {state.step:,} steps, validation loss {figures['loss']:.3f}, masked-token accuracy "
+        f"{figures['accuracy']:.3f}, {figures['bits_per_byte']:.3f} bits per byte of masked text"
+    )
+
+
+def _finetune(recipe: Recipe, encoder: Path, folder: Path) -> None:
+    finetune(recipe, encoder, folder)
+
+
+def _evaluate(recipe: Recipe, workspace: Workspace, folder: Path) -> None:
+    page, summary = build_report(recipe, workspace, folder)
+    write_text(folder / "report.html", page)
+    write_json(folder / "summary.json", summary)
+    for line in summary["sentences"]:
+        progress.note(line)
+
+
+def _predict(recipe: Recipe, workspace: Workspace, folder: Path) -> None:
+    settings = recipe.predict
+    assert settings is not None
+    name = {"jsonl": "predictions.jsonl", "csv": "predictions.csv", "kaggle": "submission.csv"}[settings.format]
+    count = predict_file(workspace.path, settings.input, folder / name, settings.format, settings.sample)
+    progress.note(f"predict: {count:,} rows in {workspace.folder('predictions') / name}")
