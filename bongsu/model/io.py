@@ -1,0 +1,130 @@
+"""Model folders: `config.json` and `model.safetensors`. No pickle, so opening a model runs no code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from bongsu.errors import WorkspaceError
+from bongsu.files import read_json, write_bytes, write_json
+from bongsu.model.encoder import Encoder, EncoderConfig
+from bongsu.model.heads import Classifier, CNNConfig, MaskedLanguageModel
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+Kind = Literal["masked_lm", "classifier"]
+ModelType = TypeVar("ModelType", bound=nn.Module)
+
+
+def save_encoder(folder: Path, model: MaskedLanguageModel, extra: dict[str, Any] | None = None) -> None:
+    """Writes a masked language model; the embedding, which is the output matrix too, is stored once.
+
+    Args:
+        extra: anything JSON can hold, given back by `read_config(folder)["extra"]`.
+    """
+    _save(folder, model, {"kind": "masked_lm", "encoder": model.encoder.config.to_dict(), "extra": extra or {}})
+
+
+def save_classifier(folder: Path, classifier: Classifier, extra: dict[str, Any] | None = None) -> None:
+    """Writes a classifier; `extra` as in `save_encoder` (labels, threshold, context columns)."""
+    parts = {"encoder": classifier.encoder.config.to_dict(), "head": classifier.head.config.to_dict()}
+    _save(folder, classifier, {"kind": "classifier", **parts, "extra": extra or {}})
+
+
+def load_masked_lm(folder: Path) -> MaskedLanguageModel:
+    """The masked language model saved in `folder`, on the CPU, in float32, in evaluation mode.
+
+    Raises:
+        WorkspaceError: when the folder holds no such model, or a damaged one.
+    """
+    config = read_config(folder, "masked_lm")
+    return _load(folder, lambda: MaskedLanguageModel(EncoderConfig.from_dict(config["encoder"])))
+
+
+def load_classifier(folder: Path) -> Classifier:
+    """The classifier saved in `folder`; see `load_masked_lm`."""
+    config = read_config(folder, "classifier")
+
+    def build() -> Classifier:
+        return Classifier(Encoder(EncoderConfig.from_dict(config["encoder"])), CNNConfig.from_dict(config["head"]))
+
+    return _load(folder, build)
+
+
+def read_config(folder: Path, kind: Kind | None = None) -> dict[str, Any]:
+    """A model folder's `config.json`: `kind`, `encoder`, `head` (classifier) and the free-form `extra`.
+
+    Raises:
+        WorkspaceError: when the folder holds no model, or one of another kind.
+    """
+    path = folder / CONFIG
+    if not (folder / WEIGHTS).exists() and (pickles := sorted(name for glob in PICKLES for name in folder.glob(glob))):
+        raise WorkspaceError(
+            f"{pickles[0]}: weights in pickle form are not opened, since that may run code of whoever made them. "
+            f"Convert them to {WEIGHTS} with safetensors, or save the model again with Bongsu."
+        )
+    if not path.exists():
+        raise WorkspaceError(f"{folder}: no model here ({CONFIG} is missing). Name the folder a run wrote its model to.")
+    config = read_json(path)
+    found = config.get("kind") if isinstance(config, dict) else None
+    if found not in ("masked_lm", "classifier"):
+        raise WorkspaceError(f"{path}: not a model of Bongsu (`kind` is {found!r}). Name a folder that Bongsu wrote.")
+    if kind is not None and found != kind:
+        advice = "fine-tune it first" if kind == "classifier" else "name the pre-trained model's folder"
+        raise WorkspaceError(f"{folder}: holds a {found}, and a {kind} is needed; {advice}.")
+    return dict(config)
+
+
+def _save(folder: Path, model: nn.Module, config: dict[str, Any]) -> None:
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    write_bytes(folder / WEIGHTS, safetensors.torch.save(tensors, metadata={"format": "pt"}))
+    write_json(folder / CONFIG, config)
+
+
+def _load(folder: Path, build: Callable[[], ModelType]) -> ModelType:
+    try:
+        with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
+            model = build()
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        raise WorkspaceError(
+            f"{folder / CONFIG}: does not describe a model ({type(error).__name__}: {error}). "
+            "The file was changed; save the model again."
+        ) from None
+    tensors = _read_tensors(folder / WEIGHTS)
+    _check(folder / WEIGHTS, {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}, tensors)
+    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    return model.requires_grad_(True).eval()
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return safetensors.torch.load_file(path)
+    except FileNotFoundError:
+        raise WorkspaceError(f"{path}: no such file. The model was not saved whole; run the stage again.") from None
+    except SafetensorError as error:
+        raise WorkspaceError(f"{path}: damaged ({error}). Run the stage that wrote it again.") from None
+
+
+def _check(path: Path, expected: dict[str, tuple[int, ...]], tensors: dict[str, Tensor]) -> None:
+    """Every tensor the model has, no other, each of its shape."""
+    problems = [f"{name} is missing" for name in expected if name not in tensors]
+    problems += [f"{name} belongs to no part of the model" for name in sorted(tensors) if name not in expected]
+    problems += [
+        f"{name} has shape {list(tensors[name].shape)} instead of {list(shape)}"
+        for name, shape in expected.items()
+        if name in tensors and tuple(tensors[name].shape) != shape
+    ]
+    if problems:
+        more = f"; and {len(problems) - 8} more" if len(problems) > 8 else ""
+        raise WorkspaceError(
+            f"{path}: does not fit {CONFIG} beside it: {'; '.join(problems[:8])}{more}. "
+            "The two files are of different models; copy both again from where they were made."
+        )
