@@ -1,0 +1,44 @@
+"""Are the probabilities honest? Reliability and expected calibration error (Naeini et al. 2015; Guo et al. 2017)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Int64 = npt.NDArray[np.int64]
+
+
+def reliability(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 10) -> dict[str, Any]:
+    """How often the model is right, by how sure it says it is.
+
+    The confidence of a row is the probability of its likeliest class. Bin k of `bins` holds the confidences in
+    (k / bins, (k + 1) / bins].
+
+    Args:
+        labels: classes [N] int.
+        probabilities: [N, C] float, rows summing to 1.
+
+    Returns:
+        `edges` [bins + 1]; `confidence` and `accuracy` [bins], the means in each bin (None where it is empty); `count` [bins].
+    """
+    truth, table = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
+    confidence, right = table.max(axis=1), table.argmax(axis=1) == truth
+    edges = np.linspace(0.0, 1.0, bins + 1)
+    place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
+    count = np.bincount(place, minlength=bins)
+
+    def means(values: npt.NDArray[Any]) -> list[float | None]:
+        sums = np.bincount(place, weights=values, minlength=bins)
+        return [float(total / rows) if rows else None for total, rows in zip(sums, count, strict=True)]
+
+    return {"edges": edges.tolist(), "confidence": means(confidence), "accuracy": means(right), "count": count.tolist()}
+
+
+def expected_calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 10) -> float:
+    """The mean distance between confidence and accuracy over the bins of `reliability`, weighted by their rows; 0 is best."""
+    curve = reliability(labels, probabilities, bins)
+    rows = sum(curve["count"])
+    gaps = zip(curve["confidence"], curve["accuracy"], curve["count"], strict=True)
+    return float(sum(count / rows * abs(confidence - accuracy) for confidence, accuracy, count in gaps if count))

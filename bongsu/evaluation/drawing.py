@@ -1,0 +1,129 @@
+"""How the report's figures are drawn: matplotlib, to SVG that takes on the look of the page it stands in.
+
+Every colour in the SVG is a CSS variable with a fallback (`var(--blue, #2f6fde)`), and text stays text in the page's own font.
+So a figure follows the page's light or dark look, and standing alone it still is a plain SVG. The same data give the same
+bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy.typing as npt
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import MaxNLocator
+
+from bongsu.files import write_bytes
+
+# Mid tones, to be read on white and on near-black; the page may give its own for either.
+COLOURS = {"ink": "#46505e", "grid": "#8b95a3", "blue": "#2f6fde", "orange": "#e0762f", "green": "#2a9d6a", "violet": "#8e63ce"}
+_KOREAN_FONTS = (
+    "Noto Sans KR", "Noto Sans CJK KR", "Pretendard", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic",
+    "Source Han Sans KR", "UnDotum", "Noto Sans CJK JP",
+)  # fmt: skip
+
+Array = npt.NDArray[Any]
+
+
+def canvas(panels: int, width: float = 4.4, height: float = 3.1) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(width * panels, height), layout="constrained")
+    return figure, list(figure.subplots(1, panels, squeeze=False)[0])
+
+
+def frame(axis: Axes, title: str, x: str, y: str = "") -> None:
+    ink, grid = COLOURS["ink"], COLOURS["grid"]
+    axis.set_title(title, loc="left", fontsize=11, fontweight="bold", color=ink, pad=10)
+    axis.set_xlabel(x, fontsize=9, color=ink)
+    axis.set_ylabel(y, fontsize=9, color=ink)
+    axis.tick_params(labelsize=8.5, colors=ink, length=0, pad=5)
+    axis.grid(True, color=grid, alpha=0.28, linewidth=0.7)
+    axis.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axis.spines[side].set_visible(False)
+    axis.spines["bottom"].set(color=grid, alpha=0.6, linewidth=0.8)
+    axis.xaxis.set_major_locator(MaxNLocator(6))
+    axis.yaxis.set_major_locator(MaxNLocator(6))
+    axis.patch.set_alpha(0.0)
+
+
+def line(axis: Axes, x: Array, y: Array, colour: str, label: str, alpha: float = 1.0, marker: str = "") -> None:
+    style = {"color": COLOURS[colour], "linewidth": 1.7, "markersize": 3.6, "solid_capstyle": "round"}
+    axis.plot(x, y, alpha=alpha, label=label, marker=marker, **style)
+
+
+def legend(axis: Axes, columns: int = 1) -> None:
+    if axis.get_legend_handles_labels()[1]:
+        axis.legend(frameon=False, fontsize=8.5, labelcolor=COLOURS["ink"], handlelength=1.4, ncols=columns)
+
+
+@cache
+def _korean_font() -> str | None:
+    installed = {font.name for font in font_manager.fontManager.ttflist}
+    return next((name for name in _KOREAN_FONTS if name in installed), None)
+
+
+def finish(figure: Figure, kind: str, png: Path | None, names: Sequence[str] = ()) -> str:
+    """The figure as SVG text for any page; `names` are the words that may need a Korean font in the PNG."""
+    korean = _korean_font()
+    settings: Any = {
+        "font.family": ["DejaVu Sans", *([korean] if korean else [])],
+        "svg.fonttype": "none",
+        "svg.hashsalt": "bongsu",
+    }
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a sign no font here has: the browser has one
+        for text in figure.findobj(Text):
+            text.set(family=settings["font.family"], parse_math=False)  # a class may be called "$"
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
+        if png is not None:
+            _save_png(figure, png, names)
+    return _for_page(buffer.getvalue().decode(), kind)
+
+
+def _save_png(figure: Figure, path: Path, names: Sequence[str]) -> None:
+    """A PNG has no browser to find fonts for it: without a Korean one, a class goes by its number."""
+    if _korean_font() is None:
+        plain = {name: f"class {number}" for number, name in enumerate(names) if not name.isascii()}
+        for text in figure.findobj(Text):
+            for name, number in plain.items():
+                text.set_text(text.get_text().replace(name, number))
+        for axis in figure.axes:
+            for axle in (axis.xaxis, axis.yaxis):
+                labels = [label.get_text() for label in axle.get_ticklabels()]
+                if any(label in plain for label in labels):
+                    axle.set_ticklabels([plain.get(label, label) for label in labels])
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=160, facecolor="white", metadata={"Software": None})
+    write_bytes(path, buffer.getvalue())
+
+
+def _for_page(svg: str, kind: str) -> str:
+    """Colours and fonts for the page to set, its full width to fill, and names of its own for what is inside."""
+    svg = re.sub(r"<(metadata|style).*?</\1>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    mark = f"{kind}-{hashlib.sha256(svg.encode()).hexdigest()[:8]}-"
+
+    def dress(match: re.Match[str]) -> str:
+        tag = re.sub(r"'DejaVu Sans'(, '[^']*')*", "var(--sans, sans-serif)", match[0])
+        for name, colour in COLOURS.items():
+            tag = tag.replace(colour, f"var(--{name}, {colour})")
+        return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{mark}", tag)
+
+    svg = re.sub(r"<[^>]+>", dress, svg)  # tags alone: what stands between them may be a class's name
+    head, rest = svg.split(">", 1)
+    width = re.search(r' width="([\d.]+)pt"', head)
+    assert width is not None
+    style = f"width: 100%; max-width: {float(width[1]) * 1.5:.0f}px; stroke-linejoin: round; stroke-linecap: butt"
+    head = re.sub(r' (width|height)="[^"]*"', "", head)
+    return f'{head} style="{style}" role="img" aria-label="{kind}">{rest}'.strip() + "\n"
