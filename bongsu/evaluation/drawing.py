@@ -58,7 +58,7 @@ def frame(axis: Axes, title: str, x: str, y: str = "") -> None:
 
 
 def line(axis: Axes, x: Array, y: Array, colour: str, label: str, alpha: float = 1.0, marker: str = "") -> None:
-    style = {"color": COLOURS[colour], "linewidth": 1.7, "markersize": 3.6, "solid_capstyle": "round"}
+    style: dict[str, Any] = {"color": COLOURS[colour], "linewidth": 1.7, "markersize": 3.6, "solid_capstyle": "round"}
     axis.plot(x, y, alpha=alpha, label=label, marker=marker, **style)
 
 
