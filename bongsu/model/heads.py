@@ -118,7 +118,7 @@ class Classifier(nn.Module):
         return self.head(self.encoder(input_ids, segment_ids), segment_ids != 0)  # type: ignore[no-any-return]
 
     def remove_last(self, n: int) -> None:
-        """Takes the encoder's last n layers away (the final norm stays).
+        """Takes the encoder's last n layers away (the final norm stays); for before `freeze`.
 
         Raises:
             RecipeError: when no layer would be left.

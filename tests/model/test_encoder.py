@@ -181,6 +181,14 @@ def test_both_ways_of_attention_agree() -> None:
     torch.testing.assert_close(plain_attention(q, k, v, mask, 0.0), fused_attention(q, k, v, mask, 0.0), **CLOSE)
 
 
+def test_dropout_of_attention_weights_is_right_on_average() -> None:
+    q, k, v = (x.expand(4000, -1, -1, -1) for x in torch.randn(3, 1, 2, 5, 8))
+    mask = torch.zeros(1, 1, 5, 5)
+    exact, rough = plain_attention(q, k, v, mask, 0.0), plain_attention(q, k, v, mask, 0.2)
+    assert (rough - exact).std() > 0.05
+    torch.testing.assert_close(rough.mean(0), exact[0], rtol=0, atol=0.05)
+
+
 def test_mask_is_block_diagonal() -> None:
     mask = attention_mask(torch.tensor([[1, 1, 2, 0]]), torch.float32)
     assert (mask == 0).int().tolist() == [[[[1, 1, 0, 0], [1, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]]]]
