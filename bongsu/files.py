@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ from typing import IO, Any
 
 import orjson
 
-from bongsu.errors import WorkspaceError
+from bongsu.errors import BongsuError, WorkspaceError
 
 
 @contextmanager
@@ -25,14 +26,23 @@ def disk_errors(path: Path) -> Iterator[None]:
     """Turns "disk full" and "no permission" while writing `path` into a message that says what to do."""
     try:
         yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        number = _error_number(error)
+        if number in (errno.ENOSPC, errno.EDQUOT):
             raise WorkspaceError(
                 f"{path}: the disk is full. Nothing was left half-written; free some space and run the same command again."
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        if number in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise WorkspaceError(f"{path}: no permission to write here. Choose another folder with --out.") from error
         raise
+
+
+def _error_number(error: Exception) -> int | None:
+    """The `errno` behind an error. Libraries written in Rust (safetensors, tokenizers) tell it in their message only."""
+    if isinstance(error, OSError):
+        return error.errno
+    told = None if isinstance(error, BongsuError) else re.search(r"\(os error (\d+)\)", str(error))
+    return int(told[1]) if told else None
 
 
 def fsync_folder(folder: Path) -> None:

@@ -23,7 +23,7 @@ Schedule = Literal["constant", "linear", "cosine", "cosine_restarts", "exponenti
 Activation = Literal["relu", "gelu", "swish", "geglu", "swiglu"]
 GATED: tuple[Activation, ...] = ("geglu", "swiglu")
 
-SPECIAL_TOKENS = 3  # [PAD] [UNK] [MASK]
+SPECIAL_TOKENS = 5  # [PAD] [UNK] [MASK], and [LINK] [USER]
 BYTES = 256  # the alphabet every byte-level vocabulary holds
 
 
@@ -31,6 +31,15 @@ class Section(BaseModel):
     """A part of a recipe. Unknown keys are refused, so that a typing error never passes for a setting."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _none(cls, values: Any) -> Any:
+        """TOML has no null: the word "none" stands for it, for the keys that may be None."""
+        if not isinstance(values, dict):
+            return values
+        optional = {name for name, field in cls.model_fields.items() if type(None) in get_args(field.annotation)}
+        return {key: None if key in optional and value == "none" else value for key, value in values.items()}
 
 
 class Source(Section):
@@ -317,7 +326,7 @@ class Recipe(Section):
 
 
 def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
-    """Reads a recipe and applies `section.key=value` overrides (values are TOML, or plain text).
+    """Reads a recipe and applies `section.key=value` overrides (values are TOML, or plain text; `none` leaves a key empty).
 
     Raises:
         RecipeError: naming the key's path and the nearest valid name.
@@ -346,7 +355,15 @@ def parse_recipe(tree: dict[str, Any], where: str = "recipe") -> Recipe:
 
 def dump_recipe(recipe: Recipe) -> str:
     """The recipe as TOML with every setting written out; reading it back gives an equal recipe."""
-    return tomli_w.dumps(recipe.model_dump(exclude_none=True))
+    return tomli_w.dumps(_without_null(recipe.model_dump()))
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_null(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_null(item) for item in value]
+    return "none" if value is None else value
 
 
 def _apply(tree: dict[str, Any], override: str) -> None:
@@ -365,10 +382,7 @@ def _apply(tree: dict[str, Any], override: str) -> None:
     if isinstance(node, list) and last.isdigit() and int(last) < len(node):
         node[int(last)] = _value(text)
     elif isinstance(node, dict):
-        if text.strip().lower() == "none":
-            node.pop(last, None)
-        else:
-            node[last] = _value(text)
+        node[last] = _value(text)
     else:
         raise RecipeError(f"--set {override}: {sections[-1]!r} is not a section")
 

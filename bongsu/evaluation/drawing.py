@@ -27,7 +27,10 @@ from matplotlib.ticker import MaxNLocator
 from bongsu.files import write_bytes
 
 # Mid tones, to be read on white and on near-black; the page may give its own for either.
-COLOURS = {"ink": "#46505e", "grid": "#8b95a3", "blue": "#2f6fde", "orange": "#e0762f", "green": "#2a9d6a", "violet": "#8e63ce"}
+COLOURS = {
+    "text": "#1d232c", "ink": "#46505e", "grid": "#8b95a3",
+    "blue": "#2f6fde", "orange": "#e0762f", "green": "#2a9d6a", "violet": "#8e63ce",
+}  # fmt: skip
 _KOREAN_FONTS = (
     "Noto Sans KR", "Noto Sans CJK KR", "Pretendard", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic",
     "Source Han Sans KR", "UnDotum", "Noto Sans CJK JP",
@@ -36,7 +39,7 @@ _KOREAN_FONTS = (
 Array = npt.NDArray[Any]
 
 
-def canvas(panels: int, width: float = 4.4, height: float = 3.1) -> tuple[Figure, list[Axes]]:
+def canvas(panels: int, width: float = 3.3, height: float = 2.55) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(width * panels, height), layout="constrained")
     return figure, list(figure.subplots(1, panels, squeeze=False)[0])
 
@@ -60,6 +63,12 @@ def frame(axis: Axes, title: str, x: str, y: str = "") -> None:
 def line(axis: Axes, x: Array, y: Array, colour: str, label: str, alpha: float = 1.0, marker: str = "") -> None:
     style: dict[str, Any] = {"color": COLOURS[colour], "linewidth": 1.7, "markersize": 3.6, "solid_capstyle": "round"}
     axis.plot(x, y, alpha=alpha, label=label, marker=marker, **style)
+
+
+def shown(name: str, length: int = 20) -> str:
+    """A class's name as a figure can hold it: on one line, without control characters (XML has no place for them), cut."""
+    line = "".join(sign if sign.isprintable() else " " for sign in name)
+    return line if len(line) <= length else line[: length - 1] + "…"
 
 
 def legend(axis: Axes, columns: int = 1) -> None:
@@ -124,6 +133,6 @@ def _for_page(svg: str, kind: str) -> str:
     head, rest = svg.split(">", 1)
     width = re.search(r' width="([\d.]+)pt"', head)
     assert width is not None
-    style = f"width: 100%; max-width: {float(width[1]) * 1.5:.0f}px; stroke-linejoin: round; stroke-linecap: butt"
+    style = f"width: 100%; max-width: {float(width[1]) * 1.9:.0f}px; stroke-linejoin: round; stroke-linecap: butt"
     head = re.sub(r' (width|height)="[^"]*"', "", head)
     return f'{head} style="{style}" role="img" aria-label="{kind}">{rest}'.strip() + "\n"

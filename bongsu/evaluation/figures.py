@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.patches import Rectangle
 
-from bongsu.evaluation.drawing import COLOURS, canvas, finish, frame, legend, line
+from bongsu.evaluation.drawing import COLOURS, canvas, finish, frame, legend, line, shown
 
 _POINTS = 400  # a line shows no more than this on a page
 _BINS = 20
@@ -49,7 +49,7 @@ def training_curves(*runs: Metrics, panels: Sequence[str] = ("loss", "accuracy")
             for key, colour, name in ((training, "blue", "training"), (validation, "orange", "validation")):
                 steps, values = _series(run, key)
                 if len(steps):
-                    label = name if number == 0 else "_"
+                    label = name if number == 0 and validation else "_"
                     mark = "o" if name == "validation" and len(steps) <= 30 else ""
                     line(axis, steps, values, colour, label, alpha=alpha, marker=mark)
         legend(axis)
@@ -70,7 +70,7 @@ def confusion_matrix(
     """
     table = np.asarray(confusion, dtype=np.float64)
     shares = table / np.maximum(1, table.sum(axis=1, keepdims=True))
-    classes = len(names)
+    names, classes = [shown(name) for name in names], len(names)
     side = min(9.0, max(3.2, 1.6 + 0.42 * classes))
     figure, axes = canvas(len(parts), width=side + 0.6, height=side)
     for axis, part in zip(axes, parts, strict=True):
@@ -80,14 +80,17 @@ def confusion_matrix(
             spine.set_visible(False)
         for row, column in np.ndindex(classes, classes):
             colour = COLOURS["blue"] if row == column else COLOURS["orange"]
-            alpha = 0.04 + 0.56 * shares[row, column]
+            alpha = 0.05 + 0.42 * shares[row, column]
             axis.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=colour, alpha=alpha, linewidth=0))
             if classes <= 16:
                 text = f"{table[row, column]:,.0f}" if part == "counts" else f"{shares[row, column]:.2f}"
                 size = 13 if classes <= 3 else 9 if classes <= 8 else 6.5
-                axis.text(column, row, text, ha="center", va="center", fontsize=size, color=COLOURS["ink"])
-        upright = classes > 4 or max(len(name) for name in names) > 12
-        axis.set_xticks(range(classes), names, rotation=90 if upright else 0)
+                axis.text(column, row, text, ha="center", va="center", fontsize=size, color=COLOURS["text"])
+        room = 72 * (side - 1.6) / classes / 4.7  # letters that fit under a cell; a Korean one is as wide as two
+        if max(len(name) + sum(sign > "\u10ff" for sign in name) for name in names) > room:
+            axis.set_xticks(range(classes), names, rotation=40, ha="right", rotation_mode="anchor")
+        else:
+            axis.set_xticks(range(classes), names)
         axis.set_yticks(range(classes), names)
         axis.set_xlim(-0.5, classes - 0.5)
         axis.set_ylim(classes - 0.5, -0.5)
@@ -155,6 +158,7 @@ def probability_histogram(
         names: of class 0 and class 1.
     """
     truth, score = np.asarray(labels), np.asarray(positive_probability, dtype=np.float64)
+    names = [shown(name) for name in names]
     figure, (axis,) = canvas(1)
     frame(axis, "Probabilities", f"probability of {names[1]}", "rows")
     edges = np.linspace(0, 1, _BINS + 1)

@@ -1,4 +1,4 @@
-"""One self-contained HTML page that tells what a run did and how good it is: no outside assets, light and dark, phone and desk."""
+"""One self-contained HTML page that tells what a run did and how good it is: nothing from outside, light or dark, any width."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ _METRICS = (
     ("accuracy", "Accuracy"), ("precision", "Precision"), ("recall", "Recall"), ("f1", "F1"), ("roc_auc", "ROC-AUC"),
     ("log_loss", "Log loss"), ("ece", "ECE"),
 )  # fmt: skip
-_LOWER_IS_BETTER = {"log_loss", "ece"}
 _SHOWN_STEPS = 12
 
 
@@ -47,7 +46,8 @@ def render(report: Tree) -> str:
         longest = max(stage.get("seconds") or 0 for stage in page["stages"])
         page["longest"] = longest or 1
         page["total_seconds"] = sum(stage.get("seconds") or 0 for stage in page["stages"])
-    return _environment().get_template("report.html").render(page)
+    html = _environment().get_template("report.html").render(page)
+    return html.encode("utf-8", "replace").decode()  # half a surrogate pair from somebody's data must not cost the report
 
 
 def sentences(tokens: Sequence[Tree]) -> list[dict[str, Any]]:
@@ -118,16 +118,21 @@ def _classification(section: Tree, key: str) -> dict[str, Any]:
 
 def _best(name: str, models: Mapping[str, Tree]) -> float | None:
     """The best value of a metric over the models, as it is shown."""
-    values = [round(metrics[name], 3) for metrics in models.values() if metrics.get(name) is not None]
-    return (min if name in _LOWER_IS_BETTER else max)(values) if len(values) > 1 else None
+    if name == "ece":  # the majority class's is near 0, and says nothing
+        return None
+    values: list[float] = [round(metrics[name], 3) for metrics in models.values() if metrics.get(name) is not None]
+    if len(values) < 2:
+        return None
+    return min(values) if name == "log_loss" else max(values)
 
 
 def _strip(models: Mapping[str, Tree]) -> dict[str, Any] | None:
     """Accuracies on one scale with their intervals, as percentages of the strip's width."""
     rows = [(name, metrics["accuracy"], metrics.get("accuracy_interval")) for name, metrics in models.items()]
     ends = [end for _, value, interval in rows for end in (interval or [value])]
-    low = max(0.0, math.floor(min(ends) * 20 - 0.2) / 20)
-    high = min(1.0, math.ceil(max(ends) * 20 + 0.2) / 20)
+    step = 0.05 if max(ends) - min(ends) <= 0.35 else 0.1
+    low = max(0.0, step * math.floor(min(ends) / step - 0.2))
+    high = min(1.0, step * math.ceil(max(ends) / step + 0.2))
 
     def place(value: float) -> float:
         return round(100 * (value - low) / (high - low), 2)
@@ -138,9 +143,8 @@ def _strip(models: Mapping[str, Tree]) -> dict[str, Any] | None:
         placed.append(
             {"name": name, "value": value, "interval": interval, "at": place(value), "left": place(left), "right": place(right)}
         )
-    step = 0.05 if high - low <= 0.4 else 0.1
     ticks = [round(low + number * step, 2) for number in range(round((high - low) / step) + 1)]
-    return {"rows": placed, "ticks": [(f"{tick:.2f}", place(tick)) for tick in ticks if tick <= high + 1e-9]}
+    return {"rows": placed, "ticks": [(f"{tick:.2f}", place(tick)) for tick in ticks]}
 
 
 def _classes(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> list[dict[str, Any]]:

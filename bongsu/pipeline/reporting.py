@@ -161,8 +161,8 @@ def classification_section(
 def decide(probabilities: Float64, threshold: float) -> npt.NDArray[np.int64]:
     """The class each row is put in. [N, C] → [N] int64."""
     if probabilities.shape[1] == 2:
-        return (probabilities[:, 1] >= threshold).astype(np.int64)
-    return probabilities.argmax(axis=1)
+        return np.asarray(probabilities[:, 1] >= threshold, dtype=np.int64)
+    return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
 
 
 def worst(

@@ -66,16 +66,22 @@ class Batches:
         sentence = permute(np.arange(count), self.shards.sentences, mix(self.seed, _ORDER, _VALIDATION_EPOCH))
         batches = []
         while len(sentence):
-            # A few sentences short of a full batch, so that all of them find room.
-            head = sentence[: max(1, int(0.8 * self.shape.sentences))]
-            batches.append(self._assemble(head, np.full(len(head), _VALIDATION_EPOCH), np.full(len(head), _VALIDATION_EPOCH)))
-            sentence = sentence[len(head) :]
+            # A few sentences short of a full batch, so that all find room; those that do not are the first of the next batch.
+            head, later = np.split(sentence, [max(1, int(0.8 * self.shape.sentences))])
+            fits = pack(self._lengths(head), self.shape.rows, self.shape.row_length)[0] >= 0
+            epoch = np.full(int(fits.sum()), _VALIDATION_EPOCH)
+            batches.append(self._assemble(head[fits], epoch, epoch))
+            sentence = np.concatenate([head[~fits], later])
         return batches
+
+    def _lengths(self, sentence: Int64) -> Int64:
+        length: Int64 = self.shards.offsets[sentence + 1] - self.shards.offsets[sentence]
+        return np.minimum(length, self.shape.row_length)
 
     def _assemble(self, sentence: Int64, mask_epoch: Int64, epoch: Int64) -> Batch:
         shards, row_length = self.shards, self.shape.row_length
         start, end = shards.offsets[sentence], shards.offsets[sentence + 1]
-        length = np.minimum(end - start, row_length)
+        length = self._lengths(sentence)
         # A sentence longer than a row shows another window of itself each epoch.
         slack = end - start - length
         start = start + (uniform(mix(self.seed, _CUT, epoch, sentence)) * (slack + 1)).astype(np.int64)

@@ -121,9 +121,13 @@ def token_bytes(tokenizer: Tokenizer) -> npt.NDArray[np.int64]:
 def word_starts(tokenizer: Tokenizer) -> npt.NDArray[np.bool_]:
     """Which ids begin a word: those that begin with a space or a sign. Shape [vocab_size].
 
-    In the byte alphabet a letter, a digit or a byte of a longer character goes on with the word before it.
+    A letter, a digit or a byte of a character beyond ASCII goes on with the word before it.
     """
-    return np.array([not (token[0].isalnum() and token[0] != "Ġ") for token in _vocabulary(tokenizer)], dtype=bool)
+    # A byte that is a printable sign is written as itself, so an ASCII sign is what it looks like; the blanks are not.
+    blanks = {"Ġ", "Ċ", "ĉ", "č"}
+    return np.array(
+        [token[0] in blanks or (token[0].isascii() and not token[0].isalnum()) for token in _vocabulary(tokenizer)], dtype=bool
+    )
 
 
 def batched(items: Iterable[str], size: int) -> Iterator[list[str]]:

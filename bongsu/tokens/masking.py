@@ -16,7 +16,7 @@ from bongsu.tokens.random import UInt64, mix, uniform
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
 
-_COUNT, _CHOICE, _FATE, _TOKEN = range(4)  # what a draw is for
+_COUNT, _CHOICE, _FATE, _TOKEN, _WHOLE = range(5)  # what a draw is for
 
 
 def mask_tokens(
@@ -55,7 +55,7 @@ def mask_tokens(
     chosen[ranked] = position < wanted[sentence]  # ranked keeps sentences together, so `position` counts ranks
     chosen &= maskable
     if word_starts is not None:
-        chosen = _whole_units(chosen, unit)
+        chosen = _whole_units(chosen, unit, uniform(mix(keys[sentence], _WHOLE, position[unit])))
 
     token_key = mix(keys[sentence], _FATE, position)
     fate = uniform(token_key)
@@ -64,8 +64,8 @@ def mask_tokens(
     return np.where(chosen, replaced, tokens), chosen
 
 
-def _whole_units(chosen: Bool, unit: Int64) -> Bool:
-    """Completes or drops the word the quota ends in: it is masked when at least half of it was chosen."""
+def _whole_units(chosen: Bool, unit: Int64, draw: npt.NDArray[np.float64]) -> Bool:
+    """Completes or drops the word the quota ends in, as probable as the part of it within, so that the share stays exact."""
     size = np.bincount(unit)
     taken = np.bincount(unit, weights=chosen)
-    return np.asarray((taken >= 0.5 * size)[unit], dtype=bool)
+    return np.asarray(taken[unit] > draw * size[unit], dtype=bool)

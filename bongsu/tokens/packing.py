@@ -59,6 +59,8 @@ def sentences_for_tokens(lengths: Int64, tokens: int) -> int:
 def pack(lengths: Int64, rows: int, row_length: int) -> tuple[Int64, Int64, Int64]:
     """Places sentences into rows: the longest first, each where it leaves the least room.
 
+    When the rows are too few, one longer sentence gives its place to the shortest, which would else be the ones left out.
+
     Args:
         lengths: [sentences] int64, each in [1, row_length].
 
@@ -68,10 +70,8 @@ def pack(lengths: Int64, rows: int, row_length: int) -> tuple[Int64, Int64, Int6
     """
     row_of = np.full(len(lengths), -1, dtype=np.int64)
     column_of = np.zeros(len(lengths), dtype=np.int64)
-    segment_of = np.zeros(len(lengths), dtype=np.int64)
     rows_with_room: list[list[int]] = [[] for _ in range(row_length + 1)]
     used = [0] * rows
-    count = [0] * rows
     opened = 0
     for index in np.argsort(-lengths, kind="stable").tolist():
         length = int(lengths[index])
@@ -82,8 +82,34 @@ def pack(lengths: Int64, rows: int, row_length: int) -> tuple[Int64, Int64, Int6
             row, opened = opened, opened + 1
         else:
             continue
-        row_of[index], column_of[index], segment_of[index] = row, used[row], count[row] + 1
+        row_of[index], column_of[index] = row, used[row]
         used[row] += length
-        count[row] += 1
         rows_with_room[row_length - used[row]].append(row)
-    return row_of, column_of, segment_of
+    _make_room(lengths, row_of, column_of)
+    return row_of, column_of, _segments(row_of, column_of)
+
+
+def _make_room(lengths: Int64, row_of: Int64, column_of: Int64) -> None:
+    """Puts the sentences that found no room, as many as fit, in the place of the shortest one that has enough of it."""
+    out = np.flatnonzero(row_of < 0)
+    placed = np.flatnonzero(row_of >= 0)
+    if len(out) < 2:
+        return
+    out = out[np.argsort(lengths[out], kind="stable")]
+    ends = np.cumsum(lengths[out])
+    roomy = placed[lengths[placed] >= ends[-1]]
+    yields = roomy[np.argmin(lengths[roomy])] if len(roomy) else placed[np.argmax(lengths[placed])]
+    fit = int(np.searchsorted(ends, lengths[yields], side="right"))
+    if fit > 1:
+        row_of[out[:fit]] = row_of[yields]
+        column_of[out[:fit]] = column_of[yields] + ends[:fit] - lengths[out[:fit]]
+        row_of[yields] = -1
+
+
+def _segments(row_of: Int64, column_of: Int64) -> Int64:
+    """The number of each sentence in its row, from 1, left to right."""
+    order = np.lexsort((column_of, row_of))
+    first = np.searchsorted(row_of[order], row_of)  # where each sentence's row begins in `order`
+    segment_of = np.empty_like(row_of)
+    segment_of[order] = np.arange(len(row_of)) + 1
+    return segment_of - first

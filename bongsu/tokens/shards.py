@@ -86,8 +86,11 @@ def open_shards(folder: Path, split: str, verify: bool = True) -> Shards:
     Raises:
         WorkspaceError: when a file is missing, cut short or changed.
     """
-    entry = read_json(folder / "tokens.json")["splits"][split]
-    for name, expected in entry["sha256"].items():
+    try:
+        hashes = read_json(folder / "tokens.json")["splits"][split]["sha256"]
+    except (KeyError, TypeError):
+        raise WorkspaceError(f"{folder / 'tokens.json'}: damaged. Delete {folder} and run the same command again.") from None
+    for name, expected in hashes.items():
         path = folder / name
         if not path.is_file():
             raise WorkspaceError(f"{path}: no such file. Delete the folder {folder} and run the same command again.")

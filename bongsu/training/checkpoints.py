@@ -1,15 +1,19 @@
 """Checkpoints: `step-00001000/{model.safetensors, optimizer.safetensors, state.json}`, written whole or not at all.
 
-`state.json` carries the SHA-256 of the other two, so that a damaged checkpoint is noticed and the one before it taken.
+`state.json` carries the SHA-256 of the other two and of its own content, so that a damaged checkpoint is noticed and the one
+before it taken.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any
 
+import orjson
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -22,6 +26,10 @@ from bongsu.progress import warn
 _NAME = re.compile(r"step-(\d{8})")
 
 
+class DamagedError(WorkspaceError):
+    """A checkpoint whose files are not those that were written."""
+
+
 def save_checkpoint(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> Path:
     """Writes the state after `step` steps and returns its folder."""
     target = folder / f"step-{step:08d}"
@@ -29,7 +37,8 @@ def save_checkpoint(folder: Path, step: int, model: nn.Module, optimizer: torch.
         save_file(_parameters(model), temporary / "model.safetensors")
         save_file(_optimizer_tensors(model, optimizer), temporary / "optimizer.safetensors")
         hashes = {name: file_hash(temporary / name) for name in ("model.safetensors", "optimizer.safetensors")}
-        write_json(temporary / "state.json", {**state, "step": step, "sha256": hashes})
+        state = {**state, "step": step}
+        write_json(temporary / "state.json", {**state, "sha256": {**hashes, "state": _state_hash(state)}})
     return target
 
 
@@ -37,24 +46,28 @@ def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.O
     """Puts a checkpoint's weights (and moments) into `model` (and `optimizer`) and returns its state.
 
     Raises:
-        WorkspaceError: when a file is missing or damaged, or belongs to another model.
+        DamagedError: when a file is missing or damaged.
+        WorkspaceError: when the checkpoint belongs to another model.
     """
-    state: dict[str, Any] = read_json(checkpoint / "state.json")
     try:
-        for name, expected in state["sha256"].items():
-            if file_hash(checkpoint / name) != expected:
-                raise WorkspaceError(f"{checkpoint / name}: damaged (SHA-256 differs from the one written with it).")
+        state: dict[str, Any] = read_json(checkpoint / "state.json")
+        for name, expected in state.pop("sha256").items():
+            found = _state_hash(state) if name == "state" else file_hash(checkpoint / name)
+            if found != expected:
+                raise DamagedError(f"{checkpoint}: {name} is damaged (SHA-256 differs from the one written with it).")
         weights = load_file(checkpoint / "model.safetensors")
         own = _parameters(model)
         if {name: tensor.shape for name, tensor in own.items()} != {name: tensor.shape for name, tensor in weights.items()}:
-            raise WorkspaceError(f"{checkpoint}: holds another model than the recipe's.")
+            raise WorkspaceError(
+                f"{checkpoint}: holds another model than the recipe's. Move the folder {checkpoint.parent} away, or use --out."
+            )
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(weights[name])
         if optimizer is not None:
             _restore_optimizer(model, optimizer, load_file(checkpoint / "optimizer.safetensors"))
     except (OSError, SafetensorError, KeyError, TypeError, AttributeError) as error:
-        raise WorkspaceError(f"{checkpoint}: damaged ({error}).") from None
+        raise DamagedError(f"{checkpoint}: damaged ({error!r}).") from None
     return state
 
 
@@ -65,13 +78,21 @@ def checkpoints(folder: Path) -> list[Path]:
 
 
 def resume_latest(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
-    """Loads the latest valid checkpoint; damaged ones are named, put aside and passed over. None when there is none."""
+    """Loads the latest valid checkpoint; damaged ones are named, put aside and passed over. None when there is none.
+
+    Raises:
+        WorkspaceError: when the latest checkpoint belongs to another model.
+    """
+    for unfinished in folder.glob(".step-*.tmp"):  # left by a process that was killed while it saved
+        shutil.rmtree(unfinished, ignore_errors=True)
     for checkpoint in checkpoints(folder):
         try:
             return load_checkpoint(checkpoint, model, optimizer)
-        except WorkspaceError as error:
-            warn(f"{error} Going on from the checkpoint before it.")
-            shutil.rmtree(checkpoint, ignore_errors=True)
+        except DamagedError as error:
+            warn(f"{error} It is put aside as damaged-{checkpoint.name}; going on from the checkpoint before it.")
+            aside = checkpoint.with_name(f"damaged-{checkpoint.name}")
+            shutil.rmtree(aside, ignore_errors=True)
+            os.replace(checkpoint, aside)
     return None
 
 
@@ -80,6 +101,10 @@ def prune(folder: Path, keep: int, best: int | None) -> None:
     for checkpoint in checkpoints(folder)[keep:]:
         if checkpoint.name != f"step-{best or 0:08d}":
             shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def _state_hash(state: dict[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(state, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY)).hexdigest()
 
 
 def _parameters(model: nn.Module) -> dict[str, Tensor]:

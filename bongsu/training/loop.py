@@ -7,6 +7,7 @@ random numbers of step n (dropout) are seeded by n, a run that was killed and go
 
 from __future__ import annotations
 
+import math
 import signal
 import threading
 import time
@@ -48,7 +49,9 @@ class Outcome:
 class Task(Protocol):
     """What is learned."""
 
-    model: nn.Module
+    @property
+    def model(self) -> nn.Module:
+        """What is trained."""
 
     def batch(self, n: int) -> Any:
         """Batch `n`, a pure function of `n`; made in a background thread."""
@@ -196,7 +199,7 @@ def _evaluate(task: Task, plan: Plan, state: State, device: torch.device, precis
     state.last = figures
     value = figures[plan.monitor]
     sign = 1 if plan.higher_is_better else -1
-    if state.best is None or sign * value > sign * state.best:
+    if math.isfinite(value) and (state.best is None or sign * value > sign * state.best):
         state.best, state.best_step, state.since_best = value, state.step, 0
     else:
         state.since_best += 1
@@ -254,7 +257,7 @@ class Window:
         self._start = time.perf_counter()
 
     def add(self, outcome: Outcome) -> None:
-        self._loss += float(outcome.loss)
+        self._loss += float(outcome.loss.detach())
         self._correct += float(outcome.correct)
         self._count += float(outcome.count)
         self._tokens += outcome.tokens

@@ -29,10 +29,11 @@ def learning_rate_factor(settings: Optimization, step: int, total: int) -> float
         case "cosine":
             return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * share))
         case "cosine_restarts":
-            within = share * settings.cycles % 1.0 if share < 1.0 else 1.0
+            span = max(1, total - warmup)  # in whole numbers: a restart must not be missed by a rounding error
+            within = (step - warmup) * settings.cycles % span / span if share < 1.0 else 1.0
             return final + (1.0 - final) * 0.5 * (1.0 + math.cos(math.pi * within))
         case "exponential":
             return float(max(final, SMALLEST) ** share)
         case "wsd":
-            decay = max(1, round(settings.decay * total))
+            decay = max(1, min(round(settings.decay * total), total - warmup))
             return 1.0 - (1.0 - final) * min(1.0, max(0.0, (step - (total - decay)) / decay))
