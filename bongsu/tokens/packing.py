@@ -59,7 +59,7 @@ def sentences_for_tokens(lengths: Int64, tokens: int) -> int:
 def pack(lengths: Int64, rows: int, row_length: int) -> tuple[Int64, Int64, Int64]:
     """Places sentences into rows: the longest first, each where it leaves the least room.
 
-    When the rows are too few, one longer sentence gives its place to the shortest, which would else be the ones left out.
+    When the rows are too few, a longer sentence gives its place to the shortest, which would else be the ones left out.
 
     Args:
         lengths: [sentences] int64, each in [1, row_length].
@@ -90,17 +90,16 @@ def pack(lengths: Int64, rows: int, row_length: int) -> tuple[Int64, Int64, Int6
 
 
 def _make_room(lengths: Int64, row_of: Int64, column_of: Int64) -> None:
-    """Puts the sentences that found no room, as many as fit, in the place of the shortest one that has enough of it."""
-    out = np.flatnonzero(row_of < 0)
-    placed = np.flatnonzero(row_of >= 0)
-    if len(out) < 2:
-        return
-    out = out[np.argsort(lengths[out], kind="stable")]
-    ends = np.cumsum(lengths[out])
-    roomy = placed[lengths[placed] >= ends[-1]]
-    yields = roomy[np.argmin(lengths[roomy])] if len(roomy) else placed[np.argmax(lengths[placed])]
-    fit = int(np.searchsorted(ends, lengths[yields], side="right"))
-    if fit > 1:
+    """Puts sentences that found no room in the place of a longer one, the shortest that has enough of it, while that helps."""
+    while len(out := np.flatnonzero(row_of < 0)) > 1:
+        placed = np.flatnonzero(row_of >= 0)
+        out = out[np.argsort(lengths[out], kind="stable")]
+        ends = np.cumsum(lengths[out])
+        roomy = placed[lengths[placed] >= ends[-1]]
+        yields = roomy[np.argmin(lengths[roomy])] if len(roomy) else placed[np.argmax(lengths[placed])]
+        fit = int(np.searchsorted(ends, lengths[yields], side="right"))
+        if fit < 2:
+            return
         row_of[out[:fit]] = row_of[yields]
         column_of[out[:fit]] = column_of[yields] + ends[:fit] - lengths[out[:fit]]
         row_of[yields] = -1

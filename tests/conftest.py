@@ -1,0 +1,50 @@
+"""Made text in English and Korean, and a small tokenizer, for every room's tests."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from tokenizers import Tokenizer
+
+from bongsu import recipe
+from bongsu.tokens.bpe import load_tokenizer, save_tokenizer, train_tokenizer
+
+VOCAB_SIZE = 600
+
+
+def make_sentences(count: int, seed: int) -> list[str]:
+    """Sentences of 2 to 30 made words, a few words far more frequent than the rest, one in four sentences Korean."""
+    draw = random.Random(seed)
+    shape = random.Random(0)  # the same words whatever the seed
+    syllables = [first + second for first in "bdfgklmnprst" for second in "aeiou"]
+    english = ["".join(shape.choices(syllables, k=shape.randint(1, 4))) for _ in range(400)]
+    korean = ["".join(chr(shape.randrange(0xAC00, 0xD7A3, 97)) for _ in range(shape.randint(1, 3))) for _ in range(200)]
+    extras = ["[LINK]", "[USER]", "#fire", "🔥", "2024", "don't"]
+
+    def word(words: list[str]) -> str:
+        return draw.choice(extras) if draw.random() < 0.05 else words[int(len(words) * draw.random() ** 3)]
+
+    return [
+        " ".join(word(korean if index % 4 == 3 else english) for _ in range(min(30, 2 + int(draw.expovariate(0.12)))))
+        for index in range(count)
+    ]
+
+
+@pytest.fixture(scope="session")
+def sentences() -> list[str]:
+    return make_sentences(600, seed=0)
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(sentences: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokenizer")
+    settings = recipe.Tokenizer(vocab_size=VOCAB_SIZE, lowercase=True)
+    save_tokenizer(train_tokenizer(settings, sentences), folder, max_length=128)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tokenizer(tokenizer_folder: Path) -> Tokenizer:
+    return load_tokenizer(tokenizer_folder)
