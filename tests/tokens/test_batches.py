@@ -17,8 +17,9 @@ SENTENCES = 1000
 
 
 def make_shards(longest: int = 40, sentences: int = SENTENCES) -> Shards:
-    """Sentences of 2 to `longest` tokens; the first token of each is its own, so that a batch tells who is in it."""
-    lengths = np.random.default_rng(0).integers(2, longest + 1, sentences)
+    """Sentences of 2 to `longest` tokens, spread as those of messages; the first token of each is its own, so that a batch
+    tells who is in it."""
+    lengths = np.clip(np.round(np.random.default_rng(0).gamma(3.5, longest / 6, sentences)), 2, longest).astype(np.int64)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     tokens = np.random.default_rng(1).integers(10_000, VOCAB, offsets[-1])
     tokens[offsets[:-1]] = 3 + np.arange(sentences)
