@@ -36,6 +36,8 @@ _KOREAN_FONTS = (
     "Source Han Sans KR", "UnDotum", "Noto Sans CJK JP",
 )  # fmt: skip
 
+_TAG = re.compile(r"<[^>]+>")  # what stands between tags may be a class's name, and is left alone
+
 Array = npt.NDArray[Any]
 
 
@@ -119,20 +121,26 @@ def _save_png(figure: Figure, path: Path, names: Sequence[str]) -> None:
 
 
 def _for_page(svg: str, kind: str) -> str:
-    """Colours and fonts for the page to set, its full width to fill, and names of its own for what is inside."""
+    """Colours and fonts for the page to set, its width to fill, and ids (only those in use) that no other figure has."""
     svg = re.sub(r"<(metadata|style).*?</\1>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
     mark = f"{kind}-{hashlib.sha256(svg.encode()).hexdigest()[:8]}-"
 
     def dress(match: re.Match[str]) -> str:
         tag = re.sub(r"'DejaVu Sans'(, '[^']*')*", "var(--sans, sans-serif)", match[0])
         for name, colour in COLOURS.items():
             tag = tag.replace(colour, f"var(--{name}, {colour})")
-        return re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{mark}", tag)
+        return re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", tag)
 
-    svg = re.sub(r"<[^>]+>", dress, svg)  # tags alone: what stands between them may be a class's name
+    svg = own_ids(re.sub(_TAG, dress, svg), mark)
     head, rest = svg.split(">", 1)
     width = re.search(r' width="([\d.]+)pt"', head)
     assert width is not None
     style = f"width: 100%; max-width: {float(width[1]) * 1.9:.0f}px; stroke-linejoin: round; stroke-linecap: butt"
     head = re.sub(r' (width|height)="[^"]*"', "", head)
     return f'{head} style="{style}" role="img" aria-label="{kind}">{rest}'.strip() + "\n"
+
+
+def own_ids(svg: str, mark: str) -> str:
+    """The figure with `mark` before each id and each reference to one: so that a page can hold it twice."""
+    return re.sub(_TAG, lambda tag: re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{mark}", tag[0]), svg)

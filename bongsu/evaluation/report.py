@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from bongsu.evaluation import figures
+from bongsu.evaluation.drawing import own_ids
 
 Tree = Mapping[str, Any]
 _METRICS = (
@@ -95,6 +96,10 @@ def _classification(section: Tree, key: str) -> dict[str, Any]:
         scores = section["scores"]
         drawn.append(figures.probability_histogram(scores["labels"], scores["probabilities"], names))
     confusion = model.get("confusion")
+
+    def mine(svg: str) -> Markup:
+        return Markup(own_ids(svg, f"{key}-"))
+
     return {
         **section,
         "key": key,
@@ -104,12 +109,12 @@ def _classification(section: Tree, key: str) -> dict[str, Any]:
         "best": {name: _best(name, models) for name, _ in _METRICS},
         "strip": _strip(models),
         "confusion_figures": [
-            Markup(figures.confusion_matrix(confusion, names, parts=(part,))) for part in ("counts", "shares") if confusion
+            mine(figures.confusion_matrix(confusion, names, parts=(part,))) for part in ("counts", "shares") if confusion
         ],
         "classes": _classes(confusion, names) if confusion else [],
-        "figures": [Markup(svg) for svg in drawn],
+        "figures": [mine(svg) for svg in drawn],
         "curve_figures": [
-            Markup(figures.training_curves(*curves, panels=(panel,))) for panel in ("loss", "accuracy") if curves
+            mine(figures.training_curves(*curves, panels=(panel,))) for panel in ("loss", "accuracy") if curves
         ],
         "fold_keys": [name for name in ("rows", "accuracy", "f1", "roc_auc", "loss", "epochs", "steps")
                       if any(name in fold for fold in section.get("folds") or [])],
@@ -120,7 +125,7 @@ def _best(name: str, models: Mapping[str, Tree]) -> float | None:
     """The best value of a metric over the models, as it is shown."""
     if name == "ece":  # the majority class's is near 0, and says nothing
         return None
-    values: list[float] = [round(metrics[name], 3) for metrics in models.values() if metrics.get(name) is not None]
+    values = [round(float(metrics[name]), 3) for metrics in models.values() if metrics.get(name) is not None]
     if len(values) < 2:
         return None
     return min(values) if name == "log_loss" else max(values)
@@ -131,8 +136,8 @@ def _strip(models: Mapping[str, Tree]) -> dict[str, Any] | None:
     rows = [(name, metrics["accuracy"], metrics.get("accuracy_interval")) for name, metrics in models.items()]
     ends = [end for _, value, interval in rows for end in (interval or [value])]
     step = 0.05 if max(ends) - min(ends) <= 0.35 else 0.1
-    low = max(0.0, step * math.floor(min(ends) / step - 0.2))
-    high = min(1.0, step * math.ceil(max(ends) / step + 0.2))
+    low: float = max(0.0, step * math.floor(min(ends) / step - 0.2))
+    high: float = min(1.0, step * math.ceil(max(ends) / step + 0.2))
 
     def place(value: float) -> float:
         return round(100 * (value - low) / (high - low), 2)
