@@ -1,0 +1,136 @@
+"""The whole way on a tiny recipe: kill -9 during each stage and going on gives the same weights as never stopping."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import bongsu
+from bongsu.files import file_hash, read_json
+from bongsu.recipe import load_recipe
+
+RECIPE = """
+name = "tiny"
+[corpus]
+validation = 0.1
+[[corpus.sources]]
+path = "bongsu:demo.csv"
+where = { split = "train" }
+[tokenizer]
+vocab_size = 600
+[model]
+d_model = 16
+n_layers = 2
+n_heads = 2
+max_length = 64
+dropout = 0.1
+[pretrain]
+steps = 25
+row_length = 32
+batch_sentences = 16
+log_every = 5
+evaluations = 3
+checkpoint_minutes = 0.0001
+validation_sentences = 50
+[finetune]
+train = "bongsu:demo.csv"
+where = { split = "test" }
+folds = 2
+epochs = 2
+filters = 8
+checkpoint_minutes = 0.0005
+max_length = 32
+[predict]
+input = "bongsu:demo.csv"
+format = "kaggle"
+"""
+OUTCOMES = ("pretrain/model/model.safetensors", "finetune/model/model.safetensors", "predictions/submission.csv")
+
+
+@pytest.fixture(scope="module")
+def recipe_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(recipe_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return bongsu.run(recipe_file, out=tmp_path_factory.mktemp("runs") / "whole").path
+
+
+def test_leaves_everything(uninterrupted: Path) -> None:
+    for name in (*OUTCOMES, "evaluation/report.html", "evaluation/summary.json", "corpus/corpus.json", "recipe.toml"):
+        assert (uninterrupted / name).is_file(), name
+    summary = read_json(uninterrupted / "evaluation" / "summary.json")
+    assert 0 <= summary["classification"]["model"]["accuracy"] <= 1
+    assert "TF-IDF + logistic regression" in summary["classification"]
+    assert "majority class" in summary["classification"]
+    lines = (uninterrupted / "predictions" / "submission.csv").read_text().splitlines()
+    assert lines[0] == "id,target"
+    assert len(lines) == 1 + len({line.split(",")[0] for line in lines[1:]})
+    assert {line.split(",")[1] for line in lines[1:]} <= {"0", "1"}
+
+
+def test_the_second_time_nothing_is_done(recipe_file: Path, uninterrupted: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("stage.json")}
+    bongsu.run(recipe_file, out=uninterrupted)
+    assert before == {path: path.stat().st_mtime_ns for path in uninterrupted.rglob("stage.json")}
+
+
+def test_the_resolved_recipe_is_the_same_recipe(recipe_file: Path, uninterrupted: Path) -> None:
+    assert load_recipe(uninterrupted / "recipe.toml") == load_recipe(recipe_file)
+
+
+def test_the_detector_answers(uninterrupted: Path) -> None:
+    detector = bongsu.load(uninterrupted)
+    texts = ["Forest fire near La Ronge", "", "화재 발생"]
+    together = detector.predict(texts)
+    alone = [detector.predict([text])[0] for text in texts]
+    assert [p.label for p in together] == [p.label for p in alone]
+    assert [p.probability for p in together] == pytest.approx([p.probability for p in alone], abs=1e-5)
+
+
+def test_the_model_folder_opens_in_transformers(uninterrupted: Path) -> None:
+    from transformers import AutoTokenizer
+
+    from bongsu.tokens.bpe import load_tokenizer
+
+    folder = uninterrupted / "pretrain" / "model"
+    theirs, ours = AutoTokenizer.from_pretrained(folder), load_tokenizer(folder)
+    for text in ("A fire in 서울! 🔥", "see [LINK] now"):
+        assert theirs(text)["input_ids"] == ours.encode(text).ids
+
+
+def test_killed_in_every_stage_the_weights_are_the_same(recipe_file: Path, uninterrupted: Path, tmp_path: Path) -> None:
+    out = tmp_path / "killed"
+    command = [sys.executable, "-c", "from bongsu.cli import main; main()", "run", str(recipe_file), "--out", str(out)]
+    stages = [out / name for name in (".corpus.tmp", ".tokenizer.tmp", ".tokens.tmp")]
+    stages += [
+        out / "pretrain" / "checkpoints" / "step-00000007",
+        out / "finetune" / "fold-0" / "checkpoints" / "step-00000003",
+        out / "finetune" / "fold-1" / "checkpoints" / "step-00000003",
+        out / "finetune" / "final" / "checkpoints" / "step-00000003",
+        out / ".evaluation.tmp",
+        out / ".predictions.tmp",
+    ]
+    kills = 0
+    for sign in stages:
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        deadline = time.monotonic() + 60
+        while process.poll() is None and not sign.exists() and time.monotonic() < deadline:
+            time.sleep(0.002)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            kills += 1
+        process.wait()
+    assert kills >= 5, "too few kills hit a running process for the test to mean anything"
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    for name in OUTCOMES:
+        assert file_hash(out / name) == file_hash(uninterrupted / name), name
