@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,14 @@ def make_sentences(count: int, seed: int) -> list[str]:
         " ".join(word(korean if index % 4 == 3 else english) for _ in range(min(30, 2 + int(draw.expovariate(0.12)))))
         for index in range(count)
     ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_waiting_for_the_disk() -> Iterator[None]:
+    """No power is cut during a test, and what a killed process wrote stays in the system's memory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,9 @@ def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.O
     """
     try:
         state: dict[str, Any] = read_json(checkpoint / "state.json")
+    except WorkspaceError as error:
+        raise DamagedError(str(error)) from None
+    try:
         for name, expected in state.pop("sha256").items():
             found = _state_hash(state) if name == "state" else file_hash(checkpoint / name)
             if found != expected:

@@ -209,7 +209,7 @@ def _non_finite(loss: Tensor, norm: Tensor, step: int, rate: float, folder: Path
     good = checkpoints(folder)
     kept = f"The last good checkpoint is {good[0]}" if good else "There is no checkpoint yet"
     return (
-        f"Step {step + 1}: the loss is {float(loss)} and the gradient's norm {float(norm)} at learning rate {rate:.3g}. "
+        f"Step {step + 1}: the loss is {loss.item()} and the gradient's norm {norm.item()} at learning rate {rate:.3g}. "
         f"Training stops here, before the weights are touched. {kept}. Try a lower learning_rate or a longer warmup."
     )
 

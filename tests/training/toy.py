@@ -1,0 +1,97 @@
+"""A small task with dropout, whose batch n is a pure function of n. Also run as a script, to be killed.
+
+python toy.py FOLDER STEPS [SECONDS A SAVE TAKES]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bongsu.recipe import Optimization
+from bongsu.training.loop import Outcome, Plan, State, train
+from bongsu.training.optimizers import parameter_groups
+
+
+class Toy:
+    """A regression from 8 numbers to one."""
+
+    def __init__(self, dropout: float = 0.2, size: int = 16, on_batch: Callable[[int], None] = lambda n: None) -> None:
+        torch.manual_seed(0)
+        self.model: nn.Module = nn.Sequential(
+            nn.Linear(8, 12), nn.LayerNorm(12), nn.ReLU(), nn.Dropout(dropout), nn.Linear(12, 1)
+        )
+        self.size, self.on_batch = size, on_batch
+        self.figures: list[float] = []
+        """What `evaluate` gives, one after another; when empty it measures."""
+
+    def batch(self, n: int) -> tuple[Tensor, Tensor]:
+        self.on_batch(n)
+        generator = torch.Generator().manual_seed(n)
+        inputs = torch.randn(self.size, 8, generator=generator)
+        return inputs, inputs.sum(1, keepdim=True)
+
+    def loss(self, batch: tuple[Tensor, Tensor]) -> Outcome:
+        inputs, wanted = batch
+        loss = F.mse_loss(self.model(inputs), wanted)
+        return Outcome(loss, torch.tensor(0.0), torch.tensor(1.0), len(inputs))
+
+    def evaluate(self) -> dict[str, float]:
+        assert not self.model.training
+        if self.figures:
+            return {"loss": self.figures.pop(0)}
+        inputs = torch.randn(64, 8, generator=torch.Generator().manual_seed(10**6))
+        return {"loss": float(F.mse_loss(self.model(inputs), inputs.sum(1, keepdim=True)))}
+
+    def groups(self) -> list[dict[str, Any]]:
+        return parameter_groups(self.model, 0.01, 0.1)
+
+    def after_step(self) -> None:
+        pass
+
+
+def settings(**changes: Any) -> Optimization:
+    defaults = {"learning_rate": 0.01, "device": "cpu", "precision": "float32", "log_every": 5, "checkpoint_minutes": 60.0}
+    return Optimization.model_validate({**defaults, **changes})
+
+
+def plan(steps: int, **changes: Any) -> Plan:
+    return Plan(**{"steps": steps, "evaluate_every": 10, "monitor": "loss", "title": "toy", **changes})
+
+
+def run(folder: Path, steps: int, task: Toy | None = None, **changes: Any) -> tuple[Toy, State]:
+    """Trains a toy; changes go to the settings."""
+    task = task or Toy()
+    return task, train(task, plan(steps), settings(**changes), folder)
+
+
+def weights_hash(model: nn.Module) -> str:
+    return hashlib.sha256(b"".join(value.numpy().tobytes() for value in model.state_dict().values())).hexdigest()
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    os.fsync = lambda descriptor: None  # a kill is no power cut
+    slow = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
+    if slow:
+        from bongsu.training import checkpoints
+
+        quick = checkpoints.file_hash
+
+        def dawdle(path: Path) -> str:
+            time.sleep(slow)
+            return quick(path)
+
+        checkpoints.file_hash = dawdle  # both files are written by now, state.json is not
+    print("ready", flush=True)
+    done, _ = run(Path(sys.argv[1]), int(sys.argv[2]), checkpoint_minutes=1e-9)
+    print(weights_hash(done.model), flush=True)
