@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -268,42 +267,43 @@ def test_a_log_cut_short_by_a_kill_is_read(tmp_path: Path) -> None:
     assert read_log(tmp_path / "none.jsonl") == []
 
 
-def start(folder: Path, steps: int, slow: float = 0.0) -> subprocess.Popen[str]:
-    command = [sys.executable, str(Path(toy.__file__)), str(folder), str(steps), str(slow)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    assert child.stdout
-    assert child.stdout.readline() == "ready\n"
-    return child
+@pytest.fixture(scope="module")
+def processes() -> Any:
+    """Fresh processes of their own that have imported torch already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["bongsu.training.loop"])
+    return context
 
 
-def test_a_killed_process_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+def test_a_killed_process_goes_on_to_the_same_weights(tmp_path: Path, processes: Any) -> None:
     """SIGKILL at random moments, and in the middle of a save."""
-    steps = 120
+    folder, steps = tmp_path / "killed", 120
     draw = random.Random(0)
-    kills = 0
-    for attempt in range(5):
+    for attempt in range(6):
         in_a_save = attempt % 2 == 1
-        child = start(tmp_path / "killed", steps, slow=0.3 if in_a_save else 0.0)
-        before = names(tmp_path / "killed")
-        deadline = time.monotonic() + 20
-        # Waits until it has done something, then a random moment more.
-        while time.monotonic() < deadline and child.poll() is None:
-            if in_a_save and list((tmp_path / "killed").glob(".step-*.tmp/optimizer.safetensors")):
+        before = names(folder)
+        child = processes.Process(target=toy.child, args=(folder, steps, 0.3 if in_a_save else 0.0))
+        child.start()
+        deadline = time.monotonic() + 30
+        while child.is_alive() and time.monotonic() < deadline:
+            if in_a_save and list(folder.glob(".step-*.tmp/optimizer.safetensors")):
                 break
-            if not in_a_save and names(tmp_path / "killed") != before:
-                time.sleep(draw.random() * 0.1)
+            if not in_a_save and names(folder) != before:
+                time.sleep(0.05 * draw.random())
                 break
-            time.sleep(0.002)
-        kills += child.poll() is None
+            time.sleep(0.001)
         child.kill()
-        child.communicate()
-        if in_a_save:
-            assert list((tmp_path / "killed").glob(".step-*.tmp"))
-    assert kills == 5
-    assert 0 < names(tmp_path / "killed")[-1] < steps
-    last = start(tmp_path / "killed", steps)
-    straight = start(tmp_path / "straight", steps)
-    assert last.communicate()[0] == straight.communicate()[0] != ""
-    assert not list((tmp_path / "killed").glob(".step-*"))
-    kept = [[record.get("step") for record in read_log(tmp_path / name / "metrics.jsonl")] for name in ("killed", "straight")]
-    assert kept[0] == kept[1]
+        child.join()
+        assert child.exitcode == -signal.SIGKILL
+        assert bool(list(folder.glob(".step-*.tmp"))) or not in_a_save
+    assert 0 < names(folder)[-1] < steps
+
+    for last in (folder, tmp_path / "straight"):
+        child = processes.Process(target=toy.child, args=(last, steps, 0.0))
+        child.start()
+        child.join(60)
+        assert child.exitcode == 0
+    assert (folder / "weights").read_text() == (tmp_path / "straight" / "weights").read_text()
+    assert not list(folder.glob(".step-*"))
+    told = [[record["step"] for record in read_log(path / "metrics.jsonl")] for path in (folder, tmp_path / "straight")]
+    assert told[0] == told[1]

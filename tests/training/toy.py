@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bongsu.recipe import Optimization
+from bongsu.training import checkpoints
 from bongsu.training.loop import Outcome, Plan, State, train
 from bongsu.training.optimizers import parameter_groups
 
@@ -78,20 +78,16 @@ def weights_hash(model: nn.Module) -> str:
     return hashlib.sha256(b"".join(value.numpy().tobytes() for value in model.state_dict().values())).hexdigest()
 
 
-if __name__ == "__main__":
+def child(folder: Path, steps: int, slow: float) -> None:
+    """What a process to be killed does: trains, with saves that take `slow` seconds, and leaves the hash of its weights."""
     torch.set_num_threads(1)
     os.fsync = lambda descriptor: None  # a kill is no power cut
-    slow = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0
-    if slow:
-        from bongsu.training import checkpoints
+    quick = checkpoints.file_hash
 
-        quick = checkpoints.file_hash
+    def dawdle(path: Path) -> str:
+        time.sleep(slow)
+        return quick(path)
 
-        def dawdle(path: Path) -> str:
-            time.sleep(slow)
-            return quick(path)
-
-        checkpoints.file_hash = dawdle  # both files are written by now, state.json is not
-    print("ready", flush=True)
-    done, _ = run(Path(sys.argv[1]), int(sys.argv[2]), checkpoint_minutes=1e-9)
-    print(weights_hash(done.model), flush=True)
+    checkpoints.file_hash = dawdle  # both files are written by then, state.json is not
+    task, _ = run(folder, steps, checkpoint_minutes=1e-9)
+    (folder / "weights").write_text(weights_hash(task.model))
