@@ -183,7 +183,11 @@ def _run(recipe: Path, changes: list[str] | None, out: Path | None, until: str |
     _need("torch", "train")
     from bongsu.pipeline.running import run as run_recipe
 
-    return run_recipe(parsed, out, until)
+    try:
+        return run_recipe(parsed, out, until)
+    except KeyboardInterrupt:
+        progress.note("Stopped. The same command goes on from here.")
+        raise typer.Exit(130) from None
 
 
 def _need(package: str, extra: str) -> None:
@@ -196,20 +200,9 @@ def _need(package: str, extra: str) -> None:
 def main() -> None:
     """The entry point: errors made on purpose are printed without a traceback."""
     try:
-        app(standalone_mode=False)
+        app()
     except BongsuError as error:
         progress.console.print(f"[red]error:[/red] {progress.escape(str(error))}", soft_wrap=True)
         sys.exit(1)
-    except typer.Abort:
-        sys.exit(130)
-    except KeyboardInterrupt:
-        progress.note("Stopped. The same command goes on from here.")
-        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except Exception as error:
-        if isinstance(error, typer.core.click.exceptions.ClickException):  # type: ignore[attr-defined]
-            error.show()
-            sys.exit(2)
-        raise

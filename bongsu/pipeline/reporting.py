@@ -17,7 +17,7 @@ from bongsu.evaluation.baselines import majority, tfidf_logistic
 from bongsu.evaluation.bootstrap import paired_difference
 from bongsu.evaluation.calibration import reliability
 from bongsu.evaluation.figures import confusion_matrix, save_png, training_curves
-from bongsu.evaluation.metrics import classification_metrics, threshold_curve
+from bongsu.evaluation.metrics import classification_metrics, predictions, threshold_curve
 from bongsu.evaluation.report import render
 from bongsu.files import read_json
 from bongsu.model.encoder import EncoderConfig
@@ -58,6 +58,7 @@ def build_report(recipe: Recipe, workspace: Workspace, folder: Path) -> tuple[st
     if recipe.finetune:
         _add_classification(recipe, workspace, folder, report, summary)
     report["summary"] = summary["sentences"]
+    report["versions"]["seed"] = str(recipe.seed)
     return render(report), summary
 
 
@@ -148,28 +149,22 @@ def classification_section(
         "model": classification_metrics(labels, probabilities, threshold),
         "baselines": {name: classification_metrics(labels, p) for name, p in baselines.items()},
         "difference": {
-            **paired_difference(labels, decide(probabilities, threshold), decide(baselines[TFIDF], 0.5), seed=recipe.seed),
+            **paired_difference(labels, predictions(probabilities, threshold), predictions(baselines[TFIDF]), seed=recipe.seed),
             "baseline": TFIDF,
         },
         "reliability": reliability(labels, probabilities),
     }
     if len(names) == 2:
+        section["scores"] = {"labels": labels.tolist(), "probabilities": probabilities[:, 1].tolist()}
         section["thresholds"] = threshold_curve(labels, probabilities[:, 1])
     return section
-
-
-def decide(probabilities: Float64, threshold: float) -> npt.NDArray[np.int64]:
-    """The class each row is put in. [N, C] → [N] int64."""
-    if probabilities.shape[1] == 2:
-        return np.asarray(probabilities[:, 1] >= threshold, dtype=np.int64)
-    return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
 
 
 def worst(
     recipe: Recipe, labels: npt.NDArray[np.int64], probabilities: Float64, raw: list[str], names: list[str]
 ) -> list[dict[str, Any]]:
     """The errors the model was surest of."""
-    decided = decide(probabilities, recipe.evaluate.threshold)
+    decided = predictions(probabilities, recipe.evaluate.threshold)
     wrong = np.flatnonzero(decided != labels)
     surest = wrong[np.argsort(-probabilities[wrong, decided[wrong]], kind="stable")][: recipe.evaluate.worst]
     return [

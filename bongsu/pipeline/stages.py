@@ -10,10 +10,12 @@ from bongsu import progress
 from bongsu.corpus.prepare import prepare, texts
 from bongsu.corpus.readers import resolve
 from bongsu.files import read_json, write_json, write_text
+from bongsu.model.io import read_config
 from bongsu.pipeline.predicting import predict_file
 from bongsu.pipeline.reporting import build_report
 from bongsu.recipe import Optimization, Recipe
 from bongsu.tasks.finetuning import finetune
+from bongsu.tasks.labelled import check_columns
 from bongsu.tasks.pretraining import pretrain
 from bongsu.tokens.bpe import load_tokenizer, measure, sample_evenly, save_tokenizer, train_tokenizer
 from bongsu.tokens.shards import write_shards
@@ -65,7 +67,9 @@ def stages(recipe: Recipe, workspace: Workspace) -> list[Stage]:
     if recipe.finetune:
         if recipe.finetune.encoder:
             encoder_folder = model_folder(Path(recipe.finetune.encoder))
+            read_config(encoder_folder, "masked_lm")
             encoder_inputs = [file_fingerprint(str(encoder_folder / name)) for name in ("config.json", "model.safetensors")]
+        check_columns(recipe.finetune)
         files = [path for path in (recipe.finetune.train, recipe.finetune.test) if path]
         inputs = [*encoder_inputs, *(file_fingerprint(name) for path in files for name in resolve(path))]
         chain.append(

@@ -64,6 +64,18 @@ def read_labelled(settings: Finetune, path: str, where: dict[str, str], classes:
     )
 
 
+def check_columns(settings: Finetune) -> None:
+    """Looks at the first row of the labelled files, so that a missing column is found before hours of pre-training.
+
+    Raises:
+        DataError: naming the columns there are.
+    """
+    columns = [settings.text, settings.label, *settings.context]
+    for path, where in ((settings.train, settings.where), (settings.test, settings.test_where)):
+        if path is not None:
+            next(read_rows(Source(path=path, text=settings.text, where=where), Problems(1000), columns), None)
+
+
 def read_unlabelled(
     path: str, text: str, context: Sequence[str], id_column: str, cleaning: Cleaning
 ) -> tuple[list[str], list[str], list[str]]:
