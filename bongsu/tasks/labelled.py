@@ -105,15 +105,17 @@ def folds(labels: Int64, groups: Int64, count: int, seed: int) -> list[tuple[Int
     smallest = int(np.bincount(labels).min())
     if smallest < count:
         raise DataError(f"finetune.folds: the smallest class has {smallest} rows, too few for {count} folds.")
+    if (different := len(np.unique(groups))) < count:
+        raise DataError(f"finetune.folds: without near-twins there are {different} texts, too few for {count} folds.")
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed % 2**32)
     return [(train.astype(np.int64), test.astype(np.int64)) for train, test in splitter.split(labels, labels, groups)]
 
 
 def hold_out(labels: Int64, groups: Int64, share: float, seed: int) -> tuple[Int64, Int64]:
     """Rows to train on and about `share` of the rows held out: stratified, groups never split."""
-    parts = min(20, int(np.bincount(labels).min()))
+    parts = min(20, int(np.bincount(labels).min()), len(np.unique(groups)))
     if parts < 2:
-        raise DataError("A class has fewer than two rows; nothing can be held out.")
+        raise DataError("A class has fewer than two rows, or all rows are near-twins; nothing can be held out.")
     taken = min(parts - 1, max(1, round(share * parts)))
     held = np.sort(np.concatenate([test for _, test in folds(labels, groups, parts, seed)[:taken]]))
     return np.setdiff1d(np.arange(len(labels)), held), held

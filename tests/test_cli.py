@@ -1,0 +1,75 @@
+"""The command line, as a user meets it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bongsu.cli import duration, main
+from bongsu.errors import DataError
+from bongsu.pipeline.predicting import check_ids, render, unformula
+from bongsu.tasks.detector import Prediction
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["bongsu", *words])
+    try:
+        main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "code"),
+    [
+        (["run", "nothere.toml"], "no such recipe", 1),
+        (["predict", "nothere", "hello"], "no such folder", 1),
+        (["predict", "nothere", "--format", "xml", "hello"], "one of jsonl, csv, kaggle", 1),
+        (["frobnicate"], "No such command", 2),
+    ],
+)
+def test_errors_have_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], words: list[str], message: str, code: int
+) -> None:
+    assert call(monkeypatch, *words) == code
+    shown = capfd.readouterr().err
+    assert message in " ".join(shown.split())
+    assert "Traceback" not in shown
+
+
+def test_help_loads_no_heavy_package() -> None:
+    code = (
+        "import sys, bongsu.cli; print([name for name in ('torch', 'pyarrow', 'sklearn', 'matplotlib') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+def test_duration() -> None:
+    assert [duration(seconds) for seconds in (5, 65, 3700, 90061)] == ["5 s", "1 min 5 s", "1 h 1 min", "1 d 1 h"]
+
+
+def test_kaggle_file_is_exactly_id_and_target() -> None:
+    predictions = [Prediction("disaster", 0.9, "1"), Prediction("other", 0.2, "0")]
+    assert render(["0", "2"], ["a", "b"], predictions, "kaggle") == b"id,target\n0,1\n2,0\n"
+
+
+def test_cells_of_a_csv_are_no_formulas() -> None:
+    text = '=HYPERLINK("http://evil"),\n"quoted"'
+    rows = list(csv.reader(io.StringIO(render(["1"], [text], [Prediction("other", 0.5, "0")], "csv").decode())))
+    assert rows[1][1] == "'" + text
+    assert [unformula(cell) for cell in ("+1", "-1", "@x", "\tx", "plain", "")] == ["'+1", "'-1", "'@x", "'\tx", "plain", ""]
+
+
+def test_ids_are_checked_against_the_sample(tmp_path: Path) -> None:
+    sample = tmp_path / "sample.csv"
+    sample.write_text("id,target\n0,0\n2,0\n")
+    check_ids(["2", "0"], "test.csv", str(sample))
+    for ids, message in ((["0"], "id 2"), (["0", "2", "3"], "id 3"), (["0", "0"], "twice")):
+        with pytest.raises(DataError, match=message):
+            check_ids(ids, "test.csv", str(sample))
