@@ -56,7 +56,13 @@ def fsync_folder(folder: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Opens a binary file that appears under `path`, whole, when the block ends without an error."""
+    """Opens a binary file that appears under `path`, whole, when the block ends without an error.
+
+    Raises:
+        WorkspaceError: when `path` is a folder or a device, which a file must not take the place of.
+    """
+    if path.exists() and not path.is_file():
+        raise WorkspaceError(f"{path}: there is something here that is not a file; choose another name.")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)

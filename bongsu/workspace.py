@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,7 +81,7 @@ class Workspace:
     def is_done(self, stage: Stage) -> bool:
         """Whether the stage's output is there and was made from just these inputs and settings."""
         done = self.folder(stage.name) / DONE
-        return done.is_file() and read_json(done).get("fingerprint") == stage.fingerprint
+        return done.is_file() and _read(done)["fingerprint"] == stage.fingerprint
 
     def run(self, stage: Stage) -> bool:
         """Runs a stage unless it is done; says whether it was run."""
@@ -89,16 +90,21 @@ class Workspace:
         target = self.folder(stage.name)
         work = target if stage.goes_on else self.path / f".{stage.name}.tmp"
         begun = work / STARTED
-        if not (stage.goes_on and begun.is_file() and read_json(begun)["fingerprint"] == stage.fingerprint):
+        if not (stage.goes_on and begun.is_file() and _read(begun)["fingerprint"] == stage.fingerprint):
             _make_way(work, keep=stage.goes_on)
             with disk_errors(work):
                 work.mkdir(parents=True)
             write_json(begun, {"fingerprint": stage.fingerprint})
         (work / DONE).unlink(missing_ok=True)
         start = time.perf_counter()
-        with disk_errors(work):
-            stage.work(work)
-        seconds = read_json(begun).get("seconds", 0.0) + time.perf_counter() - start
+        try:
+            with disk_errors(work):
+                stage.work(work)
+        except BaseException:
+            with suppress(WorkspaceError):
+                write_json(begun, {"fingerprint": stage.fingerprint, "seconds": _seconds_since(start, begun)})
+            raise
+        seconds = _seconds_since(start, begun)
         write_json(work / DONE, {"fingerprint": stage.fingerprint, "seconds": seconds, "settings": stage.settings})
         if work != target:
             replace_folder(work, target)
@@ -107,7 +113,23 @@ class Workspace:
     def seconds(self, stage: str) -> float | None:
         """How long a finished stage took."""
         done = self.folder(stage) / DONE
-        return float(read_json(done)["seconds"]) if done.is_file() else None
+        return float(_read(done)["seconds"]) if done.is_file() else None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Reads one of the two files a stage keeps about itself."""
+    try:
+        content = read_json(path)
+    except WorkspaceError:
+        content = None
+    if not isinstance(content, dict) or "fingerprint" not in content:
+        raise WorkspaceError(f"{path}: the file is damaged. Delete it and run the same command again.")
+    return content
+
+
+def _seconds_since(start: float, begun: Path) -> float:
+    """The time since `start` and that of earlier goes, which were stopped."""
+    return float(_read(begun).get("seconds", 0.0)) + time.perf_counter() - start
 
 
 def file_fingerprint(path: str) -> str:
@@ -133,7 +155,8 @@ def _make_way(folder: Path, keep: bool) -> None:
     if not folder.exists():
         return
     if keep and any(folder.rglob("step-*")):
-        old = folder.with_name(f"{folder.name}.{time.strftime('%Y%m%d-%H%M%S')}")
-        os.replace(folder, old)
+        date = time.strftime("%Y%m%d-%H%M%S")
+        names = (f"{folder.name}.{date}{f'-{number}' if number else ''}" for number in itertools.count())
+        os.replace(folder, next(path for name in names if not (path := folder.with_name(name)).exists()))
     else:
         shutil.rmtree(folder)
