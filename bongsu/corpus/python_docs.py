@@ -45,7 +45,7 @@ def _docstrings(path: Path) -> Iterator[str]:
 
 def _prose(text: str) -> Iterator[str]:
     for block in re.split(r"\n\s*\n", text):
-        words = " ".join(block.split())
+        words = " ".join(block.encode(errors="replace").decode().split())  # docstrings may hold lone surrogates
         code = ">>>" in block or "::=" in block or "|" in block or (block.startswith("   ") and "=" in block)
         if not code and 30 <= len(words) <= 2000 and _PROSE.match(words):
             yield words.replace("**", "").replace("``", "").replace('"', "")

@@ -1,35 +1,43 @@
 """Readers: one stream of documents from every kind of file.
 
-A bad line, row or file is counted, shown with its place and passed over, up to a limit; what cannot be read at all is an error
-that says what is there.
+A bad line or row, or a file that is cut short, is counted, shown with its place and passed over, up to a limit; what cannot
+be read at all is an error that says what is there.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, TypeVar
+
+import orjson
 
 from bongsu.corpus import aihub, python_docs
+from bongsu.corpus.lines import codec_of, json_lines, numbered_lines, text_lines
 from bongsu.corpus.problems import Problems
-from bongsu.corpus.streams import TRUNCATED, inner_suffix, lines, open_bytes, resolve
-from bongsu.corpus.tables import csv_rows, jsonl_rows, parquet_rows, parse_json
-from bongsu.errors import DataError
+from bongsu.corpus.streams import DAMAGED, inner_suffix, open_bytes, read_some, resolve
+from bongsu.corpus.tables import Rows, csv_rows, jsonl_rows, parquet_rows
+from bongsu.errors import BongsuError, DataError
+from bongsu.progress import escape, warn
 from bongsu.recipe import Source
 
 __all__ = ["Document", "Problems", "format_of", "read", "read_rows", "resolve"]
 
-Rows = Iterator[tuple[str, dict[str, str]]]
 _BY_SUFFIX = {
-    ".txt": "text",
     ".csv": "csv",
     ".tsv": "tsv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".parquet": "parquet",
-    ".json": "aihub",
     ".xlsx": "aihub",
     ".zip": "aihub",
 }
+_KAGGLE = ["id", "keyword", "location", "text"]
+T = TypeVar("T")
+_SUBSETS = 1000  # names remembered for the message; The Pile has 22
 
 
 @dataclass(slots=True)
@@ -45,118 +53,155 @@ class Document:
     """What else the row holds."""
 
 
+@dataclass
+class _Reading:
+    """A source being read, and what was seen of it so far."""
+
+    source: Source
+    problems: Problems
+    rows: int = 0
+    """Rows of tables, whether wanted or not."""
+    subsets: set[str] = field(default_factory=set)
+    """The Pile's."""
+
+    def nothing(self) -> DataError:
+        """Why nothing was read."""
+        source = self.source
+        if self.rows and source.where:
+            wanted = " and ".join(f"{name} = {value!r}" for name, value in source.where.items())
+            return DataError(f"{source.path}: none of {self.rows:,} rows has {wanted}.")
+        if self.subsets and source.subsets:
+            names = ", ".join(sorted(self.subsets)[:50]) if self.subsets != {""} else "without names"
+            return DataError(f"{source.path}: no document of {', '.join(source.subsets)}; the subsets here are {names}.")
+        return DataError(f"{source.path}: not one text could be read from it{self.problems.summary()}.")
+
+
 def read(source: Source, problems: Problems) -> Iterator[Document]:
-    """All documents of a source, streamed.
+    """All documents of a source, at most `source.limit`, streamed.
 
     Raises:
-        DataError: when nothing can be read, a column is missing, or more than `source.max_bad` places are bad.
+        DataError: when nothing can be read, a column is missing, or more than `problems.limit` places are bad.
     """
+    reading = _Reading(source, problems)
+    codec_of(source.encoding)
     count = 0
-    for path in resolve(source.path):
-        try:
-            for document in _READERS[format_of(source, path)](source, path, problems):
-                yield document
-                count += 1
-                if source.limit is not None and count >= source.limit:
-                    return
-        except TRUNCATED as error:
-            problems.skip(path, f"cut short or damaged ({error or type(error).__name__}); what came before is kept")
+    for document in islice(_all(reading, _documents), source.limit):
+        count += 1
+        yield document
     if count == 0:
-        raise DataError(f"{source.path}: not one text could be read from it{problems.summary()}.")
+        raise reading.nothing()
+    if source.limit is None and source.subsets and (unseen := sorted(set(source.subsets) - reading.subsets)):
+        warn(f"{escape(source.path)}: no document of {escape(', '.join(unseen))}")
 
 
 def read_rows(source: Source, problems: Problems, columns: list[str]) -> Rows:
-    """Rows of a table as (place, values); `columns` must be there.
+    """Rows of a table (CSV, TSV, JSON Lines, Parquet; a text file has one column) as (place, values); `columns` must be there.
 
     Raises:
-        DataError: naming the columns there are, when one is missing.
+        DataError: naming the columns there are, when one is missing; when there is no row; when too many are bad.
     """
-    for path in resolve(source.path):
-        form = format_of(source, path)
-        try:
-            if form in ("csv", "tsv", "kaggle"):
-                rows = csv_rows(path, "\t" if form == "tsv" else ",", source.encoding, columns, problems)
-            elif form == "jsonl":
-                rows = jsonl_rows(path, source.encoding, columns, problems)
-            elif form == "parquet":
-                rows = parquet_rows(path, columns)
-            elif form == "text":
-                rows = _text_rows(source, path, problems)
-            else:
-                raise DataError(f"{path}: a table is needed (CSV, TSV, JSON Lines or Parquet), this is {form}.")
-            for place, row in rows:
-                if missing := [key for key in source.where if key not in row]:
-                    raise DataError(f"{place}: there is no column {missing[0]!r}; the columns are {', '.join(row)}.")
-                if all(row[key] == value for key, value in source.where.items()):
-                    yield place, row
-        except TRUNCATED as error:
-            problems.skip(path, f"cut short or damaged ({error or type(error).__name__}); what came before is kept")
+    reading = _Reading(source, problems)
+    codec_of(source.encoding)
+    count = 0
+    for row in islice(_all(reading, lambda reading, path, form: _rows(reading, path, form, columns)), source.limit):
+        count += 1
+        yield row
+    if count == 0:
+        raise reading.nothing()
 
 
 def format_of(source: Source, path: str) -> str:
-    """The format of one file: as the recipe says, or by its name and its first line."""
+    """The format of one file: as the recipe says, or by its name and how it begins.
+
+    Raises:
+        DataError: when the file cannot be opened.
+    """
     if source.format != "auto":
         return source.format
     if path.startswith("python:"):
         return "python"
-    form = _BY_SUFFIX.get(inner_suffix(path), "text")
-    if form == "jsonl":
-        with open_bytes(path) as stream:
-            try:
-                first = next(lines(stream), (0, b""))[1] or b""
-            except TRUNCATED:
-                return form
-        if b'"pile_set_name"' in first or b"pile_set_name" in first or first.lstrip()[:1] == b'"':
-            return "pile"
+    suffix = inner_suffix(path)
+    if suffix == ".json":
+        return "aihub" if aihub.JSON_START.search(_head(path)) else "jsonl"
+    form = _BY_SUFFIX.get(suffix, "text")
+    if form == "jsonl" and _is_pile(_first_line(path, source.encoding)):
+        return "pile"
+    if form == "csv" and source.text == "text" and re.match(rb'"?id"?,"?keyword"?,"?location"?,"?text\b', _head(path)):
+        return "kaggle"
     return form
 
 
-def _text(source: Source, path: str, problems: Problems) -> Iterator[Document]:
-    for place, row in _text_rows(source, path, problems):
-        yield Document(row[source.text], place, source.path)
+def _all(reading: _Reading, read_file: Callable[[_Reading, str, str], Iterator[T]]) -> Iterator[T]:
+    """What `read_file` finds in each file of the source; a file that is cut short is a problem."""
+    for path in resolve(reading.source.path):
+        try:
+            yield from read_file(reading, path, format_of(reading.source, path))
+        except BongsuError:
+            raise
+        except DAMAGED as error:
+            reading.problems.skip(path, f"cut short or damaged ({error or type(error).__name__}); what came before it is kept")
+        except Exception as error:
+            # fsspec's back ends raise errors of their own kinds
+            if "://" not in path and not isinstance(error, OSError):
+                raise
+            raise DataError(f"{path}: cannot be read ({error or type(error).__name__}).") from None
 
 
-def _text_rows(source: Source, path: str, problems: Problems) -> Rows:
-    with open_bytes(path) as stream:
-        for number, line in lines(stream):
-            text = problems.decode(line, f"{path}:{number}", source.encoding)
-            if text and text.strip():
-                yield f"{path}:{number}", {source.text: text}
+def _documents(reading: _Reading, path: str, form: str) -> Iterator[Document]:
+    source = reading.source
+    if form == "pile":
+        yield from _pile(reading, path)
+    elif form == "aihub":
+        for place, text, lang in aihub.sentences(path, source.languages, source.encoding, reading.problems):
+            yield Document(text, place, source.path, lang)
+    elif form == "python":
+        for place, text in python_docs.paragraphs():
+            yield Document(text, place, source.path, "en")
+    else:
+        column = "text" if form == "kaggle" else source.text
+        for place, row in _rows(reading, path, form, _KAGGLE if form == "kaggle" else [column]):
+            text = row.pop(column)
+            if text.strip():
+                yield Document(text, place, source.path, fields=row)
 
 
-def _table(source: Source, path: str, problems: Problems) -> Iterator[Document]:
-    one = source.model_copy(update={"path": path, "format": format_of(source, path)})
-    for place, row in read_rows(one, problems, [source.text]):
-        text = row.pop(source.text)
-        if text.strip():
-            yield Document(text, place, source.path, fields=row)
+def _rows(reading: _Reading, path: str, form: str, columns: list[str]) -> Rows:
+    """The wanted rows of one file."""
+    source, problems = reading.source, reading.problems
+    needed = [*columns, *source.where]
+    if form in ("csv", "tsv", "kaggle"):
+        rows = csv_rows(path, "\t" if form == "tsv" else ",", source.encoding, needed, problems)
+    elif form in ("jsonl", "pile"):
+        rows = jsonl_rows(path, source.encoding, needed, problems)
+    elif form == "parquet":
+        rows = parquet_rows(path, needed, problems)
+    elif form == "text":
+        rows = ((place, {source.text: text}) for place, text in text_lines(path, source.encoding, problems) if text.strip())
+    else:
+        raise DataError(f"{path}: a table is needed (CSV, TSV, JSON Lines or Parquet), this is {form}.")
+    for place, row in rows:
+        reading.rows += 1
+        if all(row.get(name) == value for name, value in source.where.items()):
+            yield place, row
 
 
-def _pile(source: Source, path: str, problems: Problems) -> Iterator[Document]:
-    seen: set[str] = set()
-    found = False
-    with open_bytes(path) as stream:
-        for number, line in lines(stream):
-            place = f"{path}:{number}"
-            if line is not None and not line.strip():
-                continue
-            value = parse_json(line, place, source.encoding, problems)
-            if value is None:
-                continue
-            text, subset = _pile_document(value)
-            if text is None:
-                problems.skip(place, "no text in this line")
-                continue
-            seen.add(subset)
-            if not source.subsets or subset in source.subsets:
-                found = True
-                yield Document(text, place, source.path, fields={"subset": subset})
-    if source.subsets and seen and not found:
-        raise DataError(f"{path}: no document of {', '.join(source.subsets)}; the subsets here are {', '.join(sorted(seen))}.")
+def _pile(reading: _Reading, path: str) -> Iterator[Document]:
+    """The Pile (Gao et al. 2020): one {"text": ..., "meta": {"pile_set_name": ...}} a line."""
+    source = reading.source
+    wanted = set(source.subsets)
+    for place, value in json_lines(path, source.encoding, reading.problems):
+        text, subset = _pile_document(value)
+        if text is None:
+            reading.problems.skip(place, "no text in this line")
+            continue
+        if len(reading.subsets) < _SUBSETS:
+            reading.subsets.add(subset)
+        if (not wanted or subset in wanted) and text.strip():
+            yield Document(text, place, source.path, fields={"subset": subset})
 
 
-def _pile_document(value: object) -> tuple[str | None, str]:
-    """Text and subset of a line; re-packed copies have `meta` as a string, `text` as a list, or bare strings."""
+def _pile_document(value: Any) -> tuple[str | None, str]:
+    """Text and subset of a line; re-packed copies have `meta` as a string, `text` as a list, or are bare strings."""
     if isinstance(value, str):
         return value, ""
     if not isinstance(value, dict):
@@ -165,29 +210,35 @@ def _pile_document(value: object) -> tuple[str | None, str]:
     if isinstance(text, list) and all(isinstance(part, str) for part in text):
         text = "\n".join(text)
     if isinstance(meta, str):
-        meta = parse_json(meta.encode(errors="replace"), "", "utf-8", None)
-    subset = meta.get("pile_set_name", "") if isinstance(meta, dict) else ""
-    return (text if isinstance(text, str) else None), str(subset)
+        try:
+            meta = orjson.loads(meta)
+        except orjson.JSONDecodeError:
+            meta = None
+    subset = meta.get("pile_set_name") if isinstance(meta, dict) else None
+    return (text if isinstance(text, str) else None), (subset if isinstance(subset, str) else "")
 
 
-def _aihub(source: Source, path: str, problems: Problems) -> Iterator[Document]:
-    for place, text, lang in aihub.sentences(path, source.languages, problems):
-        yield Document(text, place, source.path, lang)
+def _is_pile(line: bytes) -> bool:
+    try:
+        value = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return False
+    return isinstance(value, str) or bool(_pile_document(value)[1])
 
 
-def _python(source: Source, path: str, problems: Problems) -> Iterator[Document]:
-    for place, text in python_docs.paragraphs():
-        yield Document(text, place, source.path, "en")
+def _first_line(path: str, encoding: str) -> bytes:
+    """The first line that is not blank, or nothing when it is too long or the file is damaged."""
+    try:
+        with open_bytes(path) as stream:
+            return next((line for _, line in numbered_lines(stream, encoding) if line is None or line.strip()), None) or b""
+    except DAMAGED:
+        return b""
 
 
-_READERS: dict[str, Callable[[Source, str, Problems], Iterator[Document]]] = {
-    "text": _text,
-    "csv": _table,
-    "tsv": _table,
-    "jsonl": _table,
-    "parquet": _table,
-    "kaggle": _table,
-    "pile": _pile,
-    "aihub": _aihub,
-    "python": _python,
-}
+def _head(path: str) -> bytes:
+    """The first bytes, without the mark of UTF-8; fewer when the file is damaged."""
+    data = b""
+    with suppress(*DAMAGED), open_bytes(path) as stream:
+        while len(data) < aihub.HEAD and (chunk := read_some(stream, aihub.HEAD)):
+            data += chunk
+    return data.removeprefix(b"\xef\xbb\xbf")
