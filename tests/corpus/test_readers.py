@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
 import json
 import tracemalloc
 import zipfile
@@ -14,72 +11,29 @@ from pathlib import Path
 from typing import Any
 
 import fsspec
-import openpyxl
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import zstandard
+from corpus_samples import (
+    PAIRS,
+    PILE,
+    PLAIN,
+    TEXTS,
+    Write,
+    csv_bytes,
+    documents,
+    jsonl,
+    pairs_workbook,
+    parquet_bytes,
+    texts,
+)
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bongsu.corpus import streams, workbooks
-from bongsu.corpus.readers import Document, Problems, format_of, read, read_rows
+from bongsu.corpus import streams
+from bongsu.corpus.readers import Problems, format_of, read, read_rows
 from bongsu.errors import DataError
 from bongsu.recipe import Source
-
-TEXTS = ["Forest fire near La Ronge", '그는 "불이야" 하고, 외쳤다', "two\nlines; a tab\there", "😀 the end"]
-PLAIN = [text.replace("\n", " ") for text in TEXTS]
-PAIRS = [("가.", "Go."), ("비가 온다", 'It rains, "hard"'), ("산불", "forest fire")]
-HEADER = ["SID", "원문", "번역문"]
-
-Write = Callable[[str, bytes], Path]
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Write:
-    def write(name: str, data: bytes) -> Path:
-        packer: Any = {".gz": gzip.compress, ".zst": zstandard.compress}.get(Path(name).suffix, bytes)
-        (tmp_path / name).write_bytes(packer(data))
-        return tmp_path / name
-
-    return write
-
-
-def documents(path: Path | str, problems: Problems | None = None, **settings: Any) -> list[Document]:
-    return list(read(Source(path=str(path), **settings), Problems(1000) if problems is None else problems))
-
-
-def texts(path: Path | str, **settings: Any) -> list[str]:
-    return [document.text for document in documents(path, **settings)]
-
-
-def csv_bytes(rows: list[list[str]], delimiter: str = ",") -> bytes:
-    buffer = io.StringIO(newline="")
-    csv.writer(buffer, delimiter=delimiter).writerows(rows)
-    return buffer.getvalue().encode()
-
-
-def parquet_bytes(columns: dict[str, Any], **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(pa.table(columns), buffer, **options)
-    return buffer.getvalue()
-
-
-def workbook_bytes(rows: list[list[Any]]) -> bytes:
-    book = openpyxl.Workbook()
-    for row in rows:
-        book.active.append(row)  # type: ignore[union-attr]
-    buffer = io.BytesIO()
-    book.save(buffer)
-    return buffer.getvalue()
-
-
-def pairs_workbook() -> bytes:
-    return workbook_bytes([HEADER, *([number, *pair] for number, pair in enumerate(PAIRS))])
-
-
-def jsonl(values: list[Any]) -> bytes:
-    return b"".join(json.dumps(value, ensure_ascii=False).encode() + b"\n" for value in values)
 
 
 @pytest.mark.parametrize("packed", ["", ".gz", ".zst"])
@@ -171,13 +125,6 @@ def test_read_rows(write: Write) -> None:
 # The Pile
 
 
-def pile(text: Any, subset: str) -> dict[str, Any]:
-    return {"text": text, "meta": {"pile_set_name": subset}}
-
-
-PILE = [pile("a web page", "Pile-CC"), pile("an article", "Wikipedia (en)"), pile("another", "Wikipedia (en)")]
-
-
 @pytest.mark.parametrize(
     "repack",
     [
@@ -244,37 +191,6 @@ def test_ai_hub_in_a_zip_with_korean_names(tmp_path: Path, encoding: str) -> Non
     assert (first.text, first.place) == ("가.", f"{path}/{name}:2")
 
 
-def test_a_workbook_without_the_columns_names_those_there_are(write: Write) -> None:
-    with pytest.raises(DataError, match="원문 and 번역문 are needed; the columns are SID, korean"):
-        texts(write("a.xlsx", workbook_bytes([["SID", "korean"], [1, "가"]])))
-
-
-def test_half_a_pair_is_a_problem(write: Write) -> None:
-    problems = Problems(10)
-    path = write("a.xlsx", workbook_bytes([HEADER, [1, "가", None], [2, "나", "b"]]))
-    assert [document.text for document in documents(path, problems)] == ["가", "나", "b"]
-    assert problems.examples == [f"{path}:2: no text in en"]
-
-
-def test_one_stray_cell_far_away_does_not_end_the_process(write: Write) -> None:
-    book = openpyxl.load_workbook(io.BytesIO(pairs_workbook()))
-    book.active["XFD1048576"] = "x"  # type: ignore[index]
-    buffer = io.BytesIO()
-    book.save(buffer)
-    with pytest.raises(DataError, match="row 1,048,576 and column 16,384"):
-        texts(write("a.xlsx", buffer.getvalue()))
-
-
-def test_bombs_in_zip_files_are_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workbooks, "BOMB_BYTES", 2**20)
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("a.json", b" " * 2**22)
-    for name in ("a.zip", "a.xlsx"):
-        with pytest.raises(DataError, match="a bomb"):
-            texts(write(name, buffer.getvalue()))
-
-
 def test_json_of_ai_hub_is_streamed(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     with open(path, "w") as file:
@@ -285,13 +201,6 @@ def test_json_of_ai_hub_is_streamed(tmp_path: Path) -> None:
     tracemalloc.stop()
     assert count == 60_000
     assert peak < 2**23 < path.stat().st_size
-
-
-def test_json_cut_short_keeps_what_came_before(write: Write) -> None:
-    problems = Problems(1)
-    path = write("a.json", b'{"data": [{"ko": "\xea\xb0\x80", "en": "a"}, {"ko": "\xeb')
-    assert [document.text for document in documents(path, problems)] == ["가", "a"]
-    assert problems.count == 1
 
 
 # Kaggle, Python
@@ -312,106 +221,6 @@ def test_python_documentation_is_english_and_the_same_every_time() -> None:
     assert len(found) == 1500
     assert not any(">>>" in text or "\n" in text for _, text, _ in found)
     assert any("global statement" in text for _, text, _ in found)
-
-
-# Bad input
-
-
-def test_bad_lines_are_passed_over_with_their_place(write: Write, capsys: pytest.CaptureFixture[str]) -> None:
-    problems = Problems(10)
-    path = write(
-        "a.jsonl", b'{"text":"a"}\nnot json\n{"text":"\\ud800"}\n[1]\n{"n":1}\n\n' + b"[" * 10**6 + b'\n{"text":"b"}\n'
-    )
-    assert [document.text for document in documents(path, problems)] == ["a", "b"]
-    assert [example.split(": ")[0] for example in problems.examples] == [f"{path}:{n}" for n in (2, 3, 4, 5, 7)]
-    assert "passed over" in capsys.readouterr().err
-
-
-def test_too_many_bad_lines_are_an_error(write: Write) -> None:
-    path = write("a.jsonl", b'{"text":"a"}\n' + b"bad\n" * 4)
-    assert len(documents(path, Problems(4))) == 1
-    with pytest.raises(DataError, match=r"a\.jsonl:5: .*bad place number 4, and max_bad = 3"):
-        documents(path, Problems(3))
-
-
-@pytest.mark.parametrize(
-    "name", ["a.txt", "a.csv", "a.jsonl", "a.parquet", "a.xlsx", "a.json", "a.zip", "a.txt.gz", "a.csv.zst"]
-)
-def test_an_empty_file_is_an_error(tmp_path: Path, name: str) -> None:
-    (tmp_path / name).write_bytes(b"")
-    with pytest.raises(DataError, match=name):
-        texts(tmp_path / name)
-
-
-def test_an_empty_file_among_others_is_not(write: Write) -> None:
-    write("a.csv", b"")
-    assert texts(write("b.csv", b"text\nx\n").parent) == ["x"]
-
-
-def test_a_quote_never_closed_spoils_one_line(write: Write) -> None:
-    problems = Problems(10)
-    path = write("a.csv", b'text,n\na,1\n"broken,2\nb,3\n"c, with ""quotes""",4\n5" pipe,5\nlast,6\n')
-    assert [document.text for document in documents(path, problems)] == ["a", "b", 'c, with "quotes"', '5" pipe', "last"]
-    assert problems.examples[0].startswith(f"{path}:3: ")
-    assert problems.count == 1
-    big = write("b.csv", b'text,n\n"broken,0\n' + b"x,1\n" * 100_000)
-    assert len(documents(big, problems)) == 100_000
-
-
-def test_a_header_that_cannot_be_read_is_an_error(write: Write) -> None:
-    with pytest.raises(DataError, match=r"header cannot be read.*cp949"):
-        texts(write("a.csv", "본문,text\na,b\n".encode("cp949")))
-
-
-def test_wrong_encodings_are_told(write: Write) -> None:
-    path = write("a.txt", "불이 났다\n".encode("cp949"))
-    with pytest.raises(DataError, match="encoding = 'cp949'"):
-        texts(path)
-    assert texts(path, encoding="cp949") == ["불이 났다"]
-    path = write("b.csv", "text,n\n불,1\n".encode("utf-16"))
-    with pytest.raises(DataError, match="encoding = 'utf-16'"):
-        texts(path)
-    assert texts(path, encoding="utf-16") == ["불"]
-    with pytest.raises(DataError, match="Python knows no such encoding"):
-        texts(path, encoding="utf-99")
-    assert texts(write("c.csv", b"\xef\xbb\xbftext,n\na,1\n")) == ["a"]
-    with pytest.raises(DataError, match="utf-16-le"):
-        texts(write("d.txt", "abc\n".encode("utf-16-le")))
-
-
-@pytest.mark.parametrize("ending", [".gz", ".zst"])
-def test_a_packed_file_cut_short_is_one_problem_and_the_next_file_is_read(tmp_path: Path, ending: str) -> None:
-    data = b"".join(b"line %d of many %d\n" % (n, n * n) for n in range(50_000))
-    packed = gzip.compress(data) if ending == ".gz" else zstandard.compress(data)
-    (tmp_path / f"a.txt{ending}").write_bytes(packed[: len(packed) // 2])
-    (tmp_path / "b.txt").write_bytes(b"the next file\n")
-    problems = Problems(1)
-    found = [document.text for document in documents(tmp_path, problems)]
-    assert found[:-1] == data.decode().split("\n")[: len(found) - 1]
-    assert len(found) > 1000
-    assert found[-1] == "the next file"
-    assert problems.count == 1
-
-
-def test_broken_utf8_in_parquet_spoils_one_row(write: Write) -> None:
-    broken = pa.Array.from_buffers(
-        pa.string(), 3, [None, pa.py_buffer(b"\0\0\0\0\1\0\0\0\2\0\0\0\3\0\0\0"), pa.py_buffer(b"a\xffc")]
-    )
-    problems = Problems(1)
-    path = write("a.parquet", parquet_bytes({"text": broken}))
-    assert [document.text for document in documents(path, problems)] == ["a", "c"]
-    assert problems.examples[0].startswith(f"{path}:2: ")
-
-
-def test_a_parquet_bomb_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bongsu.corpus.tables.BOMB_BYTES", 2**20)
-    column = pa.array(["x" * 2**24])
-    with pytest.raises(DataError, match="500 times its size"):
-        texts(
-            write(
-                "a.parquet", parquet_bytes({"text": column}, compression="zstd", use_dictionary=False, write_statistics=False)
-            )
-        )
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:

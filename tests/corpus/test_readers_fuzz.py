@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 import zstandard
+from corpus_samples import PAIRS, PILE, csv_bytes, jsonl, pairs_workbook, parquet_bytes
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_readers import PAIRS, PILE, csv_bytes, jsonl, pairs_workbook, parquet_bytes
 
 from bongsu.corpus.readers import Problems, read
 from bongsu.errors import BongsuError
