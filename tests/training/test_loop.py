@@ -126,6 +126,12 @@ def test_two_half_batches_are_one_batch(tmp_path: Path) -> None:
     toy.run(tmp_path / "halves", 20, halves, accumulate=2)
     for a, b in zip(whole.model.parameters(), halves.model.parameters(), strict=True):
         assert torch.allclose(a, b, atol=1e-6)
+    # Adam hardly feels the gradient's scale, so that is looked at too.
+    norms = [
+        [record["gradient_norm"] for record in read_log(tmp_path / name / "metrics.jsonl") if "loss" in record]
+        for name in ("whole", "halves")
+    ]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-3)
 
 
 def test_accumulation_goes_on_too(tmp_path: Path) -> None:
