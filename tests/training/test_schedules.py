@@ -71,7 +71,7 @@ def test_against_torch(final: float) -> None:
 
 
 @pytest.mark.parametrize("length", [1, 2, 7, 20, 49, 100])
-@pytest.mark.parametrize("cycles", [1, 3, 7, 11])
+@pytest.mark.parametrize("cycles", [1, 3, 7, 49])  # 1 / 49 * 49 is not 1 in floating point
 def test_restarts_against_torch(length: int, cycles: int) -> None:
     total = length * cycles
     ours = [factor("cosine_restarts", step, total, cycles=cycles, final=0.1) for step in range(total)]
