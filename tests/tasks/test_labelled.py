@@ -61,7 +61,7 @@ def test_the_positive_class_comes_last(tmp_path: Path) -> None:
     [
         ("text,label\na,1\n", "there is no column 'target'; the columns are text, label"),
         ("text,target\na,1\nb,1\n", "one label only"),
-        ("text,target\n", "no labelled row"),
+        ("text,target\n", "not one text|no labelled row"),
         ("", "empty"),
     ],
 )
