@@ -1,14 +1,16 @@
 """Duplicates: exact ones in bounded memory, near ones by MinHash (Broder 1997).
 
-Exact de-duplication hashes each text's key to 64 bits, on disk. The hashes are gone through in partitions of a few million, so
-that memory does not grow with the corpus.
+Exact de-duplication works on 64-bit hashes of the texts' keys, on disk: they are dealt out to partitions by their top bits, so
+that equal ones meet, and each partition is small enough to sort in memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from hashlib import blake2b
+import tempfile
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -19,59 +21,85 @@ from bongsu.corpus.cleaning import key
 PARTITION = 4_000_000
 _SHINGLE = 5
 _PERMUTATIONS = 128
+_ROW = np.dtype([("hash", np.uint64), ("row", np.int64)])
 
 
-def hash_key(text: str) -> int:
-    """64 bits of a text's key, the same on every machine."""
-    return int.from_bytes(blake2b(key(text).encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
-
-
-def first_occurrences(path: Path, count: int, keep_path: Path) -> npt.NDArray[np.bool_]:
+def first_occurrences(path: Path, count: int, keep_path: Path, partition: int = PARTITION) -> npt.NDArray[np.bool_]:
     """Which rows are the first with their hash.
+
+    Memory is about 100 bytes x `partition`, whatever the count; the disk holds 17 bytes a row beside the hashes.
 
     Args:
         path: a file of `count` uint64 hashes.
         keep_path: where the answer is put, memory-mapped: [count] bool.
+        partition: about how many hashes are sorted at a time.
     """
     keep = np.lib.format.open_memmap(keep_path, mode="w+", dtype=np.bool_, shape=(count,))
     if count == 0:
         return keep
-    hashes = np.memmap(path, dtype=np.uint64, mode="r", shape=(count,))
-    partitions = -(-count // PARTITION)
-    for partition in range(partitions):
-        rows = np.concatenate(
-            [
-                start + np.flatnonzero(hashes[start : start + PARTITION] % np.uint64(partitions) == partition)
-                for start in range(0, count, PARTITION)
-            ]
-        )
-        _, first = np.unique(hashes[rows], return_index=True)
-        keep[rows[first]] = True
+    bits = max(0, (count - 1) // partition).bit_length()
+    with tempfile.TemporaryDirectory(prefix="hashes-", dir=path.parent) as folder:
+        parts = [Path(folder) / str(number) for number in range(1 << bits)]
+        _deal_out(path, parts, bits, partition)
+        for part in parts:
+            if part.exists():
+                rows = np.fromfile(part, dtype=_ROW)
+                _, first = np.unique(rows["hash"], return_index=True)  # the first, for rows are in order
+                keep[rows["row"][first]] = True
+                part.unlink()
     return keep
 
 
+def _deal_out(path: Path, parts: list[Path], bits: int, chunk: int) -> None:
+    """Appends each hash, with its row, to the part that its top bits name."""
+    start = 0
+    with open(path, "rb") as file:
+        while len(hashes := np.fromfile(file, dtype=np.uint64, count=chunk)):
+            rows = np.empty(len(hashes), dtype=_ROW)
+            rows["hash"], rows["row"] = hashes, np.arange(start, start + len(hashes))
+            start += len(hashes)
+            owner = (hashes >> np.uint64(32) >> np.uint64(32 - bits)).astype(np.int64)  # two shifts, for one by 64 is undefined
+            order = np.argsort(owner, kind="stable")
+            ends = np.cumsum(np.bincount(owner, minlength=len(parts)))
+            for part, mine in zip(parts, np.split(order, ends[:-1]), strict=True):
+                if len(mine):
+                    with open(part, "ab") as out:
+                        rows[mine].tofile(out)
+
+
 class NearDuplicates:
-    """Remembers texts and says whether one like it was seen before. About 1 kB a text."""
+    """Remembers texts and says whether one like it was seen before."""
 
     def __init__(self, threshold: float) -> None:
-        self._index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)
-        self._count = 0
+        self._threshold = threshold
+        self._index = _index(threshold)
+        self._values: list[npt.NDArray[np.uint32]] = []
 
     def seen(self, text: str) -> bool:
         """Whether a near-duplicate was seen before; if not, the text is remembered."""
         sketch = _sketch(key(text))
-        if self._index.query(sketch):
-            return True
-        self._index.insert(str(self._count), sketch)
-        self._count += 1
+        values = sketch.hashvalues.astype(np.uint32)
+        for other in self._index.query(sketch):  # candidates of the index may be less alike than the threshold
+            if np.mean(values == self._values[other]) >= self._threshold:
+                return True
+        self._index.insert(len(self._values), sketch, check_duplication=False)
+        self._values.append(values)
         return False
 
 
-def near_groups(texts: Iterable[str], threshold: float = 0.8) -> npt.NDArray[np.int64]:
-    """A group number for each text: near-twins, directly or by way of others, share one. [texts] int64."""
+def near_groups(texts: Sequence[str], threshold: float = 0.8) -> npt.NDArray[np.int64]:
+    """A group number for each text: near-twins, directly or by way of others, share one.
+
+    Twins are texts with equal keys, or, of the pairs that MinHash finds, those whose keys' sets of character 5-shingles have a
+    Jaccard similarity of at least `threshold`.
+
+    Returns:
+        [texts] int64, the number of a group being the place of its first key among the distinct ones.
+    """
     keys = [key(text) for text in texts]
-    unique = {name: number for number, name in enumerate(dict.fromkeys(keys))}
-    parent = list(range(len(unique)))
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(keys))}
+    names = list(numbers)
+    parent = list(range(len(names)))
 
     def root(node: int) -> int:
         while parent[node] != node:
@@ -79,17 +107,39 @@ def near_groups(texts: Iterable[str], threshold: float = 0.8) -> npt.NDArray[np.
             node = parent[node]
         return node
 
-    index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)
-    for name, number in unique.items():
+    index = _index(threshold)
+    for number, name in enumerate(names):
         sketch = _sketch(name)
         for other in index.query(sketch):
-            parent[root(number)] = root(int(other))
-        index.insert(str(number), sketch)
-    return np.array([root(unique[name]) for name in keys], dtype=np.int64)
+            mine, theirs = root(number), root(other)
+            if mine != theirs and _jaccard(name, names[other]) >= threshold:
+                parent[max(mine, theirs)] = min(mine, theirs)
+        index.insert(number, sketch, check_duplication=False)
+    return np.array([root(numbers[name]) for name in keys], dtype=np.int64)
+
+
+def _shingles(name: str) -> set[str]:
+    return {name[start : start + _SHINGLE] for start in range(max(1, len(name) - _SHINGLE + 1))}
+
+
+def _jaccard(one: str, other: str) -> float:
+    a, b = _shingles(one), _shingles(other)
+    shared = len(a & b)
+    return shared / (len(a) + len(b) - shared)
+
+
+def _index(threshold: float) -> MinHashLSH:
+    """Weighted against misses: a pair found in vain costs one comparison, for every pair found is checked."""
+    return MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS, weights=(0.1, 0.9))
+
+
+@cache
+def _empty_sketch() -> MinHash:
+    """Made once: drawing the permutations anew would cost more than a sketch."""
+    return MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=crc32)
 
 
 def _sketch(name: str) -> MinHash:
-    shingles = {name[start : start + _SHINGLE].encode() for start in range(max(1, len(name) - _SHINGLE + 1))}
-    sketch = MinHash(num_perm=_PERMUTATIONS, seed=1)
-    sketch.update_batch(shingles)
+    sketch = _empty_sketch().copy()
+    sketch.update_batch([shingle.encode("utf-8", "surrogatepass") for shingle in _shingles(name)])
     return sketch

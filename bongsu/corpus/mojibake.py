@@ -1,7 +1,10 @@
 """Repair of text whose bytes were read in the wrong encoding.
 
-The disaster tweets went UTF-8 → cp1252 → MacRoman → latin-1 in part, which ftfy does not undo: an apostrophe became `\\x89Ûª`.
-Such runs are turned back by hand. Everything else goes to ftfy, which is slow and so sees only texts with a sign of damage.
+The disaster tweets went UTF-8 → cp1252 → MacRoman → latin-1, which ftfy does not undo: an apostrophe became `\\x89Ûª`. Such
+runs are turned back here. Everything else goes to ftfy, which is slow and so sees only texts with a sign of damage.
+
+A healthy text must come back unchanged. Danish has `på»` and `blåøyd`, Italian `LUNEDÌ»`, Portuguese `AMANHÃ…`, French `été »`:
+a pair that some language writes counts as damage only beside one that none does.
 """
 
 from __future__ import annotations
@@ -10,29 +13,75 @@ import re
 
 import ftfy
 
-# What UTF-8's lead bytes became: E2 80 -> \x89Û, C2 -> å, C3 -> Ì. A healthy text has no such pairs.
-_TWICE = re.compile("\x89Û[\x80-\xff_]|å[£¨©Ê«»¡¼¢´]|Ì[\x80-\xff]")
-_SIGN = re.compile("[ÂÃâ][\x80-\xbf€™œ”“‚„…†‡ˆ‰Š‹ŒŽ‘’•–—˜š›žŸ]|ï»¿|[\x80-\x9f]|ðŸ")
-# MacRoman has no ¦, the last byte of an ellipsis, and put _ in its place; cp1252 has no 9D, the last byte of a closing quote.
-_ODD = {"\x89Û_": "…", "\x89Û\x9d": "”"}
-_FTFY = ftfy.TextFixerConfig(unescape_html=False, normalization=None, fix_latin_ligatures=False, uncurl_quotes=False,
-                               fix_character_width=False, remove_terminal_escapes=False, fix_line_breaks=False,
-                               remove_control_chars=False, fix_surrogates=True, explain=False)  # fmt: skip
+_CONTINUATION = range(0x80, 0xC0)
+_LEADS = {"\x89": b"\xe2", "å": b"\xc2", "Ì": b"\xc3"}  # the lead bytes E2, C2 and C3 after the journey
+
+
+def _cp1252(byte: int) -> str:
+    """The character cp1252 has for a byte; its five holes are read as latin-1, as browsers do."""
+    return bytes([byte]).decode("cp1252", "ignore") or chr(byte)
+
+
+def _twice(byte: int) -> str:
+    """What a byte looks like after cp1252 → MacRoman → latin-1; `_` where MacRoman lacks the character."""
+    character = _cp1252(byte)
+    if 0x80 <= ord(character) < 0xA0:
+        return character
+    return character.encode("mac_roman", "replace").replace(b"?", b"_").decode("latin-1")
+
+
+_BYTES = {seen: bytes([byte]) for byte in _CONTINUATION if (seen := _twice(byte)) != "_"}
+_ANY = re.escape("".join(_BYTES))
+_TWICE = re.compile(f"\x89[{_ANY}][{_ANY}_]|[åÌ][{_ANY}]")
+_VISIBLE = re.escape("".join(seen for seen in _BYTES if ord(seen) >= 0xA0))
+# A continuation byte behind a run would make it three bytes of another journey: 山 read as latin-1 is `å±±`.
+_CERTAIN = re.compile(
+    f"(?:\x89Û[{_ANY}_]|\x89[âã][{_VISIBLE}]|å[¢£¤¬©¨¡±µ¦¼ÊÁÇÂÈÀ]|å«(?<=[a-z]..)(?=[a-z])|Ì[¢£¤¬©¨¡±µ¦¼¥÷ªÑÐÝÛÄÜÎÔÕÏÇÂÊü])"
+    "(?![\x80-\x88\x8a-\xbf])"
+)
+
+# UTF-8 read as cp1252 or latin-1: a lead byte's character and continuation bytes' characters behind it.
+_OPEN = "\xa0«»‹›“”‘’‚„…–—•·°ºª™®©¡¿†‡´¨¹²³"  # those that healthy text also puts behind an accented letter
+_CLOSED = "".join(
+    character
+    for character in dict.fromkeys([*map(_cp1252, _CONTINUATION), *map(chr, range(0xA0, 0xC0))])
+    if character not in _OPEN and ord(character) >= 0xA0
+)
+_SIGN = re.compile(
+    "[\x80-\x9f\xc2-\xf4](?:"
+    "(?<=[\x80-\x9f])"
+    f"|(?<=[\xc2-\xd1\xd8\xd9])[{_CLOSED}]"  # Latin, Greek, Cyrillic, Arabic; not × and ß
+    f"|(?<=(?<![A-ZÀ-Þ“‘„«])[ÂÃ])[{_OPEN}]"
+    f"|(?<=[\xe0-\xef])(?:[{_CLOSED}][{_OPEN}{_CLOSED}]|[{_OPEN}][{_CLOSED}])"
+    "|(?<=â)€|(?<=ð)Ÿ|(?<=ï)»¿)"
+)
+_ENCODING_ONLY = ftfy.TextFixerConfig(
+    unescape_html=False,
+    remove_terminal_escapes=False,
+    fix_latin_ligatures=False,
+    fix_character_width=False,
+    uncurl_quotes=False,
+    fix_line_breaks=False,
+    remove_control_chars=False,
+    normalization=None,
+    explain=False,
+)
 
 
 def repair(text: str) -> str:
     """The text as it was meant; a healthy text comes back unchanged."""
     if text.isascii():
         return text
-    text = _TWICE.sub(_undo, text)
-    return ftfy.fix_text(text, _FTFY) if _SIGN.search(text) else text
+    if _CERTAIN.search(text):  # then every accented letter of the text has been through it
+        text = _TWICE.sub(_undo, text)
+    return ftfy.fix_text(text, _ENCODING_ONLY) if _SIGN.search(text) else text
 
 
 def _undo(match: re.Match[str]) -> str:
     run = match.group()
-    if run in _ODD:
-        return _ODD[run]
+    if run == "\x89Û_":  # MacRoman has no ¦, the last byte of an ellipsis
+        return "…"
     try:
-        return run.encode("latin-1").decode("mac_roman").encode("cp1252").decode("utf-8")
-    except UnicodeError:
+        return b"".join([_LEADS[run[0]], *(_BYTES[character] for character in run[1:])]).decode()
+    except (KeyError, UnicodeDecodeError):
         return run

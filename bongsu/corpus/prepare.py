@@ -1,70 +1,67 @@
 """Raw files to a corpus: `train.parquet`, `validation.parquet` and `corpus.json`.
 
-Three passes with flat memory: clean to a staging file and hash; find first occurrences; copy what is kept to its split. The
-split is a hash of the text's key, so it stays when text is added, and twins never fall on both sides.
+Three passes with flat memory: clean to a staging file and hash the keys; find first occurrences; copy what is kept to its
+split.
 """
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
 from bongsu import progress
 from bongsu.corpus.cleaning import Cleaner, split_sentences
-from bongsu.corpus.dedup import NearDuplicates, first_occurrences, hash_key
-from bongsu.corpus.problems import Problems
-from bongsu.corpus.readers import format_of, read, resolve
+from bongsu.corpus.dedup import NearDuplicates, first_occurrences
+from bongsu.corpus.readers import Document, Problems, format_of, read, resolve
+from bongsu.corpus.split import SPLITS, hash_keys, in_validation
 from bongsu.errors import DataError
 from bongsu.files import file_hash, read_json, write_json
 from bongsu.recipe import Corpus, Source
 
 SCHEMA = pa.schema([("text", pa.string()), ("source", pa.string()), ("lang", pa.string())])
 ROWS = 65_536
-SPLITS = ("train", "validation")
+_BATCH_ROWS, _BATCH_CHARACTERS = 16_384, 8_000_000
 
 
 def prepare(corpus: Corpus, folder: Path) -> dict[str, Any]:
-    """Makes the corpus in `folder` and returns what `corpus.json` says of it.
+    """Makes the corpus in `folder`, which is there and empty, and returns what `corpus.json` says of it.
 
     Raises:
         DataError: when a source gives nothing, or a split would be empty.
     """
-    staging, hashes, keep_file = (folder / name for name in ("staging.parquet", "hashes.u64", "keep.npy"))
+    staging = folder / "staging"
+    staging.mkdir()
     cleaner = Cleaner(corpus.cleaning)
-    sources = []
-    count = 0
-    with progress.bar("prepare", None, "MB") as bar, open(hashes, "wb") as hash_file, _writer(staging) as writer:
-        for source in corpus.sources:
-            summary: dict[str, Any] = {"path": source.path, "documents": 0, "texts": 0, "bytes": 0, "bad": 0}
-            problems = Problems(source.max_bad)
-            for batch in _batched(_texts(source, problems, cleaner, summary)):
-                _write(writer, batch)
-                hash_file.write(np.array([hash_key(text) for text, _, _ in batch], dtype=np.uint64).tobytes())
-                count += len(batch)
-                bar.advance(sum(len(text) for text, _, _ in batch) / 1e6, source.path)
-            summary["bad"], summary["bad_examples"] = problems.count, problems.examples
-            sources.append(summary)
+    with (
+        progress.bar("prepare", None, "MB") as bar,
+        _writer(staging / "texts.parquet") as writer,
+        open(staging / "hashes.u64", "wb") as hashes,
+    ):
+        sources = [_stage(source, cleaner, writer, hashes, bar) for source in corpus.sources]
 
+    count = sum(source["texts"] for source in sources)
     dropped = Counter(cleaner.dropped)
-    keep = np.ones(count, dtype=bool) if corpus.duplicates == "keep" else first_occurrences(hashes, count, keep_file)
-    dropped["exact duplicate"] = int(count - keep.sum())
+    keep: npt.NDArray[np.bool_]
+    if corpus.duplicates == "keep":
+        keep = np.ones(count, dtype=np.bool_)
+    else:
+        keep = first_occurrences(staging / "hashes.u64", count, staging / "keep.npy")
+        dropped["exact duplicate"] = count - int(np.count_nonzero(keep))
     near = NearDuplicates(corpus.near_threshold) if corpus.duplicates == "near" else None
-    counts = _copy(staging, hashes, keep, near, corpus.validation, folder, dropped)
-    for path in (staging, hashes, keep_file):
-        path.unlink(missing_ok=True)
-    for split in SPLITS:
-        if counts[split]["texts"] == 0:
-            raise DataError(
-                f"The {split} split is empty: {count:,} texts came through cleaning. Add text, or change corpus.validation "
-                f"(now {corpus.validation})."
-            )
+    with progress.bar("split", count, "texts") as bar:
+        counts = _copy(staging, keep, near, corpus.validation, folder, dropped, bar)
+    del keep  # it may be mapped from a file in the staging folder
+    shutil.rmtree(staging)
+    _require_both_splits(counts, corpus.validation)
     report = {
         "documents": sum(source["documents"] for source in sources),
         "texts": sum(part["texts"] for part in counts.values()),
@@ -95,65 +92,121 @@ def summary_of(folder: Path) -> dict[str, Any]:
     return dict(read_json(folder / "corpus.json"))
 
 
-def _texts(source: Source, problems: Problems, cleaner: Cleaner, summary: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+def _stage(source: Source, cleaner: Cleaner, writer: pq.ParquetWriter, hashes: Any, bar: progress.Bar) -> dict[str, Any]:
+    """Cleans a source into the staging file and returns what `corpus.json` says of it."""
+    problems = Problems(source.max_bad)
+    summary: dict[str, Any] = {"path": source.path, "documents": 0, "texts": 0, "bytes": 0}
+    before = Counter(cleaner.dropped)
+    for documents, rows in _batches(source, problems, cleaner):
+        summary["documents"] += documents
+        if rows:
+            batch = _record_batch(rows)
+            size = _bytes(batch)
+            writer.write_batch(batch)
+            hashes.write(hash_keys(text for text, _, _ in rows).tobytes())
+            summary["texts"] += len(rows)
+            summary["bytes"] += size
+            bar.advance(size / 1e6, progress.escape(source.path))
+    dropped = {why: number for why, number in (cleaner.dropped - before).items() if number}
+    if summary["texts"] == 0:
+        reasons = ", ".join(f"{why} {number:,}" for why, number in dropped.items()) or "they are empty"
+        raise DataError(
+            f"{source.path}: none of its {summary['documents']:,} documents came through cleaning ({reasons}). "
+            "Check that the source names the right column, or change corpus.cleaning."
+        )
+    return {**summary, "dropped": dropped, "bad": problems.count, "bad_examples": problems.examples}
+
+
+Row = tuple[str, str, str]
+
+
+def _batches(source: Source, problems: Problems, cleaner: Cleaner) -> Iterator[tuple[int, list[Row]]]:
+    """Cleaned (text, source, lang) rows by the thousand, with the number of documents they come from."""
     split = source.sentences
     if split is None:
         split = format_of(source, resolve(source.path)[0]) in ("pile", "python")
+    documents, characters, rows = 0, 0, list[Row]()
     for document in read(source, problems):
-        summary["documents"] += 1
-        for piece in split_sentences(document.text) if split else [document.text]:
-            text = cleaner.clean(piece)
-            if text is not None:
-                text = text.encode("utf-8", "replace").decode()  # JSON can carry lone surrogates, Parquet cannot
-                summary["texts"] += 1
-                summary["bytes"] += len(text.encode())
-                yield text, document.source, document.lang or ""
+        documents += 1
+        characters += len(document.text)
+        rows += _rows(document, split, cleaner)
+        if len(rows) >= _BATCH_ROWS or characters >= _BATCH_CHARACTERS:
+            yield documents, rows
+            documents, characters, rows = 0, 0, []
+    yield documents, rows
+
+
+def _rows(document: Document, split: bool, cleaner: Cleaner) -> Iterator[Row]:
+    source, lang = document.source, document.lang or ""
+    for piece in split_sentences(document.text) if split else (document.text,):
+        text = cleaner.clean(piece)
+        if text is not None:
+            yield text, source, lang
 
 
 def _copy(
-    staging: Path, hashes: Path, keep: Any, near: NearDuplicates | None, validation: float, folder: Path, dropped: Counter[str]
+    staging: Path,
+    keep: npt.NDArray[np.bool_],
+    near: NearDuplicates | None,
+    validation: float,
+    folder: Path,
+    dropped: Counter[str],
+    bar: progress.Bar,
 ) -> dict[str, dict[str, int]]:
     """Copies the rows that are kept to their splits."""
     counts = {split: {"texts": 0, "bytes": 0} for split in SPLITS}
-    limit = np.uint64(int(validation * 2**64))
     row = 0
     with (
         _writer(folder / "train.parquet") as train,
         _writer(folder / "validation.parquet") as held,
-        pq.ParquetFile(staging) as table,
-        open(hashes, "rb") as hash_file,
+        pq.ParquetFile(staging / "texts.parquet") as table,
+        open(staging / "hashes.u64", "rb") as hash_file,
     ):
         for batch in table.iter_batches(batch_size=ROWS):
-            part = np.frombuffer(hash_file.read(8 * len(batch)), dtype=np.uint64)
+            hashes = np.fromfile(hash_file, dtype=np.uint64, count=len(batch))
             kept = np.array(keep[row : row + len(batch)])
             row += len(batch)
             if near is not None:
                 for index in np.flatnonzero(kept):
                     kept[index] = not near.seen(batch.column(0)[int(index)].as_py())
-                    dropped["near duplicate"] += not kept[index]
-            for split, writer, mine in zip(SPLITS, (train, held), (part >= limit, part < limit), strict=True):
-                chosen = batch.filter(pa.array(kept & mine))
-                writer.write_batch(chosen)
-                counts[split]["texts"] += len(chosen)
-                counts[split]["bytes"] += int(pa.compute.sum(pa.compute.binary_length(chosen.column(0))).as_py() or 0)
+                    dropped["near duplicate"] += int(not kept[index])
+            mine = in_validation(hashes, validation)
+            for split, writer, chosen in zip(SPLITS, (train, held), (kept & ~mine, kept & mine), strict=True):
+                part = batch.filter(pa.array(chosen))
+                writer.write_batch(part)
+                counts[split]["texts"] += len(part)
+                counts[split]["bytes"] += _bytes(part)
+            bar.advance(len(batch))
     return counts
+
+
+def _require_both_splits(counts: dict[str, dict[str, int]], validation: float) -> None:
+    total = sum(part["texts"] for part in counts.values())
+    for split in SPLITS:
+        if counts[split]["texts"] == 0:
+            change = "raise" if split == "validation" else "lower"
+            raise DataError(
+                f"corpus: the {split} split is empty; {total:,} different texts came through cleaning. "
+                f"Add text, or {change} corpus.validation (now {validation})."
+            )
 
 
 def _writer(path: Path) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, SCHEMA, compression="zstd", compression_level=1)
 
 
-def _write(writer: pq.ParquetWriter, rows: list[tuple[str, str, str]]) -> None:
-    columns = [pa.array([row[index] for row in rows], type=pa.string()) for index in range(3)]
-    writer.write_batch(pa.record_batch(columns, schema=SCHEMA))
+def _record_batch(rows: list[Row]) -> pa.RecordBatch:
+    columns = zip(*rows, strict=True)
+    return pa.record_batch([_strings(column) for column in columns], schema=SCHEMA)
 
 
-def _batched(rows: Iterator[tuple[str, str, str]]) -> Iterator[list[tuple[str, str, str]]]:
-    batch: list[tuple[str, str, str]] = []
-    for row in rows:
-        batch.append(row)
-        if len(batch) == 16_384:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+def _strings(column: tuple[str, ...]) -> pa.Array:
+    try:
+        return pa.array(column, type=pa.string())
+    except UnicodeEncodeError:  # JSON can carry lone surrogates, Parquet cannot
+        return pa.array([value.encode("utf-8", "replace").decode() for value in column], type=pa.string())
+
+
+def _bytes(batch: pa.RecordBatch) -> int:
+    """UTF-8 bytes of the texts."""
+    return int(pa.compute.sum(pa.compute.binary_length(batch.column(0))).as_py() or 0)

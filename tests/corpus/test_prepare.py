@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
+import orjson
 import pyarrow.parquet as pq
 import pytest
 
-from bongsu.corpus import dedup
-from bongsu.corpus.cleaning import key
-from bongsu.corpus.dedup import first_occurrences, near_groups
+from bongsu.corpus.cleaning import key, split_sentences
 from bongsu.corpus.prepare import prepare, texts
+from bongsu.corpus.split import hash_keys, in_validation
 from bongsu.errors import DataError
 from bongsu.files import file_hash
 from bongsu.recipe import Cleaning, Corpus, Source
@@ -106,23 +108,78 @@ def test_near_duplicates_are_dropped_when_asked(tmp_path: Path) -> None:
 
 
 def test_nothing_to_hold_out_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="split is empty"):
+    with pytest.raises(DataError, match=r"validation split is empty; 1 different .* raise corpus.validation \(now 0.1\)"):
         make(tmp_path, ["only one text here"])
 
 
-def test_partitions_agree_with_numpy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dedup, "PARTITION", 100)
-    hashes = np.random.default_rng(0).integers(0, 400, 1000).astype(np.uint64)
-    hashes.tofile(tmp_path / "hashes")
-    keep = first_occurrences(tmp_path / "hashes", 1000, tmp_path / "keep.npy")
-    _, first = np.unique(hashes, return_index=True)
-    assert np.flatnonzero(keep).tolist() == sorted(first.tolist())
+def test_duplicates_are_kept_when_asked(tmp_path: Path) -> None:
+    lines = messages(100) * 2
+    assert sorted(both(make(tmp_path, lines, duplicates="keep"))) == sorted(lines)
 
 
-def test_near_groups_follow_the_jaccard_of_their_shingles() -> None:
-    lines = messages(40)
-    near = [line.replace(line.split()[-1], line.split()[-1] + "7") for line in lines]
-    groups = near_groups([*lines, *near], threshold=0.7)
-    together = sum(groups[number] == groups[number + 40] for number in range(40))
-    assert together >= 36
-    assert len(set(groups[:40].tolist())) >= 38
+def test_a_source_that_gives_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"in.txt: none of its 2 documents .*\(too short 1, another script 1\)"):
+        make(tmp_path, ["x", "산불이 났다"], cleaning=Cleaning(languages=["en"]))
+
+
+def test_each_source_is_counted(tmp_path: Path) -> None:
+    lines = messages(60)
+    (tmp_path / "a.txt").write_text("\n".join(lines[:40]), encoding="utf-8")
+    (tmp_path / "b.txt").write_text("\n".join(["é", *lines[20:]]), encoding="utf-8")
+    sources = [Source(path=str(tmp_path / name)) for name in ("a.txt", "b.txt")]
+    (tmp_path / "out").mkdir()
+    report = prepare(Corpus(sources=sources, validation=0.2), tmp_path / "out")
+    a, b = report["sources"]
+    assert (a["documents"], a["texts"], a["dropped"]) == (40, 40, {})
+    assert (b["documents"], b["texts"], b["dropped"]) == (41, 40, {"too short": 1})
+    assert b["bytes"] == sum(len(line.encode()) for line in lines[20:])
+    assert report["dropped"] == {"too short": 1, "exact duplicate": 20}
+    written = pq.read_table(tmp_path / "out" / "train.parquet").to_pylist()
+    assert {row["source"] for row in written} == {source.path for source in sources}
+    assert all(row["source"] == sources[0].path for row in written if row["text"] in lines[:40])
+
+
+@pytest.mark.parametrize("split", [None, True, False])
+def test_documents_of_the_pile_are_split_by_default(tmp_path: Path, split: bool | None) -> None:
+    lines = [line.capitalize() for line in messages(120)]
+    documents = [f"{one}. {other}!" for one, other in zip(lines[::2], lines[1::2], strict=True)]
+    rows = [{"text": document, "meta": {"pile_set_name": "Wiki"}} for document in documents]
+    (tmp_path / "in.jsonl").write_bytes(b"\n".join(orjson.dumps(row) for row in rows))
+    (tmp_path / "out").mkdir()
+    source = Source(path=str(tmp_path / "in.jsonl"), sentences=split)
+    report = prepare(Corpus(sources=[source], validation=0.2), tmp_path / "out")
+    sentences = [sentence for document in documents for sentence in split_sentences(document)]
+    assert len(sentences) == 120
+    assert report["documents"] == 60
+    assert sorted(both(tmp_path / "out")) == sorted(documents if split is False else sentences)
+
+
+def test_lone_surrogates_do_no_harm(tmp_path: Path) -> None:
+    lines = [*messages(60), "a broken \ud83d half of an emoji"]
+    (tmp_path / "in.jsonl").write_text("\n".join(json.dumps({"text": line}) for line in lines), encoding="utf-8")
+    (tmp_path / "out").mkdir()
+    corpus = Corpus(sources=[Source(path=str(tmp_path / "in.jsonl"))], validation=0.2, cleaning=Cleaning(control=False))
+    report = prepare(corpus, tmp_path / "out")
+    assert report["texts"] + report["sources"][0]["bad"] >= 61
+    assert sum(1 for _ in both(tmp_path / "out")) == report["texts"]
+
+
+def test_bad_lines_are_told(tmp_path: Path) -> None:
+    good = [json.dumps({"text": line}) for line in messages(60)]
+    (tmp_path / "in.jsonl").write_text("\n".join([*good, "{oops"]), encoding="utf-8")
+    (tmp_path / "out").mkdir()
+    source = prepare(Corpus(sources=[Source(path=str(tmp_path / "in.jsonl"))], validation=0.2), tmp_path / "out")["sources"][0]
+    assert source["bad"] == 1
+    assert source["bad_examples"][0].startswith(f"{tmp_path / 'in.jsonl'}:61: ")
+
+
+def test_splits_have_the_share_asked_for() -> None:
+    hashes = hash_keys(messages(20_000))
+    assert hashes.dtype == np.uint64
+    assert abs(in_validation(hashes, 0.1).mean() - 0.1) < 4 * (0.1 * 0.9 / 20_000) ** 0.5
+    assert set(np.flatnonzero(in_validation(hashes, 0.05))) < set(np.flatnonzero(in_validation(hashes, 0.1)))
+
+
+def test_hashes_are_the_same_on_every_machine() -> None:
+    digest = hashlib.blake2b(b"forest fire", digest_size=8).digest()
+    assert hash_keys(["Forest FIRE!"]).tolist() == [int.from_bytes(digest, "little")]
