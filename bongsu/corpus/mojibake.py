@@ -48,12 +48,13 @@ _CLOSED = "".join(
     if character not in _OPEN and ord(character) >= 0xA0
 )
 _SIGN = re.compile(
-    "[\x80-\x9f\xc2-\xf4](?:"
+    "[\x80-\x9f\xc2-\xf4‚√](?:"
     "(?<=[\x80-\x9f])"
     f"|(?<=[\xc2-\xd1\xd8\xd9])[{_CLOSED}]"  # Latin, Greek, Cyrillic, Arabic; not × and ß
     f"|(?<=(?<![A-ZÀ-Þ“‘„«])[ÂÃ])[{_OPEN}]"
     f"|(?<=[\xe0-\xef])(?:[{_CLOSED}][{_OPEN}{_CLOSED}]|[{_OPEN}][{_CLOSED}])"
-    "|(?<=â)€|(?<=ð)Ÿ|(?<=ï)»¿)"
+    "|(?<=â)€|(?<=ð)Ÿ|(?<=ï)»¿"
+    "|(?<=‚)Ä[^A-Za-z\\s]|(?<=√)[©≠®¢°´ß§±ºª∂•£¶∫])"  # read as MacRoman
 )
 _ENCODING_ONLY = ftfy.TextFixerConfig(
     unescape_html=False,

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from bongsu import progress
 from bongsu.corpus.cleaning import Cleaner, split_sentences
 from bongsu.corpus.dedup import NearDuplicates, first_occurrences
-from bongsu.corpus.readers import Document, Problems, format_of, read, resolve
+from bongsu.corpus.readers import Problems, format_of, read, resolve
 from bongsu.corpus.split import SPLITS, hash_keys, in_validation
 from bongsu.errors import DataError
 from bongsu.files import file_hash, read_json, write_json
@@ -97,14 +97,14 @@ def _stage(source: Source, cleaner: Cleaner, writer: pq.ParquetWriter, hashes: A
     problems = Problems(source.max_bad)
     summary: dict[str, Any] = {"path": source.path, "documents": 0, "texts": 0, "bytes": 0}
     before = Counter(cleaner.dropped)
-    for documents, rows in _batches(source, problems, cleaner):
+    for documents, cleaned, langs in _batches(source, problems, cleaner):
         summary["documents"] += documents
-        if rows:
-            batch = _record_batch(rows)
+        if cleaned:
+            batch = pa.record_batch([_strings(cleaned), pa.repeat(source.path, len(cleaned)), pa.array(langs)], schema=SCHEMA)
             size = _bytes(batch)
             writer.write_batch(batch)
-            hashes.write(hash_keys(text for text, _, _ in rows).tobytes())
-            summary["texts"] += len(rows)
+            hashes.write(hash_keys(cleaned).tobytes())
+            summary["texts"] += len(cleaned)
             summary["bytes"] += size
             bar.advance(size / 1e6, progress.escape(source.path))
     dropped = {why: number for why, number in (cleaner.dropped - before).items() if number}
@@ -117,31 +117,24 @@ def _stage(source: Source, cleaner: Cleaner, writer: pq.ParquetWriter, hashes: A
     return {**summary, "dropped": dropped, "bad": problems.count, "bad_examples": problems.examples}
 
 
-Row = tuple[str, str, str]
-
-
-def _batches(source: Source, problems: Problems, cleaner: Cleaner) -> Iterator[tuple[int, list[Row]]]:
-    """Cleaned (text, source, lang) rows by the thousand, with the number of documents they come from."""
+def _batches(source: Source, problems: Problems, cleaner: Cleaner) -> Iterator[tuple[int, list[str], list[str]]]:
+    """Cleaned texts by the thousand: how many documents they come from, the texts, their languages."""
     split = source.sentences
     if split is None:
         split = format_of(source, resolve(source.path)[0]) in ("pile", "python")
-    documents, characters, rows = 0, 0, list[Row]()
+    documents, characters = 0, 0
+    cleaned: list[str] = []
+    langs: list[str] = []
     for document in read(source, problems):
         documents += 1
         characters += len(document.text)
-        rows += _rows(document, split, cleaner)
-        if len(rows) >= _BATCH_ROWS or characters >= _BATCH_CHARACTERS:
-            yield documents, rows
-            documents, characters, rows = 0, 0, []
-    yield documents, rows
-
-
-def _rows(document: Document, split: bool, cleaner: Cleaner) -> Iterator[Row]:
-    source, lang = document.source, document.lang or ""
-    for piece in split_sentences(document.text) if split else (document.text,):
-        text = cleaner.clean(piece)
-        if text is not None:
-            yield text, source, lang
+        pieces = split_sentences(document.text) if split else [document.text]
+        cleaned += [text for piece in pieces if (text := cleaner.clean(piece)) is not None]
+        langs += [document.lang or ""] * (len(cleaned) - len(langs))
+        if len(cleaned) >= _BATCH_ROWS or characters >= _BATCH_CHARACTERS:
+            yield documents, cleaned, langs
+            documents, characters, cleaned, langs = 0, 0, [], []
+    yield documents, cleaned, langs
 
 
 def _copy(
@@ -195,12 +188,7 @@ def _writer(path: Path) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, SCHEMA, compression="zstd", compression_level=1)
 
 
-def _record_batch(rows: list[Row]) -> pa.RecordBatch:
-    columns = zip(*rows, strict=True)
-    return pa.record_batch([_strings(column) for column in columns], schema=SCHEMA)
-
-
-def _strings(column: tuple[str, ...]) -> pa.Array:
+def _strings(column: list[str]) -> pa.Array:
     try:
         return pa.array(column, type=pa.string())
     except UnicodeEncodeError:  # JSON can carry lone surrogates, Parquet cannot

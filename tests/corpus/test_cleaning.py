@@ -25,7 +25,7 @@ HEALTHY = [
     "LUNEDÌ» e LUNEDÌ\xa05, “COSÌ” disse",
     "A IRMÃ» e “AMANHû… AMANHÃ…",
     "«\xa0l’été\xa0», voilà\xa0! Publié²³, été¹²",
-    "„Das ‚Ö‘ in „KÖ“, CAFÉ’S “Â”",
+    "„Das ‚Ö‘ in „KÖ“, CAFÉ’S “Â”, ‚Ähnlich‘, √2",
 ]
 WORDS = re.findall(
     r"\S+",
@@ -73,6 +73,7 @@ def test_what_cannot_be_known_stays() -> None:
 
 def test_repairs_common_mojibake() -> None:
     assert repair("itâ€™s a cafÃ©") == "it’s a café"
+    assert repair("it‚Äôs a caf√©") == "it’s a café"
     assert repair("voilÃ\xa0 un cafÃ©") == "voilà un café"
 
 
