@@ -14,6 +14,7 @@ import typer
 
 from bongsu import __version__, progress
 from bongsu.errors import BongsuError, MissingExtraError
+from bongsu.files import write_bytes
 from bongsu.recipe import Recipe, load_recipe
 
 if TYPE_CHECKING:
@@ -144,17 +145,12 @@ def predict(
     if input is not None:
         if texts:
             raise BongsuError("Give messages or --input, not both.")
-        target = output or Path("/dev/stdout")
+        content, count = predict_file(run, str(input), format, str(sample) if sample else None)  # type: ignore[arg-type]
         if output is None:
-            import tempfile
-
-            with tempfile.TemporaryDirectory() as folder:
-                target = Path(folder) / "predictions"
-                predict_file(run, str(input), target, format, str(sample) if sample else None)  # type: ignore[arg-type]
-                sys.stdout.buffer.write(target.read_bytes())
+            sys.stdout.buffer.write(content)
         else:
-            count = predict_file(run, str(input), target, format, str(sample) if sample else None)  # type: ignore[arg-type]
-            progress.note(f"{count:,} rows in {target}")
+            write_bytes(output, content)
+            progress.note(f"{count:,} rows in {output}")
         return
     detector = Detector.load(run)
     if texts:

@@ -24,7 +24,7 @@ from bongsu.corpus.dedup import NearDuplicates, first_occurrences
 from bongsu.corpus.readers import Problems, format_of, read, resolve
 from bongsu.corpus.split import SPLITS, hash_keys, in_validation
 from bongsu.errors import DataError
-from bongsu.files import file_hash, read_json, write_json
+from bongsu.files import file_hash, write_json
 from bongsu.recipe import Corpus, Source
 
 SCHEMA = pa.schema([("text", pa.string()), ("source", pa.string()), ("lang", pa.string())])
@@ -85,11 +85,6 @@ def texts(folder: Path, split: str) -> Iterator[str]:
                 yield from batch.column(0).to_pylist()
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: damaged ({error}). Delete the folder {folder} and run the same command again.") from None
-
-
-def summary_of(folder: Path) -> dict[str, Any]:
-    """What `corpus.json` says."""
-    return dict(read_json(folder / "corpus.json"))
 
 
 def _stage(source: Source, cleaner: Cleaner, writer: pq.ParquetWriter, hashes: Any, bar: progress.Bar) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import orjson
 
 from bongsu.corpus.readers import Problems, read_rows
 from bongsu.errors import DataError
-from bongsu.files import write_bytes
 from bongsu.recipe import Cleaning, Source
 from bongsu.tasks.detector import Detector, Prediction
 from bongsu.tasks.labelled import read_unlabelled
@@ -20,8 +19,8 @@ from bongsu.tasks.labelled import read_unlabelled
 Format = Literal["jsonl", "csv", "kaggle"]
 
 
-def predict_file(run: Path, source: str, target: Path, form: Format, sample: str | None = None) -> int:
-    """Classifies the texts of `source` (CSV, TSV, JSON Lines, Parquet, or one text a line) and writes `target`.
+def predict_file(run: Path, source: str, form: Format, sample: str | None = None) -> tuple[bytes, int]:
+    """Classifies the texts of `source` (CSV, TSV, JSON Lines, Parquet, or one text a line): the bytes of a file, and its rows.
 
     Raises:
         DataError: when a column is missing, or for `kaggle` the ids are not those of the sample submission.
@@ -34,8 +33,7 @@ def predict_file(run: Path, source: str, target: Path, form: Format, sample: str
         raise DataError(f"{source}: no text could be read.")
     if form == "kaggle":
         check_ids(ids, source, sample)
-    write_bytes(target, render(ids, raw, detector.predict_read(texts), form))
-    return len(texts)
+    return render(ids, raw, detector.predict_read(texts), form), len(texts)
 
 
 def check_ids(ids: Sequence[str], source: str, sample: str | None) -> None:

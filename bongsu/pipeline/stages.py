@@ -9,7 +9,7 @@ from typing import Any
 from bongsu import progress
 from bongsu.corpus.prepare import prepare, texts
 from bongsu.corpus.readers import resolve
-from bongsu.files import read_json, write_json, write_text
+from bongsu.files import read_json, write_bytes, write_json, write_text
 from bongsu.model.io import read_config
 from bongsu.pipeline.predicting import predict_file
 from bongsu.pipeline.reporting import build_report
@@ -180,5 +180,6 @@ def _predict(recipe: Recipe, workspace: Workspace, folder: Path) -> None:
     settings = recipe.predict
     assert settings is not None
     name = {"jsonl": "predictions.jsonl", "csv": "predictions.csv", "kaggle": "submission.csv"}[settings.format]
-    count = predict_file(workspace.path, settings.input, folder / name, settings.format, settings.sample)
+    content, count = predict_file(workspace.path, settings.input, settings.format, settings.sample)
+    write_bytes(folder / name, content)
     progress.note(f"predict: {count:,} rows in {workspace.folder('predictions') / name}")

@@ -16,7 +16,7 @@ from bongsu.files import atomic_folder, read_json, write_json
 from bongsu.model.heads import Classifier, CNNConfig
 from bongsu.model.initialization import initialize
 from bongsu.model.io import load_masked_lm, save_classifier
-from bongsu.recipe import Finetune, Recipe
+from bongsu.recipe import Recipe
 from bongsu.tasks.classification import Classification, Encoded, figures, probabilities
 from bongsu.tasks.labelled import Labelled, folds, groups_of, hold_out, read_labelled
 from bongsu.tokens.bpe import UNK_ID, load_tokenizer, save_tokenizer
@@ -153,7 +153,9 @@ def _start(recipe: Recipe, encoder_folder: Path, classes: int, seed: int = 0) ->
     settings = recipe.finetune
     assert settings is not None
     encoder = load_masked_lm(encoder_folder).encoder
-    _check_sizes(settings, encoder.config.n_layers, encoder.config.max_length)
+    if settings.max_length > encoder.config.max_length:  # what the recipe cannot know when the encoder is a folder of its own
+        longest = encoder.config.max_length
+        raise RecipeError(f"finetune.max_length: {settings.max_length} is more than the encoder's {longest} positions")
     classifier = Classifier(encoder, CNNConfig.from_recipe(settings, classes))
     initialize(classifier.head, recipe.seed + seed)
     if settings.remove_last:
@@ -161,16 +163,6 @@ def _start(recipe: Recipe, encoder_folder: Path, classes: int, seed: int = 0) ->
     if settings.freeze:
         classifier.freeze(settings.unfreeze_last)
     return classifier.to(resolve_device(settings.device))
-
-
-def _check_sizes(settings: Finetune, layers: int, max_length: int) -> None:
-    """What the recipe alone cannot know when the encoder is a folder of its own."""
-    if settings.remove_last >= layers:
-        raise RecipeError(f"finetune.remove_last: {settings.remove_last} would leave no layer of {layers}")
-    if settings.unfreeze_last > layers - settings.remove_last:
-        raise RecipeError(f"finetune.unfreeze_last: the encoder has {layers - settings.remove_last} layers")
-    if settings.max_length > max_length:
-        raise RecipeError(f"finetune.max_length: {settings.max_length} is more than the encoder's {max_length} positions")
 
 
 def _take(ids: list[Int64], labels: Int64, rows: Int64) -> Encoded:

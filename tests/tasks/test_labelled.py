@@ -13,25 +13,6 @@ from bongsu.errors import DataError, RecipeError
 from bongsu.recipe import Finetune
 from bongsu.tasks.labelled import check_columns, folds, groups_of, hold_out, read_labelled
 
-WORDS = [
-    "storm",
-    "river",
-    "bridge",
-    "music",
-    "goal",
-    "ticket",
-    "kitchen",
-    "harbour",
-    "signal",
-    "forest",
-    "window",
-    "pepper",
-    "ladder",
-    "planet",
-    "copper",
-    "velvet",
-]
-
 
 def write(path: Path, text: str) -> str:
     path.write_text(text, encoding="utf-8")
