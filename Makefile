@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test install format clean
 
-demo: install
+demo: $(VENV)/train
 	$(BIN)/bongsu run recipes/demo.toml
 	@echo
 	$(BIN)/bongsu predict runs/demo \
@@ -25,15 +25,16 @@ test: install
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2
 
-install: $(VENV)/installed
+install: $(VENV)/dev
 
+# The mark of an installation: `train` holds what the demo needs, `dev` everything.
 # torch goes first, alone, so that the version of constraints.txt is taken and no other build of it.
-$(VENV)/installed: pyproject.toml constraints.txt
+$(VENV)/train $(VENV)/dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Bongsu needs Python 3.11 or later: make PYTHON=python3.11"; rm -rf $(VENV); exit 1; }
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(@F)]'
 	touch $@
 
 format: install

@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Bar", "bar", "console", "escape", "note", "number_text", "short", "table", "warn"]
+__all__ = ["Bar", "bar", "console", "duration", "escape", "note", "number_text", "short", "table", "warn"]
 
 console = Console(stderr=True, highlight=False)
 
@@ -104,3 +104,17 @@ def short(value: float) -> str:
         if abs(value) >= size:
             return f"{value / size:.1f}{letter}"
     return f"{value:.0f}" if abs(value) >= 10 else f"{value:.1f}"
+
+
+def duration(seconds: float | None) -> str:
+    """0.4 s, 12 s, 3 min 20 s, 2 h 05 min, 6 d 03 h."""
+    if seconds is None:
+        return "–"
+    if seconds < 59.5:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400:,} d {whole % 86400 // 3600:02d} h"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bongsu.cli import duration, main
+from bongsu.cli import main
 from bongsu.errors import DataError
 from bongsu.pipeline.predicting import check_ids, render, unformula
 from bongsu.tasks.detector import Prediction
@@ -48,10 +48,6 @@ def test_help_loads_no_heavy_package() -> None:
         "import sys, bongsu.cli; print([name for name in ('torch', 'pyarrow', 'sklearn', 'matplotlib') if name in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
-
-
-def test_duration() -> None:
-    assert [duration(seconds) for seconds in (5, 65, 3700, 90061)] == ["5 s", "1 min 5 s", "1 h 1 min", "1 d 1 h"]
 
 
 def test_kaggle_file_is_exactly_id_and_target() -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -36,7 +35,7 @@ row_length = 32
 batch_sentences = 16
 log_every = 5
 evaluations = 3
-checkpoint_minutes = 0.0001
+checkpoint_minutes = 1e-9
 validation_sentences = 50
 [finetune]
 train = "bongsu:demo.csv"
@@ -44,7 +43,7 @@ where = { split = "test" }
 folds = 2
 epochs = 2
 filters = 8
-checkpoint_minutes = 0.0005
+checkpoint_minutes = 1e-9
 max_length = 32
 [predict]
 input = "bongsu:demo.csv"
@@ -108,29 +107,44 @@ def test_the_model_folder_opens_in_transformers(uninterrupted: Path) -> None:
         assert theirs(text)["input_ids"] == ours.encode(text).ids
 
 
+# Sends itself kill -9 at the moment a file or folder whose path ends in KILL_AT is about to take its final name.
+DEADLY_RUN = """
+import os, signal, sys
+from bongsu.cli import main
+replace = os.replace
+def deadly(source, target):
+    if str(target).endswith(os.environ["KILL_AT"]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+os.replace = deadly
+main()
+"""
+MOMENTS = (
+    "killed/corpus",
+    "killed/tokenizer",
+    "killed/tokens",
+    "pretrain/checkpoints/step-00000007",
+    "pretrain/model",
+    "finetune/fold-0/checkpoints/step-00000003",
+    "finetune/fold-1/result.json",
+    "finetune/final/checkpoints/step-00000003",
+    "finetune/predictions.json",
+    "killed/evaluation",
+    "killed/predictions",
+)
+
+
 def test_killed_in_every_stage_the_weights_are_the_same(recipe_file: Path, uninterrupted: Path, tmp_path: Path) -> None:
     out = tmp_path / "killed"
-    command = [sys.executable, "-c", "from bongsu.cli import main; main()", "run", str(recipe_file), "--out", str(out)]
-    stages = [out / name for name in (".corpus.tmp", ".tokenizer.tmp", ".tokens.tmp")]
-    stages += [
-        out / "pretrain" / "checkpoints" / "step-00000007",
-        out / "finetune" / "fold-0" / "checkpoints" / "step-00000003",
-        out / "finetune" / "fold-1" / "checkpoints" / "step-00000003",
-        out / "finetune" / "final" / "checkpoints" / "step-00000003",
-        out / ".evaluation.tmp",
-        out / ".predictions.tmp",
-    ]
-    kills = 0
-    for sign in stages:
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-        deadline = time.monotonic() + 60
-        while process.poll() is None and not sign.exists() and time.monotonic() < deadline:
-            time.sleep(0.002)
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            kills += 1
-        process.wait()
-    assert kills >= 5, "too few kills hit a running process for the test to mean anything"
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    arguments = ["run", str(recipe_file), "--out", str(out)]
+    for moment in MOMENTS:
+        killed = subprocess.run(
+            [sys.executable, "-c", DEADLY_RUN, *arguments],
+            env={**os.environ, "KILL_AT": moment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        assert killed.returncode == -signal.SIGKILL, moment
+    bongsu.run(recipe_file, out=out)
     for name in OUTCOMES:
         assert file_hash(out / name) == file_hash(uninterrupted / name), name

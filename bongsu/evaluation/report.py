@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from bongsu import progress
 from bongsu.evaluation import figures
 from bongsu.evaluation.drawing import own_ids
 
@@ -175,7 +176,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(number=number, fixed=fixed, signed=signed, duration=duration, size=size, words=words)
+    environment.filters.update(number=number, fixed=fixed, signed=signed, duration=progress.duration, size=size, words=words)
     return environment
 
 
@@ -204,18 +205,6 @@ def fixed(value: float | None, digits: int = 3) -> str:
 def signed(value: float, digits: int = 1) -> str:
     """+1.2 or −0.4, with a true minus."""
     return f"{value:+.{digits}f}".replace("-", "−")
-
-
-def duration(seconds: float | None) -> str:
-    """0.4 s, 12 s, 3 min 20 s, 2 h 05 min."""
-    if seconds is None:
-        return "–"
-    if seconds < 59.5:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600:,} h {whole % 3600 // 60:02d} min"
 
 
 def size(count: float | None) -> str:

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from bongsu.errors import DataError
-from bongsu.files import write_json
+from bongsu.files import atomic_folder, write_json
 from bongsu.model.encoder import EncoderConfig
 from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.initialization import initialize
@@ -127,8 +127,9 @@ def pretrain(recipe: Recipe, tokenizer_folder: Path, tokens_folder: Path, folder
     )
     state = train(task, plan, settings, folder / "checkpoints")
     write_json(folder / "samples.json", samples(task, tokenizer))
-    save_encoder(folder / "model", task.model, {"validation": state.last})
-    save_tokenizer(tokenizer, folder / "model", recipe.model.max_length)
+    with atomic_folder(folder / "model") as model_folder:
+        save_encoder(model_folder, task.model, {"validation": state.last})
+        save_tokenizer(tokenizer, model_folder, recipe.model.max_length)
     return state
 
 

@@ -15,7 +15,7 @@ from bongsu.evaluation import drawing, figures
 from bongsu.evaluation.bootstrap import paired_difference
 from bongsu.evaluation.calibration import reliability
 from bongsu.evaluation.metrics import classification_metrics, predictions, threshold_curve
-from bongsu.evaluation.report import duration, number, render, sentences, signed, size
+from bongsu.evaluation.report import number, render, sentences, signed, size
 
 HOSTILE = "</td></script><script>alert('x')</script><img src=x onerror=alert(1)>\" onmouseover=\"x & 서울 🔥"
 VOID = {"meta", "br", "img", "hr", "wbr", "link", "input"}
@@ -251,14 +251,6 @@ def test_many_classes_with_long_names() -> None:
 def test_save_png(tmp_path: Path) -> None:
     figures.save_png(figures.confusion_matrix, tmp_path / "a" / "c.png", [[1, 0], [0, 1]], ["x", "y"])
     assert (tmp_path / "a" / "c.png").stat().st_size > 1000
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.44, "0.4 s"), (12, "12 s"), (59.7, "1 min 00 s"), (200, "3 min 20 s"), (7500, "2 h 05 min"), (None, "–")],
-)
-def test_durations(seconds: float | None, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_small_texts() -> None:

@@ -1,0 +1,25 @@
+"""The command line: one function a verb. Each parses, calls, and prints; the work is elsewhere.
+
+Heavy packages are imported inside the verbs, so that `bongsu --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from bongsu import progress
+from bongsu.cli import predicting, running  # noqa: F401  (each adds its verbs to the application)
+from bongsu.cli.common import app
+from bongsu.errors import BongsuError
+
+
+def main() -> None:
+    """The entry point: errors made on purpose are printed without a traceback."""
+    try:
+        app()
+    except BongsuError as error:
+        progress.console.print(f"[red]error:[/red] {progress.escape(str(error))}", soft_wrap=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

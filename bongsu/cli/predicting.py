@@ -1,0 +1,56 @@
+"""The verb that classifies messages."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bongsu import progress
+from bongsu.cli.common import app, need
+from bongsu.errors import BongsuError
+from bongsu.files import write_bytes
+
+
+@app.command()
+def predict(
+    run: Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo", show_default=False)],
+    texts: Annotated[list[str] | None, typer.Argument(help="Messages; without any, one a line from --input or stdin")] = None,
+    input: Annotated[Path | None, typer.Option("--input", "-i", help="CSV, TSV, JSON Lines, Parquet or text")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write (default: standard output)")] = None,
+    format: Annotated[str, typer.Option("--format", "-f", help="jsonl, csv or kaggle")] = "jsonl",
+    sample: Annotated[Path | None, typer.Option("--sample", help="Kaggle's sample_submission.csv, to check ids")] = None,
+) -> None:
+    """Classify messages."""
+    need("torch", "train")
+    from bongsu.pipeline.predicting import predict_file, render
+    from bongsu.tasks.detector import Detector
+
+    if format not in ("jsonl", "csv", "kaggle"):
+        raise BongsuError(f"--format {format}: it is one of jsonl, csv, kaggle")
+    if format == "kaggle" and input is None:
+        raise BongsuError("--format kaggle: name the file with the ids, such as --input test.csv")
+    if input is not None:
+        if texts:
+            raise BongsuError("Give messages or --input, not both.")
+        content, count = predict_file(run, str(input), format, str(sample) if sample else None)  # type: ignore[arg-type]
+        if output is None:
+            sys.stdout.buffer.write(content)
+        else:
+            write_bytes(output, content)
+            progress.note(f"{count:,} rows in {output}")
+        return
+    detector = Detector.load(run)
+    if texts:
+        for text, prediction in zip(texts, detector.predict(texts), strict=True):
+            print(f"{prediction.label:>12}  {prediction.probability:.3f}  {text}")
+        return
+    if sys.stdin.isatty():
+        progress.note("Type messages, one a line; Ctrl-D ends.")
+    for number, line in enumerate(sys.stdin.buffer):
+        text = line.decode("utf-8", errors="replace").strip()
+        if text:
+            sys.stdout.buffer.write(render([str(number)], [text], detector.predict([text]), format))  # type: ignore[arg-type]
+            sys.stdout.flush()

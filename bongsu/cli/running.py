@@ -1,0 +1,110 @@
+"""The verbs that run a recipe, or a part of one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from bongsu import progress
+from bongsu.cli.common import Out, RecipePath, Set, app, need
+from bongsu.recipe import load_recipe
+
+if TYPE_CHECKING:
+    from bongsu.pipeline.running import Run
+
+
+@app.command()
+def run(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
+    """Run a recipe, all stages; what is done is not done again."""
+    finished = _run(recipe, changes, out, None)
+    if finished.report.is_file():
+        progress.note(f"report: {finished.report}")
+
+
+@app.command()
+def prepare(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
+    """Read, clean, de-duplicate and split the corpus."""
+    _run(recipe, changes, out, "prepare")
+
+
+@app.command()
+def tokenizer(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
+    """Train the tokenizer (after the corpus is prepared)."""
+    _run(recipe, changes, out, "tokenizer")
+
+
+@app.command()
+def encode(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
+    """Encode the corpus to token shards."""
+    _run(recipe, changes, out, "encode")
+
+
+@app.command()
+def pretrain(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
+    """Pre-train the encoder with masked-language modelling."""
+    _run(recipe, changes, out, "pretrain")
+
+
+@app.command()
+def finetune(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
+    """Fine-tune the classifier."""
+    _run(recipe, changes, out, "finetune")
+
+
+@app.command()
+def evaluate(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
+    """Measure, compare with the baselines, write the report."""
+    finished = _run(recipe, changes, out, "evaluate")
+    progress.note(f"report: {finished.report}")
+
+
+@app.command()
+def plan(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
+    """Say what a recipe will run, and what it costs on this machine, before anything starts."""
+    parsed = load_recipe(recipe, changes)
+    need("torch", "train")
+    from bongsu.pipeline.planning import estimate
+    from bongsu.pipeline.stages import stages
+    from bongsu.workspace import Workspace
+
+    workspace = Workspace(out or Path("runs") / parsed.name)
+    chain = stages(parsed, workspace)
+    rows: list[list[Any]] = [[stage.name, "done" if workspace.is_done(stage) else "to run"] for stage in chain]
+    progress.table(f"{parsed.name} → {workspace.path}", ["stage", "state"], rows)
+    if parsed.pretrain is None:
+        return
+    with progress.console.status("timing a few steps"):
+        found = estimate(parsed, workspace.path)
+    about = "" if found.exact else "about "
+    progress.table(
+        "pre-training",
+        ["", ""],
+        [
+            ["parameters", f"{found.parameters:,}"],
+            ["tokens in the corpus", f"{about}{progress.short(found.tokens)} in {about}{found.sentences:,} sentences"],
+            ["a batch", f"{found.shape.sentences} sentences in {found.shape.rows} rows of {found.shape.row_length}, "
+                        f"{found.shape.masked} masked positions"],
+            ["steps", f"{about}{found.steps:,}"],
+            ["work a token", f"{progress.short(found.flops_per_token)} FLOP"],
+            ["device", f"{found.device}, {found.precision}"],
+            ["memory", f"{found.memory_bytes / 2**30:.1f} GiB (measured in a trial)"],
+            ["rate", f"{progress.short(found.tokens_per_second)} tokens/s (measured in a trial)"],
+            ["time", f"{about}{progress.duration(found.seconds)}"],
+        ],
+    )  # fmt: skip
+    if not found.exact:
+        progress.note("Tokens and steps are guessed from the size of the files; `bongsu encode` makes them exact.")
+
+
+def _run(recipe: Path, changes: list[str] | None, out: Path | None, until: str | None) -> Run:
+    parsed = load_recipe(recipe, changes)
+    need("torch", "train")
+    from bongsu.pipeline.running import run as run_recipe
+
+    try:
+        return run_recipe(parsed, out, until)
+    except KeyboardInterrupt:
+        progress.note("Stopped. The same command goes on from here.")
+        raise typer.Exit(130) from None
