@@ -21,7 +21,7 @@ from bongsu.tasks.classification import Classification, Encoded, figures, probab
 from bongsu.tasks.labelled import Labelled, folds, groups_of, hold_out, read_labelled
 from bongsu.tokens.bpe import UNK_ID, load_tokenizer, save_tokenizer
 from bongsu.training.devices import resolve_device
-from bongsu.training.loop import Plan, State, load_best, train
+from bongsu.training.loop import OnEvaluation, Plan, State, load_best, train
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -33,8 +33,8 @@ def encode(tokenizer: Tokenizer, texts: list[str], max_length: int) -> list[Int6
     return [np.array(encoding.ids[:max_length] or [UNK_ID], dtype=np.int64) for encoding in encodings]
 
 
-def finetune(recipe: Recipe, encoder_folder: Path, folder: Path) -> dict[str, Any]:
-    """Fine-tunes the encoder in `encoder_folder`.
+def finetune(recipe: Recipe, encoder_folder: Path, folder: Path, on_evaluation: OnEvaluation | None = None) -> dict[str, Any]:
+    """Fine-tunes the encoder in `encoder_folder`; `on_evaluation` is told every evaluation of every fold.
 
     Leaves in `folder`: `fold-N/` with each fold's checkpoints and `result.json`, `model/` (the detector), `predictions.json`
     (for each row measured: its probabilities), and `test.json` when the recipe names a labelled test file.
@@ -54,7 +54,8 @@ def finetune(recipe: Recipe, encoder_folder: Path, folder: Path) -> dict[str, An
     results = []
     for number, (rows, held) in enumerate(splits):
         part = folder / f"fold-{number}"
-        results.append(_measure(recipe, encoder_folder, data, ids, groups, rows, held, part, number, len(splits)))
+        fold = _measure(recipe, encoder_folder, data, ids, groups, rows, held, part, number, len(splits), on_evaluation)
+        results.append(fold)
     if settings.refit:
         epochs = float(np.mean([result["epochs"] for result in results]))
         detector = _refit(recipe, encoder_folder, data, ids, epochs, folder / "final")
@@ -92,6 +93,7 @@ def _measure(
     folder: Path,
     number: int,
     count: int,
+    on_evaluation: OnEvaluation | None,
 ) -> dict[str, Any]:
     """Trains on `rows`, measures on `held`; a fold that is done is not done again."""
     if (folder / "result.json").is_file():
@@ -107,7 +109,7 @@ def _measure(
         seed=recipe.seed + number,
     )
     plan = _plan(recipe, task, f"fold {number + 1}/{count}" if settings.folds else "finetune")
-    state = train(task, plan, settings, folder / "checkpoints")
+    state = train(task, plan, settings, folder / "checkpoints", on_evaluation)
     load_best(folder / "checkpoints", task.model, state)
     predicted = probabilities(task.model, [ids[row] for row in held])
     measured = figures(data.labels[held], predicted)

@@ -24,7 +24,7 @@ from bongsu.tokens.batches import IGNORE, Batch, Batches, training_shape
 from bongsu.tokens.bpe import MASK_ID, load_tokenizer, save_tokenizer, token_bytes, word_starts
 from bongsu.tokens.packing import BatchShape
 from bongsu.tokens.shards import open_shards
-from bongsu.training.loop import Outcome, Plan, State, train
+from bongsu.training.loop import OnEvaluation, Outcome, Plan, State, train
 from bongsu.training.optimizers import parameter_groups
 
 
@@ -92,7 +92,9 @@ def total_steps(recipe: Recipe, sentences: int, shape: BatchShape) -> int:
     return max(1, math.ceil((settings.epochs or 3.0) * sentences / (shape.sentences * settings.accumulate)))
 
 
-def pretrain(recipe: Recipe, tokenizer_folder: Path, tokens_folder: Path, folder: Path) -> State:
+def pretrain(
+    recipe: Recipe, tokenizer_folder: Path, tokens_folder: Path, folder: Path, on_evaluation: OnEvaluation | None = None
+) -> State:
     """Pre-trains the recipe's encoder on shards; leaves `model/`, `checkpoints/` and `samples.json` in `folder`."""
     settings = recipe.pretrain
     assert settings is not None
@@ -125,7 +127,7 @@ def pretrain(recipe: Recipe, tokenizer_folder: Path, tokens_folder: Path, folder
         seed=recipe.seed,
         title="pretrain",
     )
-    state = train(task, plan, settings, folder / "checkpoints")
+    state = train(task, plan, settings, folder / "checkpoints", on_evaluation)
     write_json(folder / "samples.json", samples(task, tokenizer))
     with atomic_folder(folder / "model") as model_folder:
         save_encoder(model_folder, task.model, {"validation": state.last})

@@ -11,7 +11,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -99,8 +99,14 @@ class State:
     last: dict[str, float] = field(default_factory=dict)
 
 
-def train(task: Task, plan: Plan, settings: Optimization, folder: Path) -> State:
+OnEvaluation = Callable[[int, dict[str, float]], None]
+"""Told the step and the figures after each evaluation, when the checkpoint of that step is on the disk."""
+
+
+def train(task: Task, plan: Plan, settings: Optimization, folder: Path, on_evaluation: OnEvaluation | None = None) -> State:
     """Trains until `plan.steps`, going on from the latest checkpoint in `folder`.
+
+    With `on_evaluation` every evaluation leaves a checkpoint, for whoever listens to take or to end training at (a search).
 
     Raises:
         TrainingError: on a non-finite loss or gradient; the last good checkpoint stays.
@@ -161,13 +167,17 @@ def train(task: Task, plan: Plan, settings: Optimization, folder: Path) -> State
                 bar.advance(0, f"loss {record['loss']:.3f} · {progress.short(record['tokens_per_second'])} tokens/s")
             bar.advance(1)
             best_before = state.best_step
-            if state.step % plan.evaluate_every == 0 or last:
+            evaluated = state.step % plan.evaluate_every == 0 or last
+            if evaluated:
                 _evaluate(task, plan, state, device, precision, log)
                 window.restart_clock()
             state.finished = last or (plan.patience is not None and state.since_best >= plan.patience)
             due = time.perf_counter() - saved_at > 60 * settings.checkpoint_minutes
-            if due or state.finished or stop.is_set() or state.best_step != best_before:
+            told = on_evaluation is not None and evaluated
+            if due or state.finished or stop.is_set() or told or state.best_step != best_before:
                 checkpoint()
+            if on_evaluation is not None and evaluated:
+                on_evaluation(state.step, state.last)
             if stop.is_set() and not state.finished:
                 raise KeyboardInterrupt
     return state

@@ -268,3 +268,20 @@ def test_a_log_cut_short_by_a_kill_is_read(tmp_path: Path) -> None:
     path.write_text('{"step":5,"loss":1.0}\n{"step":10,"lo')
     assert read_log(path) == [{"step": 5, "loss": 1.0}]
     assert read_log(tmp_path / "none.jsonl") == []
+
+
+def test_who_listens_is_told_each_evaluation_once_its_checkpoint_is_there(tmp_path: Path) -> None:
+    told: list[tuple[int, float]] = []
+
+    def listen(step: int, figures: dict[str, float]) -> None:
+        assert (tmp_path / f"step-{step:08d}" / "state.json").is_file()
+        told.append((step, figures["loss"]))
+        if step == 20:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train(toy.Toy(), toy.plan(25), toy.settings(), tmp_path, listen)
+    train(toy.Toy(), toy.plan(25), toy.settings(), tmp_path, lambda step, figures: told.append((step, figures["loss"])))
+    toy.run(tmp_path / "whole", 25)
+    log = read_log(tmp_path / "whole" / "metrics.jsonl")
+    assert told == [(record["step"], record["validation_loss"]) for record in log if "validation_loss" in record]
