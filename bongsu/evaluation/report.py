@@ -28,7 +28,7 @@ def render(report: Tree) -> str:
 
     Args:
         report: `name`, and whatever of these a run has; a section without data is left out:
-            `created`, `summary` [str], `notes` [str], `stages` [{name, seconds, detail}], `corpus` (corpus.json), `tokenizer`,
+            `created`, `summary` [str], `notes` [str], `stages` [{name, seconds}], `corpus` (corpus.json), `tokenizer`,
             `model` {key: value}, `pretrain` {metrics, final}, `samples` [{tokens: [{text, segment, masked, target, guess,
             probability}]}], `classification` and `test` {names, protocol, model, baselines, difference, folds, reliability,
             thresholds, errors, curves, scores {labels, probabilities}}, `recipe` (TOML), `reproduce` [command], `versions`.

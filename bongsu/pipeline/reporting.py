@@ -214,7 +214,7 @@ def _print(section: dict[str, Any], title: str) -> None:
 def _stages(workspace: Workspace) -> list[dict[str, Any]]:
     names = ("corpus", "tokenizer", "tokens", "pretrain", "finetune")
     seconds = {name: workspace.seconds(name) for name in names}
-    return [{"name": name, "seconds": value, "detail": ""} for name, value in seconds.items() if value is not None]
+    return [{"name": name, "seconds": value} for name, value in seconds.items() if value is not None]
 
 
 def _versions() -> dict[str, str]:

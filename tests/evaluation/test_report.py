@@ -98,7 +98,7 @@ def whole(classes: int = 2, name: Callable[[int], str] = lambda number: f"class 
         "created": "2026-01-02 03:04",
         "summary": ["Accuracy 0.81 (0.79 to 0.83)."],
         "notes": ["Far too little text."],
-        "stages": [{"name": "corpus", "seconds": 3.2, "detail": "exact duplicates"}, {"name": "pretrain", "seconds": 3725.0}],
+        "stages": [{"name": "corpus", "seconds": 3.2}, {"name": "pretrain", "seconds": 3725.0}],
         "corpus": {
             "documents": 12000, "texts": 11000, "bytes": 1_500_000, "dropped": {"duplicate": 900, "too_short": 100},
             "sources": [{"path": "a.csv", "documents": 12000, "texts": 11000, "bytes": 1_500_000}],
