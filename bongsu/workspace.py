@@ -52,8 +52,11 @@ class Stage:
 class Workspace:
     """The folder of a run, held by one process at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, store: Path | None = None) -> None:
+        """With a `store`, which runs share, a stage is done once for all of them: its folder lies there under its fingerprint,
+        and the run has a link to it."""
         self.path = path
+        self.store = store
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -62,17 +65,8 @@ class Workspace:
         Raises:
             WorkspaceError: when another process is at work in this folder.
         """
-        with disk_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path / ".lock", os.O_CREAT | os.O_RDWR, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise WorkspaceError(f"{self.path}: another process is at work in this folder; wait for it or use --out.") from None
-        else:
+        with _held(self.path / ".lock", wait=False):
             yield
-        finally:
-            os.close(descriptor)
 
     def folder(self, stage: str) -> Path:
         """Where a stage's output is."""
@@ -87,33 +81,72 @@ class Workspace:
         """Runs a stage unless it is done; says whether it was run."""
         if self.is_done(stage):
             return False
-        target = self.folder(stage.name)
-        work = target if stage.goes_on else self.path / f".{stage.name}.tmp"
-        begun = work / STARTED
-        if not (stage.goes_on and begun.is_file() and _read(begun)["fingerprint"] == stage.fingerprint):
-            _make_way(work, keep=stage.goes_on)
-            with disk_errors(work):
-                work.mkdir(parents=True)
-            write_json(begun, {"fingerprint": stage.fingerprint})
-        (work / DONE).unlink(missing_ok=True)
-        start = time.perf_counter()
-        try:
-            with disk_errors(work):
-                stage.work(work)
-        except BaseException:
-            with suppress(WorkspaceError):
-                write_json(begun, {"fingerprint": stage.fingerprint, "seconds": _seconds_since(start, begun)})
-            raise
-        seconds = _seconds_since(start, begun)
-        write_json(work / DONE, {"fingerprint": stage.fingerprint, "seconds": seconds, "settings": stage.settings})
-        if work != target:
-            replace_folder(work, target)
-        return True
+        folder = self.folder(stage.name)
+        if self.store is None:
+            _carry_out(stage, folder)
+            return True
+        kept = self.store / f"{stage.name}-{stage.fingerprint[:16]}"
+        with _held(self.store / f".{kept.name}.lock", wait=True):
+            _link(folder, kept)
+            if self.is_done(stage):  # by another run, while this one waited
+                return False
+            _carry_out(stage, kept)
+            return True
 
     def seconds(self, stage: str) -> float | None:
         """How long a finished stage took."""
         done = self.folder(stage) / DONE
         return float(_read(done)["seconds"]) if done.is_file() else None
+
+
+def _carry_out(stage: Stage, target: Path) -> None:
+    """Does the work of a stage; its folder has the name `target` once it is whole."""
+    work = target if stage.goes_on else target.with_name(f".{target.name}.tmp")
+    begun = work / STARTED
+    if not (stage.goes_on and begun.is_file() and _read(begun)["fingerprint"] == stage.fingerprint):
+        _make_way(work, keep=stage.goes_on)
+        with disk_errors(work):
+            work.mkdir(parents=True)
+        write_json(begun, {"fingerprint": stage.fingerprint})
+    (work / DONE).unlink(missing_ok=True)
+    start = time.perf_counter()
+    try:
+        with disk_errors(work):
+            stage.work(work)
+    except BaseException:
+        with suppress(WorkspaceError):
+            write_json(begun, {"fingerprint": stage.fingerprint, "seconds": _seconds_since(start, begun)})
+        raise
+    seconds = _seconds_since(start, begun)
+    write_json(work / DONE, {"fingerprint": stage.fingerprint, "seconds": seconds, "settings": stage.settings})
+    if work != target:
+        replace_folder(work, target)
+
+
+@contextmanager
+def _held(lock: Path, wait: bool) -> Iterator[None]:
+    """Holds a lock file; the system lets go of it when the process ends, however it ends."""
+    with disk_errors(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        raise WorkspaceError(f"{lock.parent}: another process is at work in this folder; wait for it or use --out.") from None
+    else:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _link(folder: Path, kept: Path) -> None:
+    """Makes `folder` a relative link to `kept`, in the place of what was there."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        _make_way(folder, keep=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.symlink_to(os.path.relpath(kept, folder.parent), target_is_directory=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -191,3 +191,24 @@ def test_the_fingerprint_of_a_large_file_reads_its_ends(tmp_path: Path, monkeypa
     path.write_bytes(bytes(3 * 2**20))
     os.utime(path, (2, 2))
     assert file_fingerprint(str(path)) != first
+
+
+def test_runs_that_share_a_store_do_a_common_stage_once(tmp_path: Path) -> None:
+    work, place = Work(), tmp_path / "place"
+    one, two = (Workspace(place / name, place / "store") for name in ("one", "two"))
+    assert one.run(stage(work))
+    assert not two.run(stage(work))
+    assert two.run(stage(work, {"a": 2}))
+    assert not two.run(stage(work))
+    assert work.runs == 2
+    place.rename(tmp_path / "moved")
+    assert (tmp_path / "moved" / "one" / "corpus" / "run1").samefile(tmp_path / "moved" / "two" / "corpus" / "run1")
+
+
+def test_what_one_run_began_another_goes_on_from(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError):
+        Workspace(tmp_path / "one", tmp_path / "store").run(stage(Work(fail=True), goes_on=True))
+    work = Work()
+    assert Workspace(tmp_path / "two", tmp_path / "store").run(stage(work, goes_on=True))
+    assert work.found == ["run1", "step-1"]
+    assert Workspace(tmp_path / "one").is_done(stage(work))

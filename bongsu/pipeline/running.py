@@ -8,7 +8,7 @@ from pathlib import Path
 from bongsu import progress
 from bongsu.errors import RecipeError
 from bongsu.files import write_text
-from bongsu.pipeline.stages import FOLDERS, stages
+from bongsu.pipeline.stages import FOLDERS, Listener, stages
 from bongsu.recipe import Recipe, dump_recipe
 from bongsu.workspace import Workspace
 
@@ -25,19 +25,27 @@ class Run:
         return self.path / "evaluation" / "report.html"
 
 
-def run(recipe: Recipe, out: Path | None = None, until: str | None = None) -> Run:
+def run(
+    recipe: Recipe,
+    out: Path | None = None,
+    until: str | None = None,
+    store: Path | None = None,
+    listener: Listener | None = None,
+) -> Run:
     """Runs the stages of a recipe in order, passing over those that are done.
 
     Args:
         out: the run's folder; by default `runs/NAME`.
         until: the verb of the last stage to run, such as "encode"; by default all.
+        store: a folder that runs share: a stage that several of them have in common is done once.
+        listener: told each evaluation of a training stage.
 
     Raises:
         BongsuError: when the recipe or its input cannot be used; what is done stays done.
     """
-    workspace = Workspace(out or Path("runs") / recipe.name)
+    workspace = Workspace(out or Path("runs") / recipe.name, store)
     with workspace.locked():
-        chain = stages(recipe, workspace)
+        chain = stages(recipe, workspace, listener)
         names = [stage.name for stage in chain]
         if until is not None:
             if FOLDERS[until] not in names:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,11 @@ FOLDERS = {
 _INCIDENTAL = {"device", "log_every", "checkpoint_minutes", "keep"}
 
 
-def stages(recipe: Recipe, workspace: Workspace) -> list[Stage]:
+Listener = Callable[[str, int, dict[str, float]], None]
+"""Told the stage, the step and the figures after each evaluation of a training stage."""
+
+
+def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = None) -> list[Stage]:
     """The stages of a recipe, in order; those whose section is missing are left out."""
     chain: list[Stage] = []
     encoder_inputs: list[str] = []
@@ -59,7 +64,7 @@ def stages(recipe: Recipe, workspace: Workspace) -> list[Stage]:
                     "pretrain",
                     settings,
                     [chain[-1].fingerprint],
-                    lambda folder: _pretrain(recipe, tokenizer, tokens, folder),
+                    lambda folder: _pretrain(recipe, tokenizer, tokens, folder, listener),
                     goes_on=True,
                 )
             )
@@ -77,7 +82,7 @@ def stages(recipe: Recipe, workspace: Workspace) -> list[Stage]:
                 "finetune",
                 {**_settings(recipe, "finetune"), "seed": recipe.seed, "threshold": recipe.evaluate.threshold},
                 inputs,
-                lambda folder: _finetune(recipe, encoder_folder, folder),
+                lambda folder: _finetune(recipe, encoder_folder, folder, listener),
                 goes_on=True,
             )
         )
@@ -155,8 +160,8 @@ def _encode(corpus: Path, tokenizer_folder: Path, folder: Path) -> None:
     progress.note(f"tokens: {splits['train']['tokens']:,} for training, {splits['validation']['tokens']:,} for validation")
 
 
-def _pretrain(recipe: Recipe, tokenizer: Path, tokens: Path, folder: Path) -> None:
-    state = pretrain(recipe, tokenizer, tokens, folder)
+def _pretrain(recipe: Recipe, tokenizer: Path, tokens: Path, folder: Path, listener: Listener | None) -> None:
+    state = pretrain(recipe, tokenizer, tokens, folder, partial(listener, "pretrain") if listener else None)
     figures = state.last
     progress.note(
         f"pretrain: {state.step:,} steps, validation loss {figures['loss']:.3f}, masked-token accuracy "
@@ -164,8 +169,8 @@ def _pretrain(recipe: Recipe, tokenizer: Path, tokens: Path, folder: Path) -> No
     )
 
 
-def _finetune(recipe: Recipe, encoder: Path, folder: Path) -> None:
-    finetune(recipe, encoder, folder)
+def _finetune(recipe: Recipe, encoder: Path, folder: Path, listener: Listener | None) -> None:
+    finetune(recipe, encoder, folder, partial(listener, "finetune") if listener else None)
 
 
 def _evaluate(recipe: Recipe, workspace: Workspace, folder: Path) -> None:
