@@ -91,6 +91,14 @@ class Corpus(Section):
     near_threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.8
     validation: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.02
     """Share of texts held out, chosen by a hash of the text."""
+    validation_sources: list[Source] = []
+    """Hold out these texts instead, so that runs on different text are measured on the same; none of them is trained on."""
+
+    @model_validator(mode="after")
+    def _nothing_on_both_sides(self) -> Corpus:
+        if self.validation_sources and self.duplicates == "keep":
+            raise ValueError("duplicates: with validation_sources, give exact or near, which keep their texts out of training")
+        return self
 
 
 class Tokenizer(Section):

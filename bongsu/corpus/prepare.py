@@ -46,8 +46,11 @@ def prepare(corpus: Corpus, folder: Path) -> dict[str, Any]:
         _writer(staging / "texts.parquet") as writer,
         open(staging / "hashes.u64", "wb") as hashes,
     ):
-        sources = [_stage(source, cleaner, writer, hashes, bar) for source in corpus.sources]
+        # Texts to hold out come first: of twins the first is kept.
+        given = [_stage(source, cleaner, writer, hashes, bar) for source in corpus.validation_sources]
+        sources = [*given, *(_stage(source, cleaner, writer, hashes, bar) for source in corpus.sources)]
 
+    held = sum(source["texts"] for source in given)
     count = sum(source["texts"] for source in sources)
     dropped = Counter(cleaner.dropped)
     keep: npt.NDArray[np.bool_]
@@ -58,7 +61,7 @@ def prepare(corpus: Corpus, folder: Path) -> dict[str, Any]:
         dropped["exact duplicate"] = count - int(np.count_nonzero(keep))
     near = NearDuplicates(corpus.near_threshold) if corpus.duplicates == "near" else None
     with progress.bar("split", count, "texts") as bar:
-        counts = _copy(staging, keep, near, corpus.validation, folder, dropped, bar)
+        counts = _copy(staging, keep, near, held, corpus.validation, folder, dropped, bar)
     del keep  # it may be mapped from a file in the staging folder
     shutil.rmtree(staging)
     _require_both_splits(counts, corpus.validation)
@@ -136,12 +139,13 @@ def _copy(
     staging: Path,
     keep: npt.NDArray[np.bool_],
     near: NearDuplicates | None,
+    held: int,
     validation: float,
     folder: Path,
     dropped: Counter[str],
     bar: progress.Bar,
 ) -> dict[str, dict[str, int]]:
-    """Copies the rows that are kept to their splits."""
+    """Copies the rows that are kept to their splits. Held out are the first `held`, or a share of all."""
     counts = {split: {"texts": 0, "bytes": 0} for split in SPLITS}
     row = 0
     with (
@@ -153,12 +157,12 @@ def _copy(
         for batch in table.iter_batches(batch_size=ROWS):
             hashes = np.fromfile(hash_file, dtype=np.uint64, count=len(batch))
             kept = np.array(keep[row : row + len(batch)])
+            mine = np.arange(row, row + len(batch)) < held if held else in_validation(hashes, validation)
             row += len(batch)
             if near is not None:
                 for index in np.flatnonzero(kept):
                     kept[index] = not near.seen(batch.column(0)[int(index)].as_py())
                     dropped["near duplicate"] += int(not kept[index])
-            mine = in_validation(hashes, validation)
             for split, writer, chosen in zip(SPLITS, (train, held), (kept & ~mine, kept & mine), strict=True):
                 part = batch.filter(pa.array(chosen))
                 writer.write_batch(part)

@@ -46,7 +46,8 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
     encoder_folder = workspace.folder("pretrain") / "model"
     if recipe.corpus:
         corpus, tokenizer, tokens = (workspace.folder(FOLDERS[verb]) for verb in ("prepare", "tokenizer", "encode"))
-        sources = [file_fingerprint(path) for source in recipe.corpus.sources for path in resolve(source.path)]
+        named = [*recipe.corpus.validation_sources, *recipe.corpus.sources]
+        sources = [file_fingerprint(path) for source in named for path in resolve(source.path)]
         chain.append(Stage("corpus", _settings(recipe, "corpus"), sources, lambda folder: _prepare(recipe, folder)))
         chain.append(
             Stage(

@@ -72,6 +72,15 @@ def test_the_split_stays_when_text_is_added(tmp_path: Path) -> None:
     assert not {key(text) for text in texts(large, "train")} & {key(text) for text in texts(large, "validation")}
 
 
+def test_given_texts_are_held_out_and_never_trained_on(tmp_path: Path) -> None:
+    lines = messages(300)
+    held = [*lines[250:], "only here, and nowhere else"]
+    (tmp_path / "held.txt").write_text("\n".join(held), encoding="utf-8")
+    folder = make(tmp_path, lines, validation_sources=[Source(path=str(tmp_path / "held.txt"))])
+    assert list(texts(folder, "validation")) == held
+    assert list(texts(folder, "train")) == lines[:250]
+
+
 def test_says_what_it_did(tmp_path: Path) -> None:
     lines = messages(200)
     (tmp_path / "in.txt").write_text("\n".join([*lines, lines[0], "x"]), encoding="utf-8")
