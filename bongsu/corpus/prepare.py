@@ -150,7 +150,7 @@ def _copy(
     row = 0
     with (
         _writer(folder / "train.parquet") as train,
-        _writer(folder / "validation.parquet") as held,
+        _writer(folder / "validation.parquet") as validating,
         pq.ParquetFile(staging / "texts.parquet") as table,
         open(staging / "hashes.u64", "rb") as hash_file,
     ):
@@ -163,7 +163,7 @@ def _copy(
                 for index in np.flatnonzero(kept):
                     kept[index] = not near.seen(batch.column(0)[int(index)].as_py())
                     dropped["near duplicate"] += int(not kept[index])
-            for split, writer, chosen in zip(SPLITS, (train, held), (kept & ~mine, kept & mine), strict=True):
+            for split, writer, chosen in zip(SPLITS, (train, validating), (kept & ~mine, kept & mine), strict=True):
                 part = batch.filter(pa.array(chosen))
                 writer.write_batch(part)
                 counts[split]["texts"] += len(part)
