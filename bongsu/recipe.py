@@ -30,7 +30,7 @@ BYTES = 256  # the alphabet every byte-level vocabulary holds
 class Section(BaseModel):
     """A part of a recipe. Unknown keys are refused, so that a typing error never passes for a setting."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -228,6 +228,8 @@ class Finetune(Optimization):
     """Two classes: which label counts as positive; by default the last in sorted order."""
     names: dict[str, str] = {}
     """Names to show for the labels, such as {"0" = "other", "1" = "disaster"}."""
+    corrections: str | None = None
+    """The file `bongsu audit` wrote, with its column `correction` filled in: another label, or "drop"."""
     cleaning: Cleaning = Cleaning(min_characters=1)
     encoder: str | None = None
     """A model folder to start from; by default the one this recipe pre-trains."""
@@ -258,6 +260,10 @@ class Finetune(Optimization):
     """k folds; 0 for a single hold-out."""
     holdout: Annotated[float, Field(gt=0.0, lt=0.9)] = 0.2
     """Without folds: the share of rows measured on."""
+    leave_out: str | None = None
+    """A column, such as the event or the keyword: each fold leaves out whole values of it, never seen in training."""
+    seeds: Positive = 1
+    """Each fold is trained this many times, from other seeds; figures of one model are means over folds and seeds."""
     development: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1
     """Share of the training rows that early stopping looks at (never the rows measured on)."""
     metric: Literal["accuracy", "f1", "roc_auc", "loss"] = "accuracy"
@@ -270,6 +276,8 @@ class Finetune(Optimization):
     def _protocol(self) -> Finetune:
         if self.folds == 1:
             raise ValueError("folds: 1 fold leaves nothing to train on; give 0 for a hold-out or 2 and more")
+        if self.leave_out and not self.folds:
+            raise ValueError("leave_out: needs folds, of which each leaves out some of the column's values")
         if self.unfreeze_last and not self.freeze:
             raise ValueError("unfreeze_last: has a meaning only with freeze = true")
         return self

@@ -1,4 +1,4 @@
-"""Labelled texts: read, cleaned, encoded, and split so that near-twins stay together."""
+"""Labelled texts: read, cleaned, and corrected where the user has looked."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from urllib.parse import unquote
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.model_selection import StratifiedGroupKFold
 
 from bongsu.corpus.cleaning import Cleaner
-from bongsu.corpus.dedup import near_groups
 from bongsu.corpus.readers import Problems, read_rows
 from bongsu.errors import DataError, RecipeError
 from bongsu.recipe import Cleaning, Finetune, Source
 
 Int64 = npt.NDArray[np.int64]
+DROP = "drop"  # in a corrections file: leave the row out
 
 
 @dataclass
@@ -24,13 +23,22 @@ class Labelled:
     """Rows of a labelled file; without a label column `labels` is empty."""
 
     ids: list[str]
-    texts: list[str]
-    """As the model reads them: cleaned, context in front."""
+    cleaned: list[str]
+    """Without context."""
+    contexts: list[list[str]]
+    """Of each row the values of the context columns."""
     raw: list[str]
     """As they stand in the file."""
     labels: Int64
     """[rows] int64, an index into `classes`."""
     classes: list[str]
+    values: list[str]
+    """Of each row the value of the column that `leave_out` names; empty without one."""
+
+    @property
+    def texts(self) -> list[str]:
+        """As the model reads them: cleaned, context in front."""
+        return [in_context(text, context) for text, context in zip(self.cleaned, self.contexts, strict=True)]
 
 
 def read_labelled(settings: Finetune, path: str, where: dict[str, str], classes: Sequence[str] | None = None) -> Labelled:
@@ -42,8 +50,9 @@ def read_labelled(settings: Finetune, path: str, where: dict[str, str], classes:
     Raises:
         DataError: when a column is missing, a class has too few rows, or a label is not among `classes`.
     """
-    columns = [settings.text, settings.label, *settings.context]
-    rows = list(_rows(settings, path, where, columns))
+    rows = list(_rows(settings, path, where, _columns(settings)))
+    if classes is None and settings.corrections is not None:
+        rows = _corrected(settings, path, rows)
     if not rows:
         raise DataError(f"{path}: no labelled row could be read.")
     found = sorted({row[settings.label] for _, row in rows})
@@ -54,26 +63,41 @@ def read_labelled(settings: Finetune, path: str, where: dict[str, str], classes:
         raise DataError(f"{path}: label {unknown[0]!r} in column {settings.label!r} is not one of {', '.join(classes)}.")
     index = {name: number for number, name in enumerate(classes)}
     cleaner = Cleaner(settings.cleaning)
-    raw = [row[settings.text] for _, row in rows]
     return Labelled(
-        ids=[row.get(settings.id) or str(number) for number, (_, row) in enumerate(rows)],
-        texts=[as_read(cleaner, row[settings.text], [row[name] for name in settings.context]) for _, row in rows],
-        raw=raw,
+        ids=[name for name, _ in rows],
+        cleaned=[cleaned(cleaner, row[settings.text]) for _, row in rows],
+        contexts=[[row[name] for name in settings.context] for _, row in rows],
+        raw=[row[settings.text] for _, row in rows],
         labels=np.array([index[row[settings.label]] for _, row in rows], dtype=np.int64),
         classes=list(classes),
+        values=[row[settings.leave_out] for _, row in rows] if settings.leave_out and settings.leave_out in rows[0][1] else [],
     )
 
 
-def check_columns(settings: Finetune) -> None:
+# Columns of the "Disasters on social media" file (Figure Eight), which holds the labels of Kaggle's test rows.
+TEST_LABELS = {"choose_one", "choose_one:confidence", "choose_one_gold", "_unit_id", "_golden", "_trusted_judgments"}
+
+
+def check_columns(settings: Finetune, kaggle: bool = False) -> None:
     """Looks at the first row of the labelled files, so that a missing column is found before hours of pre-training.
 
+    Args:
+        kaggle: whether the run makes a submission, which must not learn from the labels of the test rows.
+
     Raises:
-        DataError: naming the columns there are.
+        DataError: naming the columns there are, or the one that gives the test labels away.
     """
-    columns = [settings.text, settings.label, *settings.context]
-    for path, where in ((settings.train, settings.where), (settings.test, settings.test_where)):
-        if path is not None:
-            next(read_rows(Source(path=path, text=settings.text, where=where), Problems(1000), columns), None)
+    paths = [(settings.train, settings.where), (settings.test, settings.test_where)]
+    for path, where in paths:
+        if path is None:
+            continue
+        columns = _columns(settings) + ([settings.leave_out] if settings.leave_out and path == settings.train else [])
+        row = next(read_rows(Source(path=path, text=settings.text, where=where), Problems(1000), columns), None)
+        if row is not None and kaggle and (found := sorted(TEST_LABELS & row[1].keys())):
+            raise DataError(
+                f"{path}: column {found[0]!r} belongs to the file that Kaggle drew its test rows from, with their labels. A "
+                "submission trained on them measures nothing; use Kaggle's own train.csv."
+            )
 
 
 def read_unlabelled(
@@ -90,52 +114,53 @@ def read_unlabelled(
 
 
 def as_read(cleaner: Cleaner, text: str, context: Sequence[str] = ()) -> str:
-    """The text the model reads: cleaned, with context such as a keyword in front, never dropped altogether."""
-    front = [unquote(value).strip() for value in context if value and value.strip()]
-    cleaned = cleaner.clean(text) or text.strip()
-    return " | ".join([*front, cleaned])
+    """The text the model reads: cleaned, with context in front."""
+    return in_context(cleaned(cleaner, text), context)
 
 
-def folds(labels: Int64, groups: Int64, count: int, seed: int) -> list[tuple[Int64, Int64]]:
-    """`count` pairs of (rows to train on, rows to measure on): stratified, groups never split.
-
-    Raises:
-        DataError: when a class has fewer rows than folds.
-    """
-    smallest = int(np.bincount(labels).min())
-    if smallest < count:
-        raise DataError(f"finetune.folds: the smallest class has {smallest} rows, too few for {count} folds.")
-    if (different := len(np.unique(groups))) < count:
-        raise DataError(f"finetune.folds: without near-twins there are {different} texts, too few for {count} folds.")
-    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed % 2**32)
-    return [(train.astype(np.int64), test.astype(np.int64)) for train, test in splitter.split(labels, labels, groups)]
+def cleaned(cleaner: Cleaner, text: str) -> str:
+    """A cleaned text; one that cleaning would drop stays as it is, since every row wants an answer."""
+    return cleaner.clean(text) or text.strip()
 
 
-def hold_out(labels: Int64, groups: Int64, share: float, seed: int) -> tuple[Int64, Int64]:
-    """Rows to train on and about `share` of the rows held out: stratified, groups never split."""
-    parts = min(20, int(np.bincount(labels).min()), len(np.unique(groups)))
-    if parts < 2:
-        raise DataError("A class has fewer than two rows, or all rows are near-twins; nothing can be held out.")
-    taken = min(parts - 1, max(1, round(share * parts)))
-    held = np.sort(np.concatenate([test for _, test in folds(labels, groups, parts, seed)[:taken]]))
-    return np.setdiff1d(np.arange(len(labels)), held), held
+def in_context(text: str, context: Sequence[str]) -> str:
+    """A cleaned text with context such as a keyword in front."""
+    return " | ".join([*(unquote(value).strip() for value in context if value and value.strip()), text])
 
 
-def groups_of(texts: list[str]) -> Int64:
-    """Near-twins share a number. [rows] int64."""
-    return near_groups(texts).astype(np.int64)
+def _columns(settings: Finetune) -> list[str]:
+    return [settings.text, settings.label, *settings.context]
 
 
 def _rows(settings: Finetune, path: str, where: dict[str, str], columns: list[str]) -> list[tuple[str, dict[str, str]]]:
+    """Rows that have a text and a label, each under its id: the id column's, or the row's number."""
     problems = Problems(1000)
     rows = []
-    for place, row in read_rows(Source(path=path, text=settings.text, where=where), problems, columns):
+    for number, (place, row) in enumerate(read_rows(Source(path=path, text=settings.text, where=where), problems, columns)):
         label = (row[settings.label] or "").strip()
         if not label or not row[settings.text].strip():
             problems.skip(place, "no label" if not label else "no text")
             continue
-        rows.append((place, {**row, settings.label: label}))
+        rows.append((row.get(settings.id) or str(number), {**row, settings.label: label}))
     return rows
+
+
+def _corrected(settings: Finetune, path: str, rows: list[tuple[str, dict[str, str]]]) -> list[tuple[str, dict[str, str]]]:
+    """The rows with the labels of the corrections file; those it says to drop are left out.
+
+    Raises:
+        DataError: when it names a row that is not there.
+    """
+    assert settings.corrections is not None
+    entries = read_rows(Source(path=settings.corrections, format="csv"), Problems(0), ["id", "correction"])
+    corrections = {row["id"]: row["correction"].strip() for _, row in entries if row["correction"].strip()}
+    if unknown := sorted(corrections.keys() - {name for name, _ in rows}):
+        raise DataError(f"{settings.corrections}: there is no row with id {unknown[0]!r} in {path}.")
+    return [
+        (name, {**row, settings.label: corrections.get(name, row[settings.label])})
+        for name, row in rows
+        if corrections.get(name) != DROP
+    ]
 
 
 def _classes(settings: Finetune, found: list[str], path: str) -> list[str]:
