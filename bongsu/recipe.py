@@ -236,7 +236,15 @@ class Finetune(Optimization):
 
     kernel_sizes: list[Positive] = Field(default=[2, 3, 4], min_length=1)
     filters: Positive = 100
+    pooling: list[Literal["mean", "attention"]] = []
+    """What the classifier reads beside the sentence CNN: the mean of the vectors, or their sum weighted by a learned query."""
+    layers: Positive = 1
+    """Read a learned mixture of the encoder's last n layers (Peters et al. 2018)."""
     head_dropout: Probability = 0.5
+    dropout_samples: Positive = 1
+    """Draw the head's dropout this many times for each text (multi-sample dropout, Inoue 2019)."""
+    encoder_dropout: Probability | None = None
+    """Dropout inside the encoder while it is fine-tuned; by default what it was pre-trained with."""
     max_norm: Annotated[float, Field(gt=0)] | None = 3.0
     freeze: bool = False
     """Train the head alone."""
@@ -249,11 +257,30 @@ class Finetune(Optimization):
 
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     encoder_learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    layer_decay: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Each layer learns this much slower than the one above it (discriminative rates, Howard and Ruder 2018)."""
+    unfreeze_epochs: Annotated[float, Field(ge=0)] = 0.0
+    """The head begins alone; layers join it from the top, one by one, over this many epochs (Howard and Ruder 2018)."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     schedule: Schedule = "linear"
     warmup: Fraction = 0.1
     class_weights: Literal["none", "balanced"] = "none"
     label_smoothing: Probability = 0.0
+    token_dropout: Probability = 0.0
+    """Share of tokens that are [MASK] in training."""
+    context_dropout: Probability = 0.0
+    """Share of texts shown without their context columns in training, so that the detector works without them."""
+    augmentation: Literal["none", "aeda", "eda", "masked_lm"] = "none"
+    """Changed copies of training texts: signs put in (Karimi et al. 2021), words swapped and left out (Wei and Zou 2019), or
+    tokens replaced by what the pre-trained encoder expects there."""
+    augmented: Fraction = 0.5
+    """Share of texts that are shown changed, with `augmentation`."""
+    mixup: Annotated[float, Field(ge=0)] = 0.0
+    """Mix the pooled vectors and labels of two texts by a share from Beta(mixup, mixup) (Verma et al. 2019)."""
+    r_drop: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the divergence between two passes with other dropout (R-Drop, Liang et al. 2021); doubles the cost."""
+    ema: Probability = 0.0
+    """Keep an exponential average of the weights, such as 0.99, instead of the last ones."""
     batch_size: Positive = 32
     epochs: Positive = 6
     folds: Annotated[int, Field(ge=0)] = 5
@@ -286,9 +313,16 @@ class Finetune(Optimization):
 class Evaluate(Section):
     """What the report shows."""
 
-    threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.5
+    miss_cost: Annotated[float, Field(gt=0.0)] = 1.0
+    """Two classes: what a missed positive costs, a false alarm costing 1."""
+    threshold: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """Two classes: the probability from which on a text is positive; by default the one of least cost, 1 / (1 + miss_cost)."""
     worst: Annotated[int, Field(ge=0)] = 20
     """How many of the worst errors to show."""
+
+    @property
+    def resolved_threshold(self) -> float:
+        return self.threshold or 1.0 / (1.0 + self.miss_cost)
 
 
 class Predict(Section):

@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.isotonic import IsotonicRegression
 
+Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
 
 
@@ -42,3 +44,34 @@ def expected_calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLi
     rows = sum(curve["count"])
     gaps = zip(curve["confidence"], curve["accuracy"], curve["count"], strict=True)
     return float(sum(count / rows * abs(confidence - accuracy) for confidence, accuracy, count in gaps if count))
+
+
+def calibration(labels: Int64, before: Float64, after: Float64, fold: Int64) -> dict[str, float]:
+    """Expected calibration error before and after the temperature, and with isotonic regression in its place.
+
+    Args:
+        labels: [N].
+        before, after: probabilities [N, C].
+        fold: [N], the fold of each row: isotonic regression is fitted on the rows of the others.
+
+    Returns:
+        `before`, `temperature`, and with two classes and more than one fold `isotonic`.
+    """
+    errors = {
+        "before": expected_calibration_error(labels, before),
+        "temperature": expected_calibration_error(labels, after),
+    }
+    if before.shape[1] == 2 and len(np.unique(fold)) > 1:
+        errors["isotonic"] = expected_calibration_error(labels, isotonic_by_folds(labels, before, fold))
+    return errors
+
+
+def isotonic_by_folds(labels: Int64, probabilities: Float64, fold: Int64) -> Float64:
+    """Probabilities [N, 2] mapped by isotonic regression (Zadrozny and Elkan 2002), each fold by one fitted on the others."""
+    result = np.empty_like(probabilities)
+    for number in np.unique(fold):
+        mine = fold == number
+        fit = IsotonicRegression(y_min=0.0, y_max=1.0, out_of_bounds="clip").fit(probabilities[~mine, 1], labels[~mine])
+        result[mine, 1] = fit.predict(probabilities[mine, 1])
+    result[:, 0] = 1.0 - result[:, 1]
+    return result

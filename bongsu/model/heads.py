@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from bongsu import recipe
 from bongsu.errors import RecipeError
+from bongsu.model.attention import SelfAttention
 from bongsu.model.encoder import Encoder, EncoderConfig
 
 
@@ -43,6 +44,10 @@ class CNNConfig:
     filters: int = 100
     dropout: float = 0.5
     max_norm: float | None = 3.0
+    pooling: tuple[str, ...] = ()
+    """What is read beside the convolutions: "mean", "attention"."""
+    layers: int = 1
+    """How many of the encoder's last layers are mixed."""
 
     @classmethod
     def from_recipe(cls, finetune: recipe.Finetune, n_classes: int) -> CNNConfig:
@@ -52,13 +57,15 @@ class CNNConfig:
             filters=finetune.filters,
             dropout=finetune.head_dropout,
             max_norm=finetune.max_norm,
+            pooling=tuple(finetune.pooling),
+            layers=finetune.layers,
         )
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> CNNConfig:
         """The opposite of `to_dict`. Raises TypeError when a key is missing or unknown."""
         config = cls(**values)
-        return replace(config, kernel_sizes=tuple(config.kernel_sizes))
+        return replace(config, kernel_sizes=tuple(config.kernel_sizes), pooling=tuple(config.pooling))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -69,7 +76,7 @@ class SentenceCNN(nn.Module):
 
     A text is the run of tokens at the start of its row. One shorter than the widest kernel is continued with zeros up to
     that width. Nothing else of the padding enters a convolution or a maximum, so the logits of a text do not depend on
-    the batch it is in.
+    the batch it is in. With `pooling`, the mean of the vectors and their sum weighted by a learned query stand beside.
     """
 
     def __init__(self, d_model: int, config: CNNConfig) -> None:
@@ -77,12 +84,23 @@ class SentenceCNN(nn.Module):
         self.config = config
         self.convolutions = nn.ModuleList(nn.Conv1d(d_model, config.filters, k) for k in config.kernel_sizes)
         self.drop = nn.Dropout(config.dropout)
-        self.linear = nn.Linear(config.filters * len(config.kernel_sizes), config.n_classes)
+        if "attention" in config.pooling:
+            self.query = nn.Linear(d_model, 1, bias=False)
+        self.linear = nn.Linear(config.filters * len(config.kernel_sizes) + d_model * len(config.pooling), config.n_classes)
 
     def forward(self, hidden: Tensor, valid: Tensor) -> Tensor:
         """hidden [B, L, d_model] and valid [B, L] bool (False at padding) -> logits [B, n_classes]."""
+        return self.classify(self.features(hidden, valid))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """features [B, F] -> logits [B, n_classes]."""
+        return self.linear(self.drop(features))  # type: ignore[no-any-return]
+
+    def features(self, hidden: Tensor, valid: Tensor) -> Tensor:
+        """What is known of each text, [B, F]; arguments as of `forward`."""
         widest = max(self.config.kernel_sizes)
-        x = hidden.masked_fill(~valid[..., None], 0).transpose(1, 2)  # [B, d_model, L]
+        hidden = hidden.masked_fill(~valid[..., None], 0)
+        x = hidden.transpose(1, 2)  # [B, d_model, L]
         x = F.pad(x, (0, max(0, widest - x.shape[-1])))  # [B, d_model, T], T = max(L, widest)
         lengths = valid.sum(dim=1, keepdim=True).clamp(min=widest)  # [B, 1]
 
@@ -93,7 +111,11 @@ class SentenceCNN(nn.Module):
             beyond = starts > lengths - k  # [B, T - k + 1]: kernels that end outside the text
             y = y.masked_fill(beyond[:, None], -torch.inf)
             features.append(F.relu(y.amax(dim=-1)))  # [B, filters]; ReLU after the maximum is the same and less work
-        return self.linear(self.drop(torch.cat(features, dim=1)))  # type: ignore[no-any-return]
+        for pooling in self.config.pooling:
+            score = self.query(hidden)[..., 0] if pooling == "attention" else torch.zeros_like(valid, dtype=hidden.dtype)
+            weights = score.masked_fill(~valid, torch.finfo(score.dtype).min).softmax(dim=-1)  # [B, L]; alike for the mean
+            features.append((weights[..., None] * hidden).sum(dim=1))  # [B, d_model]
+        return torch.cat(features, dim=1)
 
     @torch.no_grad()
     def apply_max_norm(self) -> None:
@@ -109,13 +131,49 @@ class Classifier(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.head = SentenceCNN(encoder.config.d_model, config)
+        if config.layers > encoder.config.n_layers:
+            raise RecipeError(f"finetune.layers: {config.layers} asked for, the encoder has {encoder.config.n_layers}.")
+        if config.layers > 1:
+            self.mixture = nn.Parameter(torch.zeros(config.layers))
         self.frozen: list[str] = []  # names of the modules that `freeze` took out of training
 
     def forward(self, input_ids: Tensor, segment_ids: Tensor | None = None) -> Tensor:
         """Token ids [B, L], one text a row, padded at the end -> logits [B, n_classes]."""
+        return self.head.classify(self.features(input_ids, segment_ids))
+
+    def features(self, input_ids: Tensor, segment_ids: Tensor | None = None) -> Tensor:
+        """What the last linear layer reads, [B, F]; arguments as of `forward`."""
         if segment_ids is None:
             segment_ids = (input_ids != self.encoder.config.pad_id).long()
-        return self.head(self.encoder(input_ids, segment_ids), segment_ids != 0)  # type: ignore[no-any-return]
+        return self.head.features(self._hidden(input_ids, segment_ids), segment_ids != 0)
+
+    def _hidden(self, input_ids: Tensor, segment_ids: Tensor) -> Tensor:
+        """The last layer's vectors [B, L, d_model], or a learned mixture of the last layers'."""
+        if self.head.config.layers == 1:
+            return self.encoder(input_ids, segment_ids)  # type: ignore[no-any-return]
+        outputs = self.encoder.forward_layers(input_ids, segment_ids)[-self.head.config.layers :]
+        weights = self.mixture.softmax(dim=0)
+        return torch.stack([weight * output for weight, output in zip(weights, outputs, strict=True)]).sum(dim=0)
+
+    def set_dropout(self, share: float) -> None:
+        """Sets the dropout inside the encoder, whatever it was trained with."""
+        for part in self.encoder.modules():
+            if isinstance(part, nn.Dropout):
+                part.p = share
+            elif isinstance(part, SelfAttention):
+                part.dropout = share
+
+    @torch.no_grad()
+    def divide_logits(self, temperature: float) -> None:
+        """Divides the logits by a temperature, inside the last layer, so that probabilities are as sure as they ought to be."""
+        self.head.linear.weight.div_(temperature)
+        self.head.linear.bias.div_(temperature)
+
+    def unfreeze_from(self, layer: int) -> None:
+        """Layers from `layer` on are trained, with the embeddings for 0; those before are not. The head always is."""
+        for index, part in enumerate(self.encoder.layers):
+            part.requires_grad_(index >= layer)
+        self.encoder.embeddings.requires_grad_(layer <= 0)
 
     def remove_last(self, n: int) -> None:
         """Takes the encoder's last n layers away (the final norm stays); for before `freeze`.

@@ -12,7 +12,7 @@ import orjson
 
 from bongsu.corpus.readers import Problems, read_rows
 from bongsu.errors import DataError
-from bongsu.recipe import Cleaning, Source
+from bongsu.recipe import Source
 from bongsu.tasks.detector import Detector, Prediction
 from bongsu.tasks.labelled import read_unlabelled
 
@@ -27,8 +27,7 @@ def predict_file(run: Path, source: str, form: Format, sample: str | None = None
     """
     detector = Detector.load(run)
     details = detector.details
-    cleaning = Cleaning.model_validate(details["cleaning"])
-    ids, texts, raw = read_unlabelled(source, details["text"], details["context"], details["id"], cleaning)
+    ids, texts, raw = read_unlabelled(source, details["text"], details["context"], details["id"], detector.cleaner)
     if not texts:
         raise DataError(f"{source}: no text could be read.")
     if form == "kaggle":

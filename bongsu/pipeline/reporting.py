@@ -15,15 +15,17 @@ import numpy.typing as npt
 from bongsu import __version__
 from bongsu.evaluation.baselines import majority, tfidf_logistic
 from bongsu.evaluation.bootstrap import paired_difference
-from bongsu.evaluation.calibration import reliability
+from bongsu.evaluation.calibration import calibration, reliability
 from bongsu.evaluation.figures import confusion_matrix, save_png, training_curves
 from bongsu.evaluation.metrics import classification_metrics, predictions, threshold_curve
+from bongsu.evaluation.operating import operating_points
+from bongsu.evaluation.repeats import ensemble, repeats
 from bongsu.evaluation.report import render
 from bongsu.files import read_json
 from bongsu.model.encoder import EncoderConfig
 from bongsu.model.sizes import parameter_count
 from bongsu.progress import table
-from bongsu.recipe import Recipe, dump_recipe
+from bongsu.recipe import Finetune, Recipe, dump_recipe
 from bongsu.training.loop import read_log
 from bongsu.workspace import Workspace
 
@@ -99,12 +101,17 @@ def _add_classification(
         tfidf_p[held] = tfidf_logistic(
             [texts[row] for row in train], labels[train], [texts[row] for row in held], n_classes=len(names)
         )
-    protocol = (
-        f"{settings.folds}-fold cross-validation" if settings.folds else f"hold-out of {len(rows):,} rows"
-    ) + ", stratified; near-twins of a text stay in one fold; early stopping looks at a development split of the training rows"
-    section = classification_section(
-        recipe, labels[rows], probabilities, {MAJORITY: majority_p[rows], TFIDF: tfidf_p[rows]}, names, protocol
-    )
+    protocol = _protocol(settings, len(rows), len(data["splits"]))
+    fold, seeds = np.array(data["fold"]), np.array(data["seeds"])
+    others = {MAJORITY: majority_p[rows], TFIDF: tfidf_p[rows]}
+    if len(seeds) > 1:
+        others[f"{len(seeds)} seeds together"] = ensemble(*seeds)
+    others["with TF-IDF together"] = ensemble(ensemble(*seeds), tfidf_p[rows])
+    section = classification_section(recipe, labels[rows], probabilities, others, names, protocol)
+    section["repeats"] = repeats(labels[rows], seeds, fold, recipe.evaluate.resolved_threshold)
+    section["calibration"] = calibration(labels[rows], np.array(data["uncalibrated"]), probabilities, fold)
+    if len(names) == 2:
+        section["operating"] = operating_points(labels[rows], probabilities[:, 1], fold, recipe.evaluate.miss_cost)
     section["errors"] = worst(recipe, labels[rows], probabilities, [data["raw"][row] for row in rows], names)
     section["folds"] = [
         {"fold": number + 1, **_fold(labels, rows, probabilities, np.array(data["fold"]), number), "epochs": epochs}
@@ -142,7 +149,7 @@ def classification_section(
     protocol: str,
 ) -> dict[str, Any]:
     """Figures of the model beside those of the baselines, on the same rows."""
-    threshold = recipe.evaluate.threshold
+    threshold = recipe.evaluate.resolved_threshold
     section: dict[str, Any] = {
         "names": names,
         "protocol": protocol,
@@ -164,7 +171,7 @@ def worst(
     recipe: Recipe, labels: npt.NDArray[np.int64], probabilities: Float64, raw: list[str], names: list[str]
 ) -> list[dict[str, Any]]:
     """The errors the model was surest of."""
-    decided = predictions(probabilities, recipe.evaluate.threshold)
+    decided = predictions(probabilities, recipe.evaluate.resolved_threshold)
     wrong = np.flatnonzero(decided != labels)
     surest = wrong[np.argsort(-probabilities[wrong, decided[wrong]], kind="stable")][: recipe.evaluate.worst]
     return [
@@ -178,6 +185,18 @@ def worst(
     ]
 
 
+def _protocol(settings: Finetune, rows: int, splits: int) -> str:
+    if settings.leave_out:
+        way = f"leaving out values of {settings.leave_out} in {splits} folds, no near-twin of a row measured on trained on"
+    else:
+        way = f"{settings.folds}-fold cross-validation" if settings.folds else f"hold-out of {rows:,} rows"
+        way += ", stratified; near-twins of a text stay in one fold"
+    return (
+        f"{way}; copies of a training text count once, with the label of their majority; early stopping looks at a development "
+        "split of the training rows; the temperature of a fold's probabilities is chosen on other rows"
+    )
+
+
 def _fold(labels: Any, rows: Any, probabilities: Float64, fold: Any, number: int) -> dict[str, Any]:
     mine = fold == number
     metrics = classification_metrics(labels[rows[mine]], probabilities[mine])
@@ -189,7 +208,7 @@ def _short(section: dict[str, Any]) -> dict[str, Any]:
     models = {"model": section["model"], **section["baselines"]}
     return {
         **{name: {key: metrics[key] for key in kept} for name, metrics in models.items()},
-        "difference": section["difference"],
+        **{key: section[key] for key in ("difference", "repeats", "calibration", "operating", "robustness") if key in section},
     }
 
 

@@ -75,13 +75,13 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
             encoder_folder = model_folder(Path(recipe.finetune.encoder))
             read_config(encoder_folder, "masked_lm")
             encoder_inputs = [file_fingerprint(str(encoder_folder / name)) for name in ("config.json", "model.safetensors")]
-        check_columns(recipe.finetune)
-        files = [path for path in (recipe.finetune.train, recipe.finetune.test) if path]
+        check_columns(recipe.finetune, kaggle=recipe.predict is not None and recipe.predict.format == "kaggle")
+        files = [path for path in (recipe.finetune.train, recipe.finetune.test, recipe.finetune.corrections) if path]
         inputs = [*encoder_inputs, *(file_fingerprint(name) for path in files for name in resolve(path))]
         chain.append(
             Stage(
                 "finetune",
-                {**_settings(recipe, "finetune"), "seed": recipe.seed, "threshold": recipe.evaluate.threshold},
+                {**_settings(recipe, "finetune"), "seed": recipe.seed, "threshold": recipe.evaluate.resolved_threshold},
                 inputs,
                 lambda folder: _finetune(recipe, encoder_folder, folder, listener),
                 goes_on=True,

@@ -1,8 +1,5 @@
-"""Fine-tuning: the sentence CNN of Kim (2014) on the encoder, measured on rows it never saw.
-
-Each fold is trained on its own rows, stopped early by a development split of those, and measured on the rest. After measuring,
-the detector is trained once more on everything, for as many steps as the folds took on average.
-"""
+"""The fine-tuning task: texts and their classes, for the training loop, with all that keeps a small file from being learned by
+heart."""
 
 from __future__ import annotations
 
@@ -16,10 +13,12 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from sklearn.metrics import f1_score, roc_auc_score
-from torch import Tensor
+from torch import Tensor, nn
 
 from bongsu.model.heads import Classifier
 from bongsu.recipe import Finetune
+from bongsu.tasks.augmentation import Augmentation
+from bongsu.tasks.regularization import Averaged, disagreement, mixed, thawed_from
 from bongsu.tokens.bpe import PAD_ID
 from bongsu.tokens.random import mix, permute
 from bongsu.training.loop import Outcome
@@ -27,6 +26,8 @@ from bongsu.training.optimizers import parameter_groups
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
+Float32 = npt.NDArray[np.float32]
+FIGURES = ("loss", "accuracy", "f1", "roc_auc")
 LENGTH_STEP = 16  # lengths are rounded up to this, so that few shapes occur
 _WINDOW = 16  # batches whose texts are sorted by length together
 
@@ -39,30 +40,49 @@ class Encoded(NamedTuple):
 
 
 class TextBatch(NamedTuple):
-    """`input_ids` [B, L] int64 padded with [PAD], `labels` [B] int64."""
+    """A batch of training."""
 
     input_ids: Int64
-    labels: Int64
+    """[B, L], padded with [PAD]."""
+    targets: Float32
+    """[B, C]: how much of each class a text is; 0 and 1 unless a teacher says otherwise."""
+    epoch: float
+    """How many epochs were over when it was made."""
 
 
 @dataclass
 class Classification:
     """The task, for `training.loop.train`."""
 
-    model: Classifier
+    classifier: Classifier
     training: Encoded
     development: Encoded
+    """What early stopping looks at; may be empty."""
     settings: Finetune
     seed: int
+    augmentation: Augmentation | None = None
+    """How training texts are shown; by default as they are."""
+    soft: Float32 | None = None
+    """[rows, C]: a teacher's opinion of the training texts, in place of their labels."""
     class_weights: Tensor | None = field(init=False)
+    model: nn.Module = field(init=False)
+    """What the loop trains and saves: the classifier, with the average of its weights if there is one."""
 
     def __post_init__(self) -> None:
         self.class_weights = None
+        classes = self.classifier.head.config.n_classes
         if self.settings.class_weights == "balanced":
-            counts = np.bincount(self.training.labels, minlength=self.model.head.config.n_classes)
+            counts = np.bincount(self.training.labels, minlength=classes)
             weights = len(self.training.labels) / (len(counts) * np.maximum(1, counts))
             self.class_weights = torch.tensor(weights, dtype=torch.float32)
+        self.targets = np.eye(classes, dtype=np.float32)[self.training.labels] if self.soft is None else self.soft
+        self.model = Averaged(self.classifier, self.settings.ema) if self.settings.ema else self.classifier
         self._order = lru_cache(maxsize=2)(self._epoch_order)
+
+    @property
+    def detector(self) -> Classifier:
+        """The classifier to measure and to keep."""
+        return self.model.average if isinstance(self.model, Averaged) else self.classifier
 
     @property
     def batches_per_epoch(self) -> int:
@@ -72,28 +92,60 @@ class Classification:
         """Batch `n`: texts of like length, in an order drawn anew each epoch."""
         epoch, index = divmod(n, self.batches_per_epoch)
         rows = self._order(epoch)[index]
-        return pad([self.training.ids[row] for row in rows], self.training.labels[rows])
+        show = self.augmentation or (lambda row, _: self.training.ids[row])
+        return TextBatch(pad([show(row, epoch) for row in rows.tolist()]), self.targets[rows], n / self.batches_per_epoch)
 
     def loss(self, batch: TextBatch) -> Outcome:
-        logits, labels = self._forward(batch)
-        weights = None if self.class_weights is None else self.class_weights.to(logits.device)
-        loss = F.cross_entropy(logits, labels, weight=weights, label_smoothing=self.settings.label_smoothing)
-        correct = (logits.argmax(-1) == labels).sum()
-        return Outcome(loss, correct, torch.tensor(len(labels)), int((batch.input_ids != PAD_ID).sum()))
+        settings, classifier = self.settings, self.classifier
+        if settings.unfreeze_epochs:
+            n_layers = classifier.encoder.config.n_layers
+            classifier.unfreeze_from(thawed_from(batch.epoch, n_layers, settings.unfreeze_epochs))
+        device = next(classifier.parameters()).device
+        ids, targets = torch.from_numpy(batch.input_ids).to(device), torch.from_numpy(batch.targets).to(device)
+        passes = 2 if settings.r_drop else 1
+        features = classifier.features(ids.repeat(passes, 1)).repeat(settings.dropout_samples, 1)
+        wanted = targets.repeat(passes * settings.dropout_samples, 1)
+        if settings.mixup:
+            features, wanted = mixed(features, wanted, settings.mixup)
+        logits = classifier.head.classify(features).float()
+        weights = None if self.class_weights is None else self.class_weights.to(device)
+        loss = F.cross_entropy(logits, wanted, weight=weights, label_smoothing=settings.label_smoothing)
+        if settings.r_drop:
+            pairs = logits.view(settings.dropout_samples, 2, len(ids), -1)
+            loss = loss + settings.r_drop * disagreement(pairs[:, 0].flatten(0, 1), pairs[:, 1].flatten(0, 1))
+        correct = (logits[: len(ids)].argmax(-1) == targets.argmax(-1)).sum()
+        return Outcome(loss, correct, torch.tensor(len(ids)), int((batch.input_ids != PAD_ID).sum()))
 
     def evaluate(self) -> dict[str, float]:
-        """Loss, accuracy, F1 and ROC-AUC on the development split."""
-        return figures(self.development.labels, probabilities(self.model, self.development.ids))
+        """Loss, accuracy, F1 and ROC-AUC on the development split; not a number without one."""
+        if not self.development.ids:
+            return dict.fromkeys(FIGURES, math.nan)
+        return figures(self.development.labels, probabilities(self.detector, self.development.ids))
 
     def groups(self) -> list[dict[str, Any]]:
-        settings = self.settings
+        """The head and the encoder at their own rates, each layer at `layer_decay` times the rate of the one above."""
+        settings, classifier = self.settings, self.classifier
+        encoder, rate = classifier.encoder, settings.encoder_learning_rate
+        head = parameter_groups(classifier.head, settings.learning_rate, settings.weight_decay)
+        if hasattr(classifier, "mixture"):
+            head.append({"params": [classifier.mixture], "weight_decay": 0.0, "peak": settings.learning_rate})
+        if settings.layer_decay == 1.0:
+            return [*parameter_groups(encoder, rate, settings.weight_decay), *head]
+        parts: list[nn.Module] = [encoder.final_norm, *reversed(encoder.layers), encoder.embeddings]
+        depths = [0, *range(len(encoder.layers)), len(encoder.layers)]
         return [
-            *parameter_groups(self.model.encoder, settings.encoder_learning_rate, settings.weight_decay),
-            *parameter_groups(self.model.head, settings.learning_rate, settings.weight_decay),
+            *(
+                group
+                for part, depth in zip(parts, depths, strict=True)
+                for group in parameter_groups(part, rate * settings.layer_decay**depth, settings.weight_decay)
+            ),
+            *head,
         ]
 
     def after_step(self) -> None:
-        self.model.head.apply_max_norm()
+        self.classifier.head.apply_max_norm()
+        if isinstance(self.model, Averaged):
+            self.model.update()
 
     def _epoch_order(self, epoch: int) -> list[Int64]:
         count, size = len(self.training.ids), self.settings.batch_size
@@ -104,19 +156,14 @@ class Classification:
         batches = [order[start : start + size] for start in range(0, count, size)]
         return [batches[index] for index in permute(np.arange(len(batches)), len(batches), mix(self.seed, epoch, 1))]
 
-    def _forward(self, batch: TextBatch) -> tuple[Tensor, Tensor]:
-        device = next(self.model.parameters()).device
-        ids, labels = (torch.from_numpy(array).to(device) for array in batch)
-        return self.model(ids).float(), labels
 
-
-def pad(ids: list[Int64], labels: Int64) -> TextBatch:
-    """Fills up to the longest text, rounded up to a multiple of 16."""
+def pad(ids: list[Int64]) -> Int64:
+    """Fills up to the longest text, rounded up to a multiple of 16. [texts, L]."""
     length = -(-max(len(row) for row in ids) // LENGTH_STEP) * LENGTH_STEP
     table = np.full((len(ids), length), PAD_ID, dtype=np.int64)
     for number, row in enumerate(ids):
         table[number, : len(row)] = row
-    return TextBatch(table, labels)
+    return table
 
 
 @torch.inference_mode()
@@ -128,8 +175,7 @@ def probabilities(model: Classifier, ids: list[Int64], batch_size: int = 64) -> 
     result = np.zeros((len(ids), model.head.config.n_classes))
     for start in range(0, len(ids), batch_size):
         rows = order[start : start + batch_size]
-        batch = pad([ids[row] for row in rows], rows)
-        logits = model(torch.from_numpy(batch.input_ids).to(device)).double()
+        logits = model(torch.from_numpy(pad([ids[row] for row in rows])).to(device)).double()
         result[rows] = F.softmax(logits, dim=-1).cpu().numpy()
     return result
 

@@ -40,7 +40,7 @@ class Detector:
         self.details = details
         self.threshold: float = details["threshold"]
         self._tokenizer = tokenizer
-        self._cleaner = Cleaner(Cleaning.model_validate(details["cleaning"]))
+        self.cleaner = Cleaner(Cleaning.model_validate(details["cleaning"]))
 
     @classmethod
     def load(cls, folder: Path) -> Detector:
@@ -68,7 +68,7 @@ class Detector:
         if not texts:
             return []
         fronts: Sequence[Sequence[str]] = context if context is not None else [()] * len(texts)
-        read = [as_read(self._cleaner, text, front) for text, front in zip(texts, fronts, strict=True)]
+        read = [as_read(self.cleaner, text, front) for text, front in zip(texts, fronts, strict=True)]
         return self._decide(read)
 
     def predict_read(self, texts: list[str]) -> list[Prediction]:

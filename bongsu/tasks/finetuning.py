@@ -1,8 +1,15 @@
-"""The fine-tuning stage: measure by folds or a hold-out, then train the detector to keep."""
+"""The fine-tuning stage: measure by folds, calibrate, then train the detector to keep.
+
+Each fold is trained on its own rows (without copies, with the label of the majority), stopped early by a development split of
+those, and measured on the rest. Then the detector is trained once more on everything, for as many epochs as the folds took to
+be best, and its probabilities are brought to the temperature that fits the rows measured on.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +18,17 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from bongsu import progress
-from bongsu.errors import RecipeError
+from bongsu.errors import DataError, RecipeError
 from bongsu.files import atomic_folder, read_json, write_json
 from bongsu.model.heads import Classifier, CNNConfig
 from bongsu.model.initialization import initialize
 from bongsu.model.io import load_masked_lm, save_classifier
-from bongsu.recipe import Recipe
+from bongsu.recipe import Finetune, Recipe
+from bongsu.tasks.augmentation import Augmentation, changed_words, replaced_tokens, shown
+from bongsu.tasks.calibration import at_temperature, calibrated_by_folds, temperature
 from bongsu.tasks.classification import Classification, Encoded, figures, probabilities
-from bongsu.tasks.labelled import Labelled, folds, groups_of, hold_out, read_labelled
+from bongsu.tasks.labelled import Labelled, read_labelled
+from bongsu.tasks.splits import Split, distinct, folds, groups_of, hold_out, leave_out
 from bongsu.tokens.bpe import UNK_ID, load_tokenizer, save_tokenizer
 from bongsu.training.devices import resolve_device
 from bongsu.training.loop import OnEvaluation, Plan, State, load_best, train
@@ -27,42 +37,33 @@ Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 
 
-def encode(tokenizer: Tokenizer, texts: list[str], max_length: int) -> list[Int64]:
+def encode(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[Int64]:
     """Ids of each text, at most `max_length`; a text without any becomes one [UNK]."""
-    encodings = tokenizer.encode_batch_fast(texts)
+    encodings = tokenizer.encode_batch_fast(list(texts))
     return [np.array(encoding.ids[:max_length] or [UNK_ID], dtype=np.int64) for encoding in encodings]
 
 
 def finetune(recipe: Recipe, encoder_folder: Path, folder: Path, on_evaluation: OnEvaluation | None = None) -> dict[str, Any]:
     """Fine-tunes the encoder in `encoder_folder`; `on_evaluation` is told every evaluation of every fold.
 
-    Leaves in `folder`: `fold-N/` with each fold's checkpoints and `result.json`, `model/` (the detector), `predictions.json`
-    (for each row measured: its probabilities), and `test.json` when the recipe names a labelled test file.
+    Leaves in `folder`: `fold-N/` with each fold's checkpoints and `result.json` (more seeds: `fold-N-seed-S/`), `model/` (the
+    detector), `predictions.json` (for each row measured: its probabilities), and `test.json` when the recipe names a labelled
+    test file.
     """
     settings = recipe.finetune
     assert settings is not None
-    tokenizer = load_tokenizer(encoder_folder)
     data = read_labelled(settings, settings.train, settings.where)
     test = read_labelled(settings, settings.test, settings.test_where, data.classes) if settings.test else None
-    ids = encode(tokenizer, data.texts, settings.max_length)
-    groups = groups_of(data.texts)
-    if settings.folds:
-        splits = folds(data.labels, groups, settings.folds, recipe.seed)
-    else:
-        splits = [hold_out(data.labels, groups, settings.holdout, recipe.seed)]
+    work = Finetuning(recipe, settings, encoder_folder, folder, data, on_evaluation)
+    splits = work.splits()
+    results = [
+        [work.measure(split, number, seed, len(splits)) for number, split in enumerate(splits)]
+        for seed in range(settings.seeds)
+    ]
+    detector = work.refit(results[0]) if settings.refit else work.best(work.member(0, 0), results[0][0])
 
-    results = []
-    for number, (rows, held) in enumerate(splits):
-        part = folder / f"fold-{number}"
-        fold = _measure(recipe, encoder_folder, data, ids, groups, rows, held, part, number, len(splits), on_evaluation)
-        results.append(fold)
-    if settings.refit:
-        epochs = float(np.mean([result["epochs"] for result in results]))
-        detector = _refit(recipe, encoder_folder, data, ids, epochs, folder / "final")
-    else:
-        detector = _start(recipe, encoder_folder, len(data.classes))
-        load_best(folder / "fold-0" / "checkpoints", detector, State(**results[0]["state"]))
-
+    measured = _measured(data, splits, results)
+    detector.divide_logits(measured["temperature"])
     details = {
         "classes": data.classes,
         "names": [settings.names.get(name, name) for name in data.classes],
@@ -70,143 +71,213 @@ def finetune(recipe: Recipe, encoder_folder: Path, folder: Path, on_evaluation: 
         "text": settings.text,
         "id": settings.id,
         "max_length": settings.max_length,
-        "threshold": recipe.evaluate.threshold,
+        "threshold": recipe.evaluate.resolved_threshold,
         "cleaning": settings.cleaning.model_dump(),
     }
     with atomic_folder(folder / "model") as model_folder:
         save_classifier(model_folder, detector, details)
-        save_tokenizer(tokenizer, model_folder, settings.max_length)
-    _write_predictions(folder / "predictions.json", data, splits, results)
+        save_tokenizer(work.tokenizer, model_folder, settings.max_length)
+    write_json(folder / "predictions.json", measured)
     if test is not None:
-        _write_test(folder / "test.json", test, data, detector, encode(tokenizer, test.texts, settings.max_length))
-    return {"folds": [result["figures"] for result in results]}
+        predicted = probabilities(detector, encode(work.tokenizer, test.texts, settings.max_length))
+        write_json(folder / "test.json", {**_rows(test), "probabilities": predicted.tolist()})
+    return {"folds": [result["figures"] for result in results[0]]}
 
 
-def _measure(
-    recipe: Recipe,
-    encoder_folder: Path,
-    data: Labelled,
-    ids: list[Int64],
-    groups: Int64,
-    rows: Int64,
-    held: Int64,
-    folder: Path,
-    number: int,
-    count: int,
-    on_evaluation: OnEvaluation | None,
-) -> dict[str, Any]:
-    """Trains on `rows`, measures on `held`; a fold that is done is not done again."""
-    if (folder / "result.json").is_file():
-        return dict(read_json(folder / "result.json"))
-    settings = recipe.finetune
-    assert settings is not None
-    kept, development = hold_out(data.labels[rows], groups[rows], settings.development, recipe.seed + number)
-    task = Classification(
-        model=_start(recipe, encoder_folder, len(data.classes), seed=number),
-        training=_take(ids, data.labels, rows[kept]),
-        development=_take(ids, data.labels, rows[development]),
-        settings=settings,
-        seed=recipe.seed + number,
-    )
-    plan = _plan(recipe, task, f"fold {number + 1}/{count}" if settings.folds else "finetune")
-    state = train(task, plan, settings, folder / "checkpoints", on_evaluation)
-    load_best(folder / "checkpoints", task.model, state)
-    predicted = probabilities(task.model, [ids[row] for row in held])
-    measured = figures(data.labels[held], predicted)
-    progress.note(f"{plan.title}: accuracy {measured['accuracy']:.3f}, F1 {measured['f1']:.3f} on {len(held):,} rows held out")
-    result = {
-        "figures": measured,
-        "probabilities": predicted.tolist(),
-        "epochs": (state.best_step or state.step) / task.batches_per_epoch,
-        "state": dataclasses.asdict(state),
-    }
-    write_json(folder / "result.json", result)
-    return result
+@dataclass
+class Finetuning:
+    """One recipe's fine-tuning: everything that its folds and seeds share."""
 
+    recipe: Recipe
+    settings: Finetune
+    encoder_folder: Path
+    folder: Path
+    data: Labelled
+    on_evaluation: OnEvaluation | None
 
-def _refit(recipe: Recipe, encoder_folder: Path, data: Labelled, ids: list[Int64], epochs: float, folder: Path) -> Classifier:
-    """The detector: trained on every row, for as long as the folds took to be best."""
-    settings = recipe.finetune
-    assert settings is not None
-    everything = Encoded(ids, data.labels)
-    task = Classification(_start(recipe, encoder_folder, len(data.classes)), everything, everything, settings, recipe.seed)
-    steps = max(1, round(epochs * task.batches_per_epoch))
-    plan = dataclasses.replace(_plan(recipe, task, "final"), stop_after=steps, patience=None, evaluate_every=10**9)
-    train(task, plan, settings, folder / "checkpoints")
-    return task.model
+    def __post_init__(self) -> None:
+        settings, data = self.settings, self.data
+        self.tokenizer = load_tokenizer(self.encoder_folder)
+        self.texts = data.texts
+        self.ids = encode(self.tokenizer, self.texts, settings.max_length)
+        self.bare = encode(self.tokenizer, data.cleaned, settings.max_length) if settings.context_dropout else None
+        self.groups = groups_of(data.cleaned)
+        self.replaced: list[list[Int64]] = []
+        if settings.augmentation == "masked_lm":
+            masked_lm = load_masked_lm(self.encoder_folder).to(resolve_device(settings.device))
+            self.replaced = replaced_tokens(masked_lm, self.ids, self.recipe.seed)
 
+    def splits(self) -> list[Split]:
+        """The rows of each fold."""
+        settings, labels, seed = self.settings, self.data.labels, self.recipe.seed
+        if settings.leave_out:
+            return leave_out(labels, self.data.values, self.groups, settings.folds, seed)
+        if settings.folds:
+            return folds(labels, self.groups, settings.folds, seed)
+        return [hold_out(labels, self.groups, settings.holdout, seed)]
 
-def _plan(recipe: Recipe, task: Classification, title: str) -> Plan:
-    settings = recipe.finetune
-    assert settings is not None
-    return Plan(
-        steps=settings.epochs * task.batches_per_epoch // settings.accumulate or 1,
-        evaluate_every=max(1, task.batches_per_epoch // settings.accumulate),
-        monitor=settings.metric,
-        higher_is_better=settings.metric != "loss",
-        patience=settings.patience,
-        seed=recipe.seed,
-        title=title,
-    )
+    def member(self, fold: int, seed: int) -> Path:
+        """The folder of a fold trained from a seed."""
+        return self.folder / (f"fold-{fold}-seed-{seed}" if seed else f"fold-{fold}")
 
-
-def _start(recipe: Recipe, encoder_folder: Path, classes: int, seed: int = 0) -> Classifier:
-    """The pre-trained encoder under a fresh head, with layers removed and frozen as the recipe says."""
-    settings = recipe.finetune
-    assert settings is not None
-    encoder = load_masked_lm(encoder_folder).encoder
-    if settings.max_length > encoder.config.max_length:  # what the recipe cannot know when the encoder is a folder of its own
-        longest = encoder.config.max_length
-        raise RecipeError(f"finetune.max_length: {settings.max_length} is more than the encoder's {longest} positions")
-    classifier = Classifier(encoder, CNNConfig.from_recipe(settings, classes))
-    initialize(classifier.head, recipe.seed + seed)
-    if settings.remove_last:
-        classifier.remove_last(settings.remove_last)
-    if settings.freeze:
-        classifier.freeze(settings.unfreeze_last)
-    return classifier.to(resolve_device(settings.device))
-
-
-def _take(ids: list[Int64], labels: Int64, rows: Int64) -> Encoded:
-    return Encoded([ids[row] for row in rows], labels[rows])
-
-
-def _write_predictions(path: Path, data: Labelled, splits: list[tuple[Int64, Int64]], results: list[dict[str, Any]]) -> None:
-    """Every row measured, once, in the order of the file."""
-    fold_of = np.full(len(data.labels), -1, dtype=np.int64)
-    predicted = np.zeros((len(data.labels), len(data.classes)))
-    for number, ((_, held), result) in enumerate(zip(splits, results, strict=True)):
-        fold_of[held] = number
-        predicted[held] = result["probabilities"]
-    rows = np.flatnonzero(fold_of >= 0)
-    write_json(
-        path,
-        {
-            "classes": data.classes,
-            "rows": rows.tolist(),
-            "fold": fold_of[rows].tolist(),
-            "probabilities": predicted[rows].tolist(),
-            "splits": [{"train": train.tolist(), "held": held.tolist()} for train, held in splits],
-            "texts": data.texts,
-            "raw": data.raw,
-            "ids": data.ids,
-            "labels": data.labels.tolist(),
-            "curves": [str(Path(f"fold-{number}") / "checkpoints" / "metrics.jsonl") for number in range(len(splits))],
-            "epochs": [result["epochs"] for result in results],
-        },
-    )
-
-
-def _write_test(path: Path, test: Labelled, data: Labelled, detector: Classifier, ids: list[Int64]) -> None:
-    predicted = probabilities(detector, ids)
-    write_json(
-        path,
-        {
-            "classes": data.classes,
+    def measure(self, split: Split, number: int, seed: int, count: int) -> dict[str, Any]:
+        """Trains on a fold's rows and measures on the others; what is done is not done again."""
+        folder = self.member(number, seed)
+        if (folder / "result.json").is_file():
+            return dict(read_json(folder / "result.json"))
+        rows, held = split
+        labels = self.data.labels
+        kept, development = hold_out(labels[rows], self.groups[rows], self.settings.development, self.recipe.seed + number)
+        development = rows[development]
+        title = f"fold {number + 1}/{count}" if self.settings.folds else "finetune"
+        title += f", seed {seed + 1}/{self.settings.seeds}" if self.settings.seeds > 1 else ""
+        task = self.task(rows[kept], self.take(development), number + 1000 * seed)
+        state = train(task, self.plan(task, title), self.settings, folder / "checkpoints", self.on_evaluation)
+        load_best(folder / "checkpoints", task.model, state)
+        predicted = probabilities(task.detector, [self.ids[row] for row in held])
+        measured = figures(labels[held], predicted)
+        progress.note(f"{title}: accuracy {measured['accuracy']:.3f}, F1 {measured['f1']:.3f} on {len(held):,} rows held out")
+        result = {
+            "figures": measured,
             "probabilities": predicted.tolist(),
-            "texts": test.texts,
-            "raw": test.raw,
-            "ids": test.ids,
-            "labels": test.labels.tolist(),
-        },
-    )
+            "development": {
+                "labels": labels[development].tolist(),
+                "probabilities": probabilities(task.detector, task.development.ids).tolist(),
+            },
+            "epochs": (state.best_step or state.step) * self.settings.accumulate / task.batches_per_epoch,
+            "state": dataclasses.asdict(state),
+        }
+        write_json(folder / "result.json", result)
+        return result
+
+    def refit(self, results: list[dict[str, Any]]) -> Classifier:
+        """The detector: trained on every row, for as long as the folds took to be best."""
+        epochs = float(np.mean([result["epochs"] for result in results]))
+        task = self.task(np.arange(len(self.ids)), Encoded([], np.zeros(0, dtype=np.int64)), 0)
+        steps = max(1, round(epochs * task.batches_per_epoch / self.settings.accumulate))
+        plan = dataclasses.replace(self.plan(task, "final"), stop_after=steps, patience=None, evaluate_every=10**9)
+        train(task, plan, self.settings, self.folder / "final" / "checkpoints")
+        return task.detector
+
+    def best(self, folder: Path, result: dict[str, Any]) -> Classifier:
+        """The detector a fold was measured with."""
+        task = self.task(np.arange(len(self.ids)), Encoded([], np.zeros(0, dtype=np.int64)), 0)
+        load_best(folder / "checkpoints", task.model, State(**result["state"]))
+        return task.detector
+
+    def task(self, rows: Int64, development: Encoded, seed: int) -> Classification:
+        """Training on `rows`, copies left out."""
+        rows, labels = distinct(self.data.cleaned, self.data.labels, rows)
+        if len(rows) == 0:
+            raise DataError("No row is left to train on: every text occurs with as many labels of one kind as of another.")
+        seed = self.recipe.seed + seed
+        return Classification(
+            classifier=self.start(seed),
+            training=Encoded([self.ids[row] for row in rows], labels),
+            development=development,
+            settings=self.settings,
+            seed=seed,
+            augmentation=self.augmentation(rows, seed),
+        )
+
+    def take(self, rows: Int64) -> Encoded:
+        return Encoded([self.ids[row] for row in rows], self.data.labels[rows])
+
+    def augmentation(self, rows: Int64, seed: int) -> Augmentation:
+        """How the texts of `rows` are shown in training."""
+        settings = self.settings
+        changed: Augmentation | None = None
+        if settings.augmentation in ("aeda", "eda"):
+            texts = [self.texts[row] for row in rows]
+            changed = changed_words(
+                settings.augmentation, texts, lambda text: encode(self.tokenizer, [text], settings.max_length)[0], seed
+            )
+        elif settings.augmentation == "masked_lm":
+            copies = [self.replaced[row] for row in rows]
+            changed = lambda row, epoch: copies[row][epoch % len(copies[row])]  # noqa: E731
+        return shown(
+            [self.ids[row] for row in rows],
+            seed,
+            changed,
+            settings.augmented,
+            None if self.bare is None else [self.bare[row] for row in rows],
+            settings.context_dropout,
+            settings.token_dropout,
+        )
+
+    def plan(self, task: Classification, title: str) -> Plan:
+        settings = self.settings
+        return Plan(
+            steps=settings.epochs * task.batches_per_epoch // settings.accumulate or 1,
+            evaluate_every=max(1, task.batches_per_epoch // settings.accumulate),
+            monitor=settings.metric,
+            higher_is_better=settings.metric != "loss",
+            patience=settings.patience,
+            seed=task.seed,
+            title=title,
+        )
+
+    def start(self, seed: int) -> Classifier:
+        """The pre-trained encoder under a fresh head, with layers removed and frozen as the recipe says."""
+        settings = self.settings
+        encoder = load_masked_lm(self.encoder_folder).encoder
+        if settings.max_length > encoder.config.max_length:  # what the recipe cannot know of an encoder in a folder of its own
+            longest = encoder.config.max_length
+            raise RecipeError(f"finetune.max_length: {settings.max_length} is more than the encoder's {longest} positions")
+        classifier = Classifier(encoder, CNNConfig.from_recipe(settings, len(self.data.classes)))
+        initialize(classifier.head, seed)
+        if settings.encoder_dropout is not None:
+            classifier.set_dropout(settings.encoder_dropout)
+        if settings.remove_last:
+            classifier.remove_last(settings.remove_last)
+        if settings.freeze:
+            classifier.freeze(settings.unfreeze_last)
+        return classifier.to(resolve_device(settings.device))
+
+
+def _measured(data: Labelled, splits: list[Split], results: list[list[dict[str, Any]]]) -> dict[str, Any]:
+    """Every row measured, once, in the order of the file, for `predictions.json`.
+
+    The temperature of a fold is chosen on the other folds' rows, that of a hold-out on its development split; the detector's
+    own on all rows measured.
+    """
+    fold_of = np.full(len(data.labels), -1, dtype=np.int64)
+    members = np.zeros((len(results), len(data.labels), len(data.classes)))
+    for seed, folds_ in enumerate(results):
+        for number, ((_, held), result) in enumerate(zip(splits, folds_, strict=True)):
+            fold_of[held] = number
+            members[seed, held] = result["probabilities"]
+    rows = np.flatnonzero(fold_of >= 0)
+    labels, members, fold = data.labels[rows], members[:, rows], fold_of[rows]
+    if len(splits) > 1:
+        calibrated = [calibrated_by_folds(labels, member, fold)[0] for member in members]
+    else:
+        calibrated = [_by_development(member, folds_[0]) for member, folds_ in zip(members, results, strict=True)]
+    return {
+        **_rows(data),
+        "rows": rows.tolist(),
+        "fold": fold.tolist(),
+        "probabilities": calibrated[0].tolist(),
+        "uncalibrated": members[0].tolist(),
+        "seeds": [member.tolist() for member in calibrated],
+        "temperature": temperature(labels, members[0]),
+        "splits": [{"train": train.tolist(), "held": held.tolist()} for train, held in splits],
+        "curves": [str(Path(f"fold-{number}") / "checkpoints" / "metrics.jsonl") for number in range(len(splits))],
+        "epochs": [result["epochs"] for result in results[0]],
+    }
+
+
+def _by_development(predicted: Float64, result: dict[str, Any]) -> Float64:
+    development = result["development"]
+    table = np.array(development["probabilities"]).reshape(-1, predicted.shape[1])
+    return at_temperature(predicted, temperature(np.array(development["labels"], dtype=np.int64), table))
+
+
+def _rows(data: Labelled) -> dict[str, Any]:
+    return {
+        "classes": data.classes,
+        "ids": data.ids,
+        "texts": data.texts,
+        "raw": data.raw,
+        "labels": data.labels.tolist(),
+    }

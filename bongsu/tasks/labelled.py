@@ -12,7 +12,7 @@ import numpy.typing as npt
 from bongsu.corpus.cleaning import Cleaner
 from bongsu.corpus.readers import Problems, read_rows
 from bongsu.errors import DataError, RecipeError
-from bongsu.recipe import Cleaning, Finetune, Source
+from bongsu.recipe import Finetune, Source
 
 Int64 = npt.NDArray[np.int64]
 DROP = "drop"  # in a corrections file: leave the row out
@@ -101,10 +101,9 @@ def check_columns(settings: Finetune, kaggle: bool = False) -> None:
 
 
 def read_unlabelled(
-    path: str, text: str, context: Sequence[str], id_column: str, cleaning: Cleaning
+    path: str, text: str, context: Sequence[str], id_column: str, cleaner: Cleaner
 ) -> tuple[list[str], list[str], list[str]]:
     """Ids, texts as the model reads them, and texts as they stand in the file."""
-    cleaner = Cleaner(cleaning)
     ids, texts, raw = [], [], []
     for number, (_, row) in enumerate(read_rows(Source(path=path, text=text), Problems(1000), [text, *context])):
         ids.append(row.get(id_column) or str(number))

@@ -1,17 +1,14 @@
-"""Labelled files and their splits."""
+"""Labelled files."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from bongsu.errors import DataError, RecipeError
-from bongsu.recipe import Finetune
-from bongsu.tasks.labelled import check_columns, folds, groups_of, hold_out, read_labelled
+from bongsu.recipe import Finetune, parse_recipe
+from bongsu.tasks.labelled import check_columns, read_labelled
 
 
 def write(path: Path, text: str) -> str:
@@ -58,27 +55,27 @@ def test_a_missing_column_is_found_before_training(tmp_path: Path) -> None:
         check_columns(Finetune(train=file, context=["keyword"]))
 
 
-def test_near_twins_share_a_group() -> None:
-    texts = [
-        "Forest fire near La Ronge, residents leave their homes http://t.co/a",
-        "forest FIRE near La Ronge! residents leave their homes http://t.co/b @you",
-        "The committee met on Tuesday to speak about parking",
-    ]
-    groups = groups_of(texts)
-    assert groups[0] == groups[1] != groups[2]
+def test_labels_may_be_numbers_in_a_recipe(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", "text,target\none,1\ntwo,0\n")
+    tree = {"finetune": {"train": file, "encoder": "x", "positive": 0, "names": {"0": 7}}}
+    settings = parse_recipe(tree).finetune
+    assert settings is not None
+    assert read_labelled(settings, file, {}).classes == ["1", "0"]
+    assert settings.names == {"0": "7"}
 
 
-@given(seed=st.integers(0, 1000), count=st.integers(2, 5), rows=st.integers(40, 120))
-@settings(max_examples=25, deadline=None)
-def test_folds_cover_every_row_once_and_split_no_group(seed: int, count: int, rows: int) -> None:
-    generator = np.random.default_rng(seed)
-    labels = np.arange(rows) % 2
-    groups = generator.integers(0, rows // 2, rows)
-    parts = folds(labels, groups, count, seed)
-    assert sorted(np.concatenate([held for _, held in parts]).tolist()) == list(range(rows))
-    for train, held in parts:
-        assert not set(groups[train]) & set(groups[held])
-        assert sorted([*train, *held]) == list(range(rows))
-    train, held = hold_out(labels, groups, 0.2, seed)
-    assert not set(groups[train]) & set(groups[held])
-    assert 0 < len(held) < 0.5 * rows
+def test_corrections_change_and_drop_rows(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", "id,text,target\n7,one,1\n8,two,0\n9,three,0\n")
+    fixed = write(tmp_path / "fixed.csv", "id,correction,text\n8,1,two\n7,drop,one\n9,,three\n")
+    data = read_labelled(Finetune(train=file, corrections=fixed), file, {})
+    assert (data.ids, data.labels.tolist(), data.classes) == (["8", "9"], [1, 0], ["0", "1"])
+    wrong = write(tmp_path / "wrong.csv", "id,correction\n5,1\n")
+    with pytest.raises(DataError, match="no row with id '5'"):
+        read_labelled(Finetune(train=file, corrections=wrong), file, {})
+
+
+def test_labels_of_kaggles_test_rows_are_refused(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", "_unit_id,choose_one,text,target\n1,Relevant,a,1\n2,Not Relevant,b,0\n")
+    check_columns(Finetune(train=file))
+    with pytest.raises(DataError, match="Kaggle drew its test rows from"):
+        check_columns(Finetune(train=file), kaggle=True)

@@ -1,0 +1,45 @@
+"""The same training again, in other folds and from other seeds: how far one figure may be luck."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.stats import t as student
+
+from bongsu.evaluation.metrics import predictions
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+
+
+def repeats(labels: Int64, seeds: Float64, fold: Int64, threshold: float = 0.5) -> dict[str, Any]:
+    """Accuracy of one model: its mean over folds and seeds, with the 95 % interval of Student's t.
+
+    Folds share training rows, so the interval is a little too narrow (Bengio and Grandvalet 2004).
+
+    Args:
+        labels: [N].
+        seeds: [S, N, C], probabilities of the models of each seed.
+        fold: [N].
+
+    Returns:
+        `mean`, `interval` (None for a single one), `count`, and `table` [S][folds].
+    """
+    right = np.array([predictions(table, threshold) == labels for table in seeds])  # [S, N]
+    table = np.array([[float(row[fold == number].mean()) for number in np.unique(fold)] for row in right])
+    values = table.ravel()
+    mean, interval = float(values.mean()), None
+    if len(values) > 1:
+        half = float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+        interval = [mean - half, mean + half]
+    return {"mean": mean, "interval": interval, "count": len(values), "table": table.tolist()}
+
+
+def ensemble(*tables: Float64) -> Float64:
+    """Probabilities [N, C] of several classifiers put together: the mean of their logarithms (a product of experts)."""
+    logs = np.mean([np.log(np.maximum(table, 1e-6)) for table in tables], axis=0)
+    raised = np.exp(logs - logs.max(axis=1, keepdims=True))
+    together: Float64 = raised / raised.sum(axis=1, keepdims=True)
+    return together
