@@ -1,0 +1,98 @@
+"""Which fine-tuning options help: each alone against the same settings without it, on the same folds and seeds.
+
+    python studies/detector.py recipes/kaggle.toml OUT --set finetune.encoder=runs/kaggle --folds 2 --seeds 2 [--only NAME ...]
+
+What is done is not done again, so the table may be made in pieces: each call prints it for all that OUT holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bongsu.files import read_json
+from bongsu.pipeline.stages import model_folder
+from bongsu.recipe import load_recipe
+from bongsu.tasks.finetuning import Finetuning
+from bongsu.tasks.labelled import read_labelled
+
+OPTIONS: dict[str, list[str]] = {
+    "settings": [],
+    "no context": ["context=[]"],
+    "context_dropout": ["context_dropout=0.2"],
+    "encoder_dropout": ["encoder_dropout=0.1"],
+    "token_dropout": ["token_dropout=0.1"],
+    "layer_decay": ["layer_decay=0.8"],
+    "unfreeze_epochs": ["unfreeze_epochs=1"],
+    "ema": ["ema=0.99"],
+    "label_smoothing": ["label_smoothing=0.1"],
+    "r_drop": ["r_drop=1.0", "encoder_dropout=0.1"],
+    "mixup": ["mixup=0.4"],
+    "dropout_samples": ["dropout_samples=4"],
+    "mean pooling": ["pooling=['mean']"],
+    "attention pooling": ["pooling=['attention']"],
+    "layers": ["layers=3"],
+    "aeda": ["augmentation=aeda"],
+    "eda": ["augmentation=eda"],
+    "masked_lm": ["augmentation=masked_lm"],
+    "frozen encoder": ["freeze=true"],
+    "lower rate": ["encoder_learning_rate=1e-4"],
+    "higher rate": ["encoder_learning_rate=1e-3"],
+}
+
+
+def measure(arguments: argparse.Namespace, name: str) -> None:
+    """Trains an option on the first folds, from each seed."""
+    changes = [*arguments.set, *(f"finetune.{change}" for change in OPTIONS[name])]
+    recipe = load_recipe(arguments.recipe, changes)
+    settings = recipe.finetune
+    assert settings is not None
+    assert settings.encoder is not None, "give the encoder's folder: --set finetune.encoder=runs/kaggle"
+    data = read_labelled(settings, settings.train, settings.where)
+    folder = arguments.out / name.replace(" ", "-")
+    work = Finetuning(recipe, settings, model_folder(Path(settings.encoder)), folder, data, None)
+    splits = work.splits()
+    for seed in range(arguments.seeds):
+        for number, split in enumerate(splits[: arguments.folds]):
+            work.measure(split, number, seed, arguments.folds)
+
+
+def row(folder: Path) -> dict[str, Any] | None:
+    """Mean accuracy, F1, ROC-AUC and log loss of what a folder holds, by fold and seed."""
+    results = {path.parent.name: read_json(path)["figures"] for path in sorted(folder.glob("fold-*/result.json"))}
+    return results or None
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--set", action="append", default=[])
+    parser.add_argument("--folds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--only", nargs="*", choices=OPTIONS, default=list(OPTIONS), metavar="NAME")
+    arguments = parser.parse_args()
+    for name in arguments.only:
+        measure(arguments, name)
+
+    base = row(arguments.out / "settings") or {}
+    print("| option | accuracy | difference | its spread | F1 | ROC-AUC | log loss | trainings |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in OPTIONS:
+        if (found := row(arguments.out / name.replace(" ", "-"))) is None:
+            continue
+        mean = {key: np.mean([figure[key] for figure in found.values()]) for key in ("accuracy", "f1", "roc_auc", "loss")}
+        paired = [100 * (figure["accuracy"] - base[place]["accuracy"]) for place, figure in found.items() if place in base]
+        spread = f"±{np.std(paired, ddof=1):.1f}" if len(paired) > 1 and name != "settings" else ""
+        difference = f"{np.mean(paired):+.1f}" if paired and name != "settings" else ""
+        print(
+            f"| {name} | {mean['accuracy']:.4f} | {difference} | {spread} | {mean['f1']:.4f} | {mean['roc_auc']:.4f} "
+            f"| {mean['loss']:.4f} | {len(found)} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
