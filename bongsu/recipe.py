@@ -210,6 +210,15 @@ class Pretrain(Optimization):
         return self
 
 
+class Adapt(Pretrain):
+    """Going on with pre-training on the task's own texts: those of [finetune]'s files and of [predict]'s, without labels."""
+
+    sources: list[Source] = []
+    """More texts like them."""
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    warmup: Fraction = 0.1
+
+
 class Finetune(Optimization):
     """A classifier on the encoder: the sentence CNN of Kim (2014)."""
 
@@ -343,6 +352,7 @@ class Recipe(Section):
     tokenizer: Tokenizer = Tokenizer()
     model: Model = Model()
     pretrain: Pretrain | None = None
+    adapt: Adapt | None = None
     finetune: Finetune | None = None
     evaluate: Evaluate = Evaluate()
     predict: Predict | None = None
@@ -370,6 +380,10 @@ class Recipe(Section):
                 raise ValueError(
                     f"finetune.unfreeze_last: the encoder has {self.model.n_layers - self.finetune.remove_last} layers"
                 )
+        if self.adapt and not self.finetune:
+            raise ValueError("adapt.sources: adapting needs a [finetune] section, whose texts it learns from")
+        if self.adapt and self.pretrain and self.adapt.row_length > self.model.max_length:
+            raise ValueError(f"adapt.row_length: rows of {self.adapt.row_length} tokens need model.max_length of as many")
         if self.predict and not self.finetune:
             raise ValueError("predict.input: predicting needs a [finetune] section")
         return self

@@ -37,6 +37,12 @@ log_every = 5
 evaluations = 3
 checkpoint_minutes = 1e-9
 validation_sentences = 50
+[adapt]
+steps = 4
+row_length = 32
+batch_sentences = 16
+evaluations = 2
+checkpoint_minutes = 1e-9
 [finetune]
 train = "bongsu:demo.csv"
 where = { split = "test" }
@@ -125,6 +131,7 @@ MOMENTS = (
     "killed/tokens",
     "pretrain/checkpoints/step-00000007",
     "pretrain/model",
+    "adapt/model",
     "finetune/fold-0/checkpoints/step-00000003",
     "finetune/fold-1/result.json",
     "finetune/final/checkpoints/step-00000003",

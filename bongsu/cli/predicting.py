@@ -22,6 +22,7 @@ def predict(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write (default: standard output)")] = None,
     format: Annotated[str, typer.Option("--format", "-f", help="jsonl, csv or kaggle")] = "jsonl",
     sample: Annotated[Path | None, typer.Option("--sample", help="Kaggle's sample_submission.csv, to check ids")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Show what each word did for the probability")] = False,
 ) -> None:
     """Classify messages."""
     need("torch", "train")
@@ -32,6 +33,8 @@ def predict(
         raise BongsuError(f"--format {format}: it is one of jsonl, csv, kaggle")
     if format == "kaggle" and input is None:
         raise BongsuError("--format kaggle: name the file with the ids, such as --input test.csv")
+    if explain and not texts:
+        raise BongsuError("--explain: give the messages to explain on the command line.")
     if input is not None:
         if texts:
             raise BongsuError("Give messages or --input, not both.")
@@ -46,6 +49,9 @@ def predict(
     if texts:
         for text, prediction in zip(texts, detector.predict(texts), strict=True):
             print(f"{prediction.label:>12}  {prediction.probability:.3f}  {text}")
+            if explain:
+                words = sorted(detector.explain([text])[0], key=lambda word: -abs(word.weight))
+                print(" " * 21 + ", ".join(f"{word.text} {word.weight:+.2f}" for word in words[:8]))
         return
     if sys.stdin.isatty():
         progress.note("Type messages, one a line; Ctrl-D ends.")

@@ -48,6 +48,12 @@ def pretrain(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
 
 
 @app.command()
+def adapt(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
+    """Go on with pre-training on the task's own texts."""
+    _run(recipe, changes, out, "adapt")
+
+
+@app.command()
 def finetune(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
     """Fine-tune the classifier."""
     _run(recipe, changes, out, "finetune")

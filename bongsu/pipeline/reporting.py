@@ -57,6 +57,13 @@ def build_report(recipe: Recipe, workspace: Workspace, folder: Path) -> tuple[st
             )
     if recipe.pretrain:
         _add_pretraining(recipe, workspace, folder, report, summary)
+    if recipe.adapt:
+        final = read_log(workspace.folder("adapt") / "checkpoints" / "metrics.jsonl")[-1]
+        summary["adapt"] = final
+        summary["sentences"].append(
+            f"Adapted to the task's texts: masked-token accuracy {final['validation_accuracy']:.3f} and "
+            f"{final['validation_bits_per_byte']:.2f} bits per byte on those held out, after {int(final['step']):,} steps."
+        )
     if recipe.finetune:
         _add_classification(recipe, workspace, folder, report, summary)
     report["summary"] = summary["sentences"]
@@ -113,6 +120,9 @@ def _add_classification(
     if len(names) == 2:
         section["operating"] = operating_points(labels[rows], probabilities[:, 1], fold, recipe.evaluate.miss_cost)
     section["errors"] = worst(recipe, labels[rows], probabilities, [data["raw"][row] for row in rows], names)
+    for error in section["errors"]:
+        error["tokens"] = data["explained"].get(str(rows[error.pop("row")]))
+    section["robustness"] = data["robustness"]
     section["folds"] = [
         {"fold": number + 1, **_fold(labels, rows, probabilities, np.array(data["fold"]), number), "epochs": epochs}
         for number, epochs in enumerate(data["epochs"])
@@ -176,6 +186,7 @@ def worst(
     surest = wrong[np.argsort(-probabilities[wrong, decided[wrong]], kind="stable")][: recipe.evaluate.worst]
     return [
         {
+            "row": int(row),
             "text": raw[row],
             "label": names[labels[row]],
             "predicted": names[decided[row]],
@@ -231,7 +242,7 @@ def _print(section: dict[str, Any], title: str) -> None:
 
 
 def _stages(workspace: Workspace) -> list[dict[str, Any]]:
-    names = ("corpus", "tokenizer", "tokens", "pretrain", "finetune")
+    names = ("corpus", "tokenizer", "tokens", "pretrain", "adapt", "finetune")
     seconds = {name: workspace.seconds(name) for name in names}
     return [{"name": name, "seconds": value} for name, value in seconds.items() if value is not None]
 

@@ -1,4 +1,4 @@
-"""A recipe as a list of stages: prepare → tokenizer → encode → pretrain → finetune → evaluate → predict."""
+"""A recipe as a list of stages: prepare → tokenizer → encode → pretrain → adapt → finetune → evaluate → predict."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from bongsu.model.io import read_config
 from bongsu.pipeline.predicting import predict_file
 from bongsu.pipeline.reporting import build_report
 from bongsu.recipe import Optimization, Recipe
+from bongsu.tasks.adapting import adapt
 from bongsu.tasks.finetuning import finetune
 from bongsu.tasks.labelled import check_columns
 from bongsu.tasks.pretraining import pretrain
@@ -27,6 +28,7 @@ FOLDERS = {
     "tokenizer": "tokenizer",
     "encode": "tokens",
     "pretrain": "pretrain",
+    "adapt": "adapt",
     "finetune": "finetune",
     "evaluate": "evaluation",
     "predict": "predictions",
@@ -77,6 +79,9 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
             encoder_inputs = [file_fingerprint(str(encoder_folder / name)) for name in ("config.json", "model.safetensors")]
         check_columns(recipe.finetune, kaggle=recipe.predict is not None and recipe.predict.format == "kaggle")
         files = [path for path in (recipe.finetune.train, recipe.finetune.test, recipe.finetune.corrections) if path]
+        if recipe.adapt:
+            chain.append(_adapt_stage(recipe, encoder_folder, encoder_inputs, listener))
+            encoder_folder, encoder_inputs = workspace.folder("adapt") / "model", [chain[-1].fingerprint]
         inputs = [*encoder_inputs, *(file_fingerprint(name) for path in files for name in resolve(path))]
         chain.append(
             Stage(
@@ -167,6 +172,29 @@ def _pretrain(recipe: Recipe, tokenizer: Path, tokens: Path, folder: Path, liste
     progress.note(
         f"pretrain: {state.step:,} steps, validation loss {figures['loss']:.3f}, masked-token accuracy "
         f"{figures['accuracy']:.3f}, {figures['bits_per_byte']:.3f} bits per byte of masked text"
+    )
+
+
+def _adapt_stage(recipe: Recipe, encoder: Path, encoder_inputs: list[str], listener: Listener | None) -> Stage:
+    assert recipe.adapt is not None
+    assert recipe.finetune is not None
+    paths = [recipe.finetune.train, recipe.finetune.test, recipe.predict and recipe.predict.input]
+    files = [path for path in [*paths, *(source.path for source in recipe.adapt.sources)] if path]
+    reading = recipe.finetune.model_dump(mode="json", include={"text", "context", "cleaning", "where", "test_where"})
+    return Stage(
+        "adapt",
+        {**_settings(recipe, "adapt"), **reading, "seed": recipe.seed},
+        [*encoder_inputs, *(file_fingerprint(name) for path in files for name in resolve(path))],
+        lambda folder: _adapt(recipe, encoder, folder, listener),
+        goes_on=True,
+    )
+
+
+def _adapt(recipe: Recipe, encoder: Path, folder: Path, listener: Listener | None) -> None:
+    state = adapt(recipe, encoder, folder, partial(listener, "adapt") if listener else None)
+    progress.note(
+        f"adapt: {state.step:,} steps, masked-token accuracy {state.last['accuracy']:.3f}, "
+        f"{state.last['bits_per_byte']:.3f} bits per byte on held-out texts of the task"
     )
 
 

@@ -15,6 +15,7 @@ from bongsu.model.heads import Classifier
 from bongsu.model.io import load_classifier, read_config
 from bongsu.recipe import Cleaning
 from bongsu.tasks.classification import probabilities
+from bongsu.tasks.explaining import Word, explain
 from bongsu.tasks.finetuning import encode
 from bongsu.tasks.labelled import as_read
 from bongsu.tokens.bpe import load_tokenizer
@@ -70,6 +71,21 @@ class Detector:
         fronts: Sequence[Sequence[str]] = context if context is not None else [()] * len(texts)
         read = [as_read(self.cleaner, text, front) for text, front in zip(texts, fronts, strict=True)]
         return self._decide(read)
+
+    def explain(self, texts: Sequence[str], context: Sequence[Sequence[str]] | None = None) -> list[list[Word]]:
+        """The words of each text as the model reads it, with what each did for the probability that `predict` tells.
+
+        Arguments as of `predict`. Costs one more pass a word.
+        """
+        fronts: Sequence[Sequence[str]] = context if context is not None else [()] * len(texts)
+        read = [as_read(self.cleaner, text, front) for text, front in zip(texts, fronts, strict=True)]
+        result = []
+        for text in read:
+            of = 1
+            if len(self.details["classes"]) > 2:
+                of = int(probabilities(self.model, encode(self._tokenizer, [text], self.details["max_length"])).argmax())
+            result.append(explain(self.model, self._tokenizer, text, self.details["max_length"], of))
+        return result
 
     def predict_read(self, texts: list[str]) -> list[Prediction]:
         """Like `predict`, of texts already as the model reads them."""

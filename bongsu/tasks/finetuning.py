@@ -18,6 +18,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from bongsu import progress
+from bongsu.corpus.cleaning import Cleaner
 from bongsu.errors import DataError, RecipeError
 from bongsu.files import atomic_folder, read_json, write_json
 from bongsu.model.heads import Classifier, CNNConfig
@@ -27,7 +28,9 @@ from bongsu.recipe import Finetune, Recipe
 from bongsu.tasks.augmentation import Augmentation, changed_words, replaced_tokens, shown
 from bongsu.tasks.calibration import at_temperature, calibrated_by_folds, temperature
 from bongsu.tasks.classification import Classification, Encoded, figures, probabilities
-from bongsu.tasks.labelled import Labelled, read_labelled
+from bongsu.tasks.explaining import as_shares, explain
+from bongsu.tasks.labelled import Labelled, as_read, read_labelled
+from bongsu.tasks.robustness import Verdicts, flips
 from bongsu.tasks.splits import Split, distinct, folds, groups_of, hold_out, leave_out
 from bongsu.tokens.bpe import UNK_ID, load_tokenizer, save_tokenizer
 from bongsu.training.devices import resolve_device
@@ -35,6 +38,8 @@ from bongsu.training.loop import OnEvaluation, Plan, State, load_best, train
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
+EXPLAINED = 20  # errors of a fold
+STEADINESS_ROWS = 300  # of a fold, for the robustness of verdicts
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[Int64]:
@@ -134,7 +139,8 @@ class Finetuning:
         task = self.task(rows[kept], self.take(development), number + 1000 * seed)
         state = train(task, self.plan(task, title), self.settings, folder / "checkpoints", self.on_evaluation)
         load_best(folder / "checkpoints", task.model, state)
-        predicted = probabilities(task.detector, [self.ids[row] for row in held])
+        detector = task.detector
+        predicted = probabilities(detector, [self.ids[row] for row in held])
         measured = figures(labels[held], predicted)
         progress.note(f"{title}: accuracy {measured['accuracy']:.3f}, F1 {measured['f1']:.3f} on {len(held):,} rows held out")
         result = {
@@ -142,13 +148,37 @@ class Finetuning:
             "probabilities": predicted.tolist(),
             "development": {
                 "labels": labels[development].tolist(),
-                "probabilities": probabilities(task.detector, task.development.ids).tolist(),
+                "probabilities": probabilities(detector, task.development.ids).tolist(),
             },
+            "explained": self.explained(detector, held, predicted),
+            "robustness": flips([self.data.raw[row] for row in held[:STEADINESS_ROWS]], self.verdicts(detector), number),
             "epochs": (state.best_step or state.step) * self.settings.accumulate / task.batches_per_epoch,
             "state": dataclasses.asdict(state),
         }
         write_json(folder / "result.json", result)
         return result
+
+    def explained(self, detector: Classifier, held: Int64, predicted: Float64) -> dict[str, list[dict[str, object]]]:
+        """What drove the errors a fold's detector was surest of, by row."""
+        best = predicted.argmax(axis=1)
+        wrong = np.flatnonzero(best != self.data.labels[held])
+        surest = wrong[np.argsort(-predicted[wrong, best[wrong]], kind="stable")][:EXPLAINED]
+        max_length = self.settings.max_length
+        return {
+            str(held[row]): as_shares(explain(detector, self.tokenizer, self.texts[held[row]], max_length, int(best[row])))
+            for row in surest
+        }
+
+    def verdicts(self, detector: Classifier) -> Verdicts:
+        """What a fold's detector says of texts as they are sent, without context."""
+        cleaner = Cleaner(self.settings.cleaning)
+
+        def decide(texts: Sequence[str]) -> Int64:
+            ids = encode(self.tokenizer, [as_read(cleaner, text) for text in texts], self.settings.max_length)
+            best: Int64 = probabilities(detector, ids).argmax(axis=1).astype(np.int64)
+            return best
+
+        return decide
 
     def refit(self, results: list[dict[str, Any]]) -> Classifier:
         """The detector: trained on every row, for as long as the folds took to be best."""
@@ -264,7 +294,18 @@ def _measured(data: Labelled, splits: list[Split], results: list[list[dict[str, 
         "splits": [{"train": train.tolist(), "held": held.tolist()} for train, held in splits],
         "curves": [str(Path(f"fold-{number}") / "checkpoints" / "metrics.jsonl") for number in range(len(splits))],
         "epochs": [result["epochs"] for result in results[0]],
+        "explained": {row: words for result in results[0] for row, words in result["explained"].items()},
+        "robustness": _together([result["robustness"] for result in results[0]]),
     }
+
+
+def _together(folds_: list[dict[str, dict[str, int]]]) -> list[dict[str, Any]]:
+    """The share of verdicts that each kind of change flips, over all folds."""
+    table = []
+    for name in folds_[0]:
+        texts, flipped = (sum(fold[name][key] for fold in folds_) for key in ("texts", "flipped"))
+        table.append({"change": name, "texts": texts, "flipped": flipped / max(1, texts)})
+    return table
 
 
 def _by_development(predicted: Float64, result: dict[str, Any]) -> Float64:

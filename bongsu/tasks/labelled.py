@@ -101,11 +101,12 @@ def check_columns(settings: Finetune, kaggle: bool = False) -> None:
 
 
 def read_unlabelled(
-    path: str, text: str, context: Sequence[str], id_column: str, cleaner: Cleaner
+    path: str, text: str, context: Sequence[str], id_column: str, cleaner: Cleaner, where: dict[str, str] | None = None
 ) -> tuple[list[str], list[str], list[str]]:
     """Ids, texts as the model reads them, and texts as they stand in the file."""
     ids, texts, raw = [], [], []
-    for number, (_, row) in enumerate(read_rows(Source(path=path, text=text), Problems(1000), [text, *context])):
+    source = Source(path=path, text=text, where=where or {})
+    for number, (_, row) in enumerate(read_rows(source, Problems(1000), [text, *context])):
         ids.append(row.get(id_column) or str(number))
         raw.append(row[text])
         texts.append(as_read(cleaner, row[text], [row[name] for name in context]))

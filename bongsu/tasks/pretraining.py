@@ -18,7 +18,7 @@ from bongsu.files import atomic_folder, write_json
 from bongsu.model.encoder import EncoderConfig
 from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.initialization import initialize
-from bongsu.model.io import save_encoder
+from bongsu.model.io import load_masked_lm, save_encoder
 from bongsu.recipe import Recipe
 from bongsu.tokens.batches import IGNORE, Batch, Batches, training_shape
 from bongsu.tokens.bpe import MASK_ID, load_tokenizer, save_tokenizer, token_bytes, word_starts
@@ -93,9 +93,17 @@ def total_steps(recipe: Recipe, sentences: int, shape: BatchShape) -> int:
 
 
 def pretrain(
-    recipe: Recipe, tokenizer_folder: Path, tokens_folder: Path, folder: Path, on_evaluation: OnEvaluation | None = None
+    recipe: Recipe,
+    tokenizer_folder: Path,
+    tokens_folder: Path,
+    folder: Path,
+    on_evaluation: OnEvaluation | None = None,
+    start: Path | None = None,
 ) -> State:
-    """Pre-trains the recipe's encoder on shards; leaves `model/`, `checkpoints/` and `samples.json` in `folder`."""
+    """Pre-trains the recipe's encoder on shards, or goes on with the one in the folder `start`.
+
+    Leaves `model/`, `checkpoints/` and `samples.json` in `folder`.
+    """
     settings = recipe.pretrain
     assert settings is not None
     tokenizer = load_tokenizer(tokenizer_folder)
@@ -108,9 +116,11 @@ def pretrain(
     batches = Batches(shards, shape, settings, vocab_size, recipe.seed, starts)
     validation = Batches(held_out, shape, settings, vocab_size, recipe.seed, starts)
 
-    config = EncoderConfig.from_recipe(recipe.model, vocab_size)
-    model = MaskedLanguageModel(config)
-    initialize(model, recipe.seed)
+    if start is not None:
+        model = load_masked_lm(start)
+    else:
+        model = MaskedLanguageModel(EncoderConfig.from_recipe(recipe.model, vocab_size))
+        initialize(model, recipe.seed)
     task = MaskedLanguageModelling(
         model=model,
         training=batches,
@@ -125,13 +135,13 @@ def pretrain(
         evaluate_every=max(1, math.ceil(steps / settings.evaluations)),
         monitor="loss",
         seed=recipe.seed,
-        title="pretrain",
+        title="pretrain" if start is None else "adapt",
     )
     state = train(task, plan, settings, folder / "checkpoints", on_evaluation)
     write_json(folder / "samples.json", samples(task, tokenizer))
     with atomic_folder(folder / "model") as model_folder:
         save_encoder(model_folder, task.model, {"validation": state.last})
-        save_tokenizer(tokenizer, model_folder, recipe.model.max_length)
+        save_tokenizer(tokenizer, model_folder, model.encoder.config.max_length)
     return state
 
 

@@ -1,0 +1,48 @@
+"""Which words drove a decision, by occlusion: what the probability loses when a word is hidden (Zeiler and Fergus 2014)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Tokenizer
+
+from bongsu.model.heads import Classifier
+from bongsu.tasks.classification import probabilities
+from bongsu.tokens.bpe import MASK_ID, UNK_ID
+
+Int64 = npt.NDArray[np.int64]
+
+
+class Word(NamedTuple):
+    """A word of a text as the model reads it."""
+
+    text: str
+    weight: float
+    """How much lower the class's probability is when the word is [MASK]; negative for a word that speaks against it."""
+
+
+def explain(model: Classifier, tokenizer: Tokenizer, text: str, max_length: int, of: int) -> list[Word]:
+    """The words of a text, in order, with their weights for class `of`; words past `max_length` have weight 0.
+
+    Args:
+        text: as the model reads it.
+    """
+    encoding = tokenizer.encode(text)
+    ids = np.array(encoding.ids[:max_length] or [UNK_ID], dtype=np.int64)
+    words = list(re.finditer(r"\S+", text))
+    starts = np.array([word.start() for word in words])
+    # A token belongs to the word that its last character is in: byte-level tokens take the blank before them along.
+    owner = np.array([np.searchsorted(starts, end - 1, side="right") - 1 for _, end in encoding.offsets[:max_length]])
+    hidden = [np.where(owner == number, MASK_ID, ids) if len(owner) else ids for number in range(len(words))]
+    table = probabilities(model, [ids, *hidden])[:, of]
+    return [Word(word[0], float(table[0] - seen)) for word, seen in zip(words, table[1:], strict=True)]
+
+
+def as_shares(words: Sequence[Word]) -> list[dict[str, object]]:
+    """For the report: each word with its weight, and its size as a share of the largest in the text."""
+    largest = max((abs(word.weight) for word in words), default=0.0) or 1.0
+    return [{"text": word.text, "weight": word.weight, "share": abs(word.weight) / largest} for word in words]
