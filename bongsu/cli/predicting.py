@@ -50,7 +50,7 @@ def predict(
         for text, prediction in zip(texts, detector.predict(texts), strict=True):
             print(f"{prediction.label:>12}  {prediction.probability:.3f}  {text}")
             if explain:
-                words = sorted(detector.explain([text])[0], key=lambda word: -abs(word.weight))
+                words = sorted(detector.explain(text), key=lambda word: -abs(word.weight))
                 print(" " * 21 + ", ".join(f"{word.text} {word.weight:+.2f}" for word in words[:8]))
         return
     if sys.stdin.isatty():

@@ -4,6 +4,7 @@ heart."""
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -19,6 +20,7 @@ from bongsu.model.heads import Classifier
 from bongsu.recipe import Finetune
 from bongsu.tasks.augmentation import Augmentation
 from bongsu.tasks.regularization import Averaged, disagreement, mixed, thawed_from
+from bongsu.tasks.texts import pad
 from bongsu.tokens.bpe import PAD_ID
 from bongsu.tokens.random import mix, permute
 from bongsu.training.loop import Outcome
@@ -28,7 +30,6 @@ Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
 FIGURES = ("loss", "accuracy", "f1", "roc_auc")
-LENGTH_STEP = 16  # lengths are rounded up to this, so that few shapes occur
 _WINDOW = 16  # batches whose texts are sorted by length together
 
 
@@ -157,17 +158,8 @@ class Classification:
         return [batches[index] for index in permute(np.arange(len(batches)), len(batches), mix(self.seed, epoch, 1))]
 
 
-def pad(ids: list[Int64]) -> Int64:
-    """Fills up to the longest text, rounded up to a multiple of 16. [texts, L]."""
-    length = -(-max(len(row) for row in ids) // LENGTH_STEP) * LENGTH_STEP
-    table = np.full((len(ids), length), PAD_ID, dtype=np.int64)
-    for number, row in enumerate(ids):
-        table[number, : len(row)] = row
-    return table
-
-
 @torch.inference_mode()
-def probabilities(model: Classifier, ids: list[Int64], batch_size: int = 64) -> Float64:
+def probabilities(model: Classifier, ids: Sequence[Int64], batch_size: int = 64) -> Float64:
     """Class probabilities [texts, classes] float64, in the order given; batches are sorted by length."""
     model.eval()
     device = next(model.parameters()).device

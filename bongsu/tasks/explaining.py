@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from bongsu.model.heads import Classifier
-from bongsu.tasks.classification import probabilities
 from bongsu.tokens.bpe import MASK_ID, UNK_ID
 
 Int64 = npt.NDArray[np.int64]
+Classify = Callable[[Sequence[Int64]], npt.NDArray[Any]]
+"""Texts as token ids -> class probabilities [texts, classes]."""
 
 
 class Word(NamedTuple):
@@ -25,7 +25,7 @@ class Word(NamedTuple):
     """How much lower the class's probability is when the word is [MASK]; negative for a word that speaks against it."""
 
 
-def explain(model: Classifier, tokenizer: Tokenizer, text: str, max_length: int, of: int) -> list[Word]:
+def explain(classify: Classify, tokenizer: Tokenizer, text: str, max_length: int, of: int) -> list[Word]:
     """The words of a text, in order, with their weights for class `of`; words past `max_length` have weight 0.
 
     Args:
@@ -37,9 +37,10 @@ def explain(model: Classifier, tokenizer: Tokenizer, text: str, max_length: int,
     starts = np.array([word.start() for word in words])
     # A token belongs to the word that its last character is in: byte-level tokens take the blank before them along.
     owner = np.array([np.searchsorted(starts, end - 1, side="right") - 1 for _, end in encoding.offsets[:max_length]])
-    hidden = [np.where(owner == number, MASK_ID, ids) if len(owner) else ids for number in range(len(words))]
-    table = probabilities(model, [ids, *hidden])[:, of]
-    return [Word(word[0], float(table[0] - seen)) for word, seen in zip(words, table[1:], strict=True)]
+    read = int(owner.max(initial=-1)) + 1
+    table = classify([ids, *(np.where(owner == number, MASK_ID, ids) for number in range(read))])[:, of]
+    weights = [*(table[0] - table[1:]).tolist(), *[0.0] * (len(words) - read)]
+    return [Word(word[0], weight) for word, weight in zip(words, weights, strict=True)]
 
 
 def as_shares(words: Sequence[Word]) -> list[dict[str, object]]:

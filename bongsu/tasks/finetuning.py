@@ -10,12 +10,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import Tokenizer
 
 from bongsu import progress
 from bongsu.corpus.cleaning import Cleaner
@@ -29,10 +29,11 @@ from bongsu.tasks.augmentation import Augmentation, changed_words, replaced_toke
 from bongsu.tasks.calibration import at_temperature, calibrated_by_folds, temperature
 from bongsu.tasks.classification import Classification, Encoded, figures, probabilities
 from bongsu.tasks.explaining import as_shares, explain
-from bongsu.tasks.labelled import Labelled, as_read, read_labelled
+from bongsu.tasks.labelled import Labelled, read_labelled
 from bongsu.tasks.robustness import Verdicts, flips
 from bongsu.tasks.splits import Split, distinct, folds, groups_of, hold_out, leave_out
-from bongsu.tokens.bpe import UNK_ID, load_tokenizer, save_tokenizer
+from bongsu.tasks.texts import as_read, encode
+from bongsu.tokens.bpe import load_tokenizer, save_tokenizer
 from bongsu.training.devices import resolve_device
 from bongsu.training.loop import OnEvaluation, Plan, State, load_best, train
 
@@ -40,12 +41,6 @@ Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 EXPLAINED = 20  # errors of a fold
 STEADINESS_ROWS = 300  # of a fold, for the robustness of verdicts
-
-
-def encode(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[Int64]:
-    """Ids of each text, at most `max_length`; a text without any becomes one [UNK]."""
-    encodings = tokenizer.encode_batch_fast(list(texts))
-    return [np.array(encoding.ids[:max_length] or [UNK_ID], dtype=np.int64) for encoding in encodings]
 
 
 def finetune(recipe: Recipe, encoder_folder: Path, folder: Path, on_evaluation: OnEvaluation | None = None) -> dict[str, Any]:
@@ -163,9 +158,9 @@ class Finetuning:
         best = predicted.argmax(axis=1)
         wrong = np.flatnonzero(best != self.data.labels[held])
         surest = wrong[np.argsort(-predicted[wrong, best[wrong]], kind="stable")][:EXPLAINED]
-        max_length = self.settings.max_length
+        max_length, classify = self.settings.max_length, partial(probabilities, detector)
         return {
-            str(held[row]): as_shares(explain(detector, self.tokenizer, self.texts[held[row]], max_length, int(best[row])))
+            str(held[row]): as_shares(explain(classify, self.tokenizer, self.texts[held[row]], max_length, int(best[row])))
             for row in surest
         }
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import unquote
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ from bongsu.corpus.cleaning import Cleaner
 from bongsu.corpus.readers import Problems, read_rows
 from bongsu.errors import DataError, RecipeError
 from bongsu.recipe import Finetune, Source
+from bongsu.tasks.texts import as_read, cleaned, in_context
 
 Int64 = npt.NDArray[np.int64]
 DROP = "drop"  # in a corrections file: leave the row out
@@ -111,21 +111,6 @@ def read_unlabelled(
         raw.append(row[text])
         texts.append(as_read(cleaner, row[text], [row[name] for name in context]))
     return ids, texts, raw
-
-
-def as_read(cleaner: Cleaner, text: str, context: Sequence[str] = ()) -> str:
-    """The text the model reads: cleaned, with context in front."""
-    return in_context(cleaned(cleaner, text), context)
-
-
-def cleaned(cleaner: Cleaner, text: str) -> str:
-    """A cleaned text; one that cleaning would drop stays as it is, since every row wants an answer."""
-    return cleaner.clean(text) or text.strip()
-
-
-def in_context(text: str, context: Sequence[str]) -> str:
-    """A cleaned text with context such as a keyword in front."""
-    return " | ".join([*(unquote(value).strip() for value in context if value and value.strip()), text])
 
 
 def _columns(settings: Finetune) -> list[str]:

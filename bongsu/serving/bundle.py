@@ -1,0 +1,97 @@
+"""Bundles: what `bongsu export` writes. ONNX or safetensors, JSON, and a manifest with the SHA-256 of every file.
+
+Nothing in a bundle is code or pickle, and a file that is not as it was written is refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bongsu.errors import WorkspaceError
+from bongsu.files import file_hash, read_json, write_json
+
+MANIFEST = "manifest.json"
+CONFIG = "bundle.json"
+DETECTOR = "detector.onnx"
+DETECTOR_INT8 = "detector.int8.onnx"
+MASKED_LM = "masked_lm.onnx"
+
+_FORMAT = 1
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A folder whose files are what they were when it was written."""
+
+    path: Path
+    kind: str
+    """"onnx" or "hf"."""
+    version: str
+    """12 digits of the manifest's SHA-256: another bundle, another version."""
+
+    def config(self) -> dict[str, Any]:
+        """What the bundle says of its detector."""
+        return dict(read_json(self.path / CONFIG))
+
+    def has(self, name: str) -> bool:
+        return (self.path / name).is_file()
+
+
+def is_bundle(folder: Path) -> bool:
+    """Whether the folder has a manifest."""
+    return (folder / MANIFEST).is_file()
+
+
+def write_manifest(folder: Path, kind: str) -> None:
+    """Writes the manifest of everything in the folder; call it last."""
+    files = {str(path.relative_to(folder)): file_hash(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    write_json(folder / MANIFEST, {"format": _FORMAT, "kind": kind, "sha256": files})
+
+
+def open_bundle(folder: Path) -> Bundle:
+    """Compares every file with the manifest.
+
+    Raises:
+        WorkspaceError: when the folder is no bundle, or a file is missing or changed, or a pickle lies in it.
+    """
+    refuse_pickles(folder)
+    path = folder / MANIFEST
+    if not path.is_file():
+        hint = "no such folder" if not folder.exists() else f"no bundle here ({MANIFEST} is missing)"
+        raise WorkspaceError(f"{folder}: {hint}. Make one with `bongsu export RUN --to onnx --out {folder}`.")
+    manifest = read_json(path)
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("sha256"), dict):
+        raise WorkspaceError(f"{path}: damaged. Export the run again.")
+    if manifest.get("format") != _FORMAT:
+        raise WorkspaceError(f"{path}: format {manifest.get('format')!r}; this Bongsu reads {_FORMAT}. Export the run again.")
+    expected = manifest["sha256"]
+    for name, digest in expected.items():
+        file = folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise WorkspaceError(f"{path}: names a file outside of the bundle ({name}).")
+        if not file.is_file():
+            raise WorkspaceError(f"{file}: no such file, though the manifest lists it. Copy the whole bundle again.")
+        if file_hash(file) != digest:
+            raise WorkspaceError(
+                f"{file}: its content has changed since the bundle was written (SHA-256 differs). "
+                "Copy the bundle again from where it was made, or export the run again."
+            )
+    return Bundle(folder, str(manifest.get("kind")), file_hash(path)[:12])
+
+
+def refuse_pickles(path: Path) -> None:
+    """Opening a pickle runs code of whoever made it.
+
+    Raises:
+        WorkspaceError: when `path` is one, or a folder that holds one.
+    """
+    found = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
+    for file in found:
+        if file.suffix in _PICKLES:
+            raise WorkspaceError(
+                f"{file}: weights in pickle form are not opened, since that may run code of whoever made them. "
+                "Ask for safetensors or ONNX, or convert the file with safetensors where it was made, and take it away."
+            )
