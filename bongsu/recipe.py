@@ -219,6 +219,17 @@ class Adapt(Pretrain):
     warmup: Fraction = 0.1
 
 
+class LabelledSource(Section):
+    """Labelled texts of another file, to train on and never to measure on."""
+
+    path: str
+    text: str = "text"
+    label: str = "target"
+    labels: dict[str, str] = {}
+    """What its labels are called in the training file; other rows are left out. By default they are called the same."""
+    where: dict[str, str] = {}
+
+
 class Finetune(Optimization):
     """A classifier on the encoder: the sentence CNN of Kim (2014)."""
 
@@ -239,6 +250,8 @@ class Finetune(Optimization):
     """Names to show for the labels, such as {"0" = "other", "1" = "disaster"}."""
     corrections: str | None = None
     """The file `bongsu audit` wrote, with its column `correction` filled in: another label, or "drop"."""
+    extra: list[LabelledSource] = []
+    """More to train on; near-twins of the rows measured on are left out."""
     cleaning: Cleaning = Cleaning(min_characters=1)
     encoder: str | None = None
     """A model folder to start from; by default the one this recipe pre-trains."""

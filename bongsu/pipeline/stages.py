@@ -78,7 +78,8 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
             read_config(encoder_folder, "masked_lm")
             encoder_inputs = [file_fingerprint(str(encoder_folder / name)) for name in ("config.json", "model.safetensors")]
         check_columns(recipe.finetune, kaggle=recipe.predict is not None and recipe.predict.format == "kaggle")
-        files = [path for path in (recipe.finetune.train, recipe.finetune.test, recipe.finetune.corrections) if path]
+        labelled = [recipe.finetune.train, recipe.finetune.test, recipe.finetune.corrections]
+        files = [path for path in (*labelled, *(source.path for source in recipe.finetune.extra)) if path]
         if recipe.adapt:
             chain.append(_adapt_stage(recipe, encoder_folder, encoder_inputs, listener))
             encoder_folder, encoder_inputs = workspace.folder("adapt") / "model", [chain[-1].fingerprint]

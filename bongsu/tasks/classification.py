@@ -46,7 +46,7 @@ class TextBatch(NamedTuple):
     input_ids: Int64
     """[B, L], padded with [PAD]."""
     targets: Float32
-    """[B, C]: how much of each class a text is; 0 and 1 unless a teacher says otherwise."""
+    """[B, C]: 1 for a text's class, 0 for the others."""
     epoch: float
     """How many epochs were over when it was made."""
 
@@ -63,8 +63,6 @@ class Classification:
     seed: int
     augmentation: Augmentation | None = None
     """How training texts are shown; by default as they are."""
-    soft: Float32 | None = None
-    """[rows, C]: a teacher's opinion of the training texts, in place of their labels."""
     class_weights: Tensor | None = field(init=False)
     model: nn.Module = field(init=False)
     """What the loop trains and saves: the classifier, with the average of its weights if there is one."""
@@ -76,7 +74,7 @@ class Classification:
             counts = np.bincount(self.training.labels, minlength=classes)
             weights = len(self.training.labels) / (len(counts) * np.maximum(1, counts))
             self.class_weights = torch.tensor(weights, dtype=torch.float32)
-        self.targets = np.eye(classes, dtype=np.float32)[self.training.labels] if self.soft is None else self.soft
+        self.targets = np.eye(classes, dtype=np.float32)[self.training.labels]
         self.model = Averaged(self.classifier, self.settings.ema) if self.settings.ema else self.classifier
         self._order = lru_cache(maxsize=2)(self._epoch_order)
 

@@ -29,7 +29,7 @@ from bongsu.tasks.augmentation import Augmentation, changed_words, replaced_toke
 from bongsu.tasks.calibration import at_temperature, calibrated_by_folds, temperature
 from bongsu.tasks.classification import Classification, Encoded, figures, probabilities
 from bongsu.tasks.explaining import as_shares, explain
-from bongsu.tasks.labelled import Labelled, read_labelled
+from bongsu.tasks.labelled import Labelled, read_extra, read_labelled
 from bongsu.tasks.robustness import Verdicts, flips
 from bongsu.tasks.splits import Split, distinct, folds, groups_of, hold_out, leave_out
 from bongsu.tasks.texts import as_read, encode
@@ -98,10 +98,13 @@ class Finetuning:
     def __post_init__(self) -> None:
         settings, data = self.settings, self.data
         self.tokenizer = load_tokenizer(self.encoder_folder)
-        self.texts = data.texts
+        extra, extra_labels = read_extra(settings, data.classes)  # these rows come after the file's own
+        self.cleaned = [*data.cleaned, *extra]
+        self.texts = [*data.texts, *extra]
+        self.labels = np.concatenate([data.labels, extra_labels])
         self.ids = encode(self.tokenizer, self.texts, settings.max_length)
-        self.bare = encode(self.tokenizer, data.cleaned, settings.max_length) if settings.context_dropout else None
-        self.groups = groups_of(data.cleaned)
+        self.bare = encode(self.tokenizer, self.cleaned, settings.max_length) if settings.context_dropout else None
+        self.groups = groups_of(self.cleaned)
         self.replaced: list[list[Int64]] = []
         if settings.augmentation == "masked_lm":
             masked_lm = load_masked_lm(self.encoder_folder).to(resolve_device(settings.device))
@@ -110,11 +113,12 @@ class Finetuning:
     def splits(self) -> list[Split]:
         """The rows of each fold."""
         settings, labels, seed = self.settings, self.data.labels, self.recipe.seed
+        groups = self.groups[: len(labels)]
         if settings.leave_out:
-            return leave_out(labels, self.data.values, self.groups, settings.folds, seed)
+            return leave_out(labels, self.data.values, groups, settings.folds, seed)
         if settings.folds:
-            return folds(labels, self.groups, settings.folds, seed)
-        return [hold_out(labels, self.groups, settings.holdout, seed)]
+            return folds(labels, groups, settings.folds, seed)
+        return [hold_out(labels, groups, settings.holdout, seed)]
 
     def member(self, fold: int, seed: int) -> Path:
         """The folder of a fold trained from a seed."""
@@ -131,7 +135,8 @@ class Finetuning:
         development = rows[development]
         title = f"fold {number + 1}/{count}" if self.settings.folds else "finetune"
         title += f", seed {seed + 1}/{self.settings.seeds}" if self.settings.seeds > 1 else ""
-        task = self.task(rows[kept], self.take(development), number + 1000 * seed)
+        training = np.concatenate([rows[kept], self.extra(np.concatenate([held, development]))])
+        task = self.task(training, self.take(development), number + 1000 * seed)
         state = train(task, self.plan(task, title), self.settings, folder / "checkpoints", self.on_evaluation)
         load_best(folder / "checkpoints", task.model, state)
         detector = task.detector
@@ -190,9 +195,14 @@ class Finetuning:
         load_best(folder / "checkpoints", task.model, State(**result["state"]))
         return task.detector
 
+    def extra(self, measured: Int64) -> Int64:
+        """Rows of the extra sources that are no near-twins of the rows measured on."""
+        rows = np.arange(len(self.data.labels), len(self.labels))
+        return rows[~np.isin(self.groups[rows], self.groups[measured])]
+
     def task(self, rows: Int64, development: Encoded, seed: int) -> Classification:
         """Training on `rows`, copies left out."""
-        rows, labels = distinct(self.data.cleaned, self.data.labels, rows)
+        rows, labels = distinct(self.cleaned, self.labels, rows)
         if len(rows) == 0:
             raise DataError("No row is left to train on: every text occurs with as many labels of one kind as of another.")
         seed = self.recipe.seed + seed

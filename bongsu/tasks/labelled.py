@@ -74,6 +74,32 @@ def read_labelled(settings: Finetune, path: str, where: dict[str, str], classes:
     )
 
 
+def read_extra(settings: Finetune, classes: Sequence[str]) -> tuple[list[str], Int64]:
+    """Cleaned texts of the extra sources and their labels [texts], an index into `classes`.
+
+    Raises:
+        DataError: when a source holds no text with a label that is one of them.
+    """
+    cleaner = Cleaner(settings.cleaning)
+    texts: list[str] = []
+    labels: list[int] = []
+    for source in settings.extra:
+        before = len(texts)
+        names = source.labels or {name: name for name in classes}
+        wrong = [name for name in names.values() if name not in classes]
+        if wrong:
+            raise DataError(f"{source.path}: {wrong[0]!r} is not one of the labels {', '.join(classes)}.")
+        rows = Source(path=source.path, text=source.text, where=source.where)
+        for _, row in read_rows(rows, Problems(1000), [source.text, source.label]):
+            name = names.get(row[source.label].strip())
+            if name is not None and row[source.text].strip():
+                texts.append(cleaned(cleaner, row[source.text]))
+                labels.append(classes.index(name))
+        if len(texts) == before:
+            raise DataError(f"{source.path}: no row has a label among {', '.join(names)} in column {source.label!r}.")
+    return texts, np.array(labels, dtype=np.int64)
+
+
 # Columns of the "Disasters on social media" file (Figure Eight), which holds the labels of Kaggle's test rows.
 TEST_LABELS = {"choose_one", "choose_one:confidence", "choose_one_gold", "_unit_id", "_golden", "_trusted_judgments"}
 
@@ -87,12 +113,12 @@ def check_columns(settings: Finetune, kaggle: bool = False) -> None:
     Raises:
         DataError: naming the columns there are, or the one that gives the test labels away.
     """
-    paths = [(settings.train, settings.where), (settings.test, settings.test_where)]
-    for path, where in paths:
-        if path is None:
-            continue
-        columns = _columns(settings) + ([settings.leave_out] if settings.leave_out and path == settings.train else [])
-        row = next(read_rows(Source(path=path, text=settings.text, where=where), Problems(1000), columns), None)
+    own = _columns(settings)
+    files = [(settings.train, settings.where, [*own, *([settings.leave_out] if settings.leave_out else [])])]
+    files += [(settings.test, settings.test_where, own)] if settings.test else []
+    files += [(source.path, source.where, [source.text, source.label]) for source in settings.extra]
+    for path, where, columns in files:
+        row = next(read_rows(Source(path=path, text=columns[0], where=where), Problems(1000), columns), None)
         if row is not None and kaggle and (found := sorted(TEST_LABELS & row[1].keys())):
             raise DataError(
                 f"{path}: column {found[0]!r} belongs to the file that Kaggle drew its test rows from, with their labels. A "

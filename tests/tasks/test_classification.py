@@ -142,11 +142,3 @@ def test_the_average_is_kept_in_the_checkpoint_and_is_the_detector() -> None:
 def test_without_a_development_split_nothing_is_measured(task: Classification) -> None:
     task.development = Encoded([], np.zeros(0, dtype=np.int64))
     assert all(np.isnan(value) for value in task.evaluate().values())
-
-
-def test_a_teachers_opinion_takes_the_place_of_labels(task: Classification) -> None:
-    soft = np.random.default_rng(0).dirichlet(np.ones(2), 101).astype(np.float32)
-    taught = Classification(task.classifier, task.training, task.development, task.settings, 3, soft=soft)
-    batch = taught.batch(0)
-    assert batch.targets.shape == (8, 2)
-    assert {tuple(row) for row in batch.targets.tolist()} <= {tuple(row) for row in soft.tolist()}

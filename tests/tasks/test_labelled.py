@@ -8,7 +8,7 @@ import pytest
 
 from bongsu.errors import DataError, RecipeError
 from bongsu.recipe import Finetune, parse_recipe
-from bongsu.tasks.labelled import check_columns, read_labelled
+from bongsu.tasks.labelled import check_columns, read_extra, read_labelled
 
 
 def write(path: Path, text: str) -> str:
@@ -79,3 +79,14 @@ def test_labels_of_kaggles_test_rows_are_refused(tmp_path: Path) -> None:
     check_columns(Finetune(train=file))
     with pytest.raises(DataError, match="Kaggle drew its test rows from"):
         check_columns(Finetune(train=file), kaggle=True)
+
+
+def test_labels_of_another_file_are_mapped(tmp_path: Path) -> None:
+    file = write(tmp_path / "a.csv", "tweet,kind\nA flood!,on-topic\nA joke,off-topic\nWho knows,unclear\n")
+    extra = {"path": file, "text": "tweet", "label": "kind", "labels": {"on-topic": "1", "off-topic": "0"}}
+    texts, labels = read_extra(Finetune(train="x", extra=[extra]), ["0", "1"])
+    assert (texts, labels.tolist()) == (["A flood!", "A joke"], [1, 0])
+    with pytest.raises(DataError, match="'2' is not one of the labels 0, 1"):
+        read_extra(Finetune(train="x", extra=[{**extra, "labels": {"on-topic": "2"}}]), ["0", "1"])
+    with pytest.raises(DataError, match="no row has a label among"):
+        read_extra(Finetune(train="x", extra=[{**extra, "labels": {}}]), ["0", "1"])

@@ -1,0 +1,67 @@
+"""What a fold is trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from bongsu.files import read_json
+from bongsu.model.encoder import EncoderConfig
+from bongsu.model.heads import MaskedLanguageModel
+from bongsu.model.initialization import initialize
+from bongsu.model.io import load_classifier, save_encoder
+from bongsu.recipe import Recipe, parse_recipe
+from bongsu.tasks.classification import probabilities
+from bongsu.tasks.finetuning import Finetuning, encode, finetune
+from bongsu.tasks.labelled import read_labelled
+from bongsu.tokens.bpe import save_tokenizer
+
+
+def make(tokenizer: Tokenizer, folder: Path, **changes: object) -> Recipe:
+    model = MaskedLanguageModel(EncoderConfig(tokenizer.get_vocab_size(), "modern", 16, 1, 2, 32, "geglu", 0.0, 32))
+    initialize(model, 1)
+    save_encoder(folder / "encoder", model)
+    save_tokenizer(tokenizer, folder / "encoder", 32)
+    words = ["fire", "flood", "quake", "storm", "joke", "song", "film", "game"]
+    rows = [f"the {words[n % 8]} number {n * 37} of {n} in street {n * 11},{int(n % 8 < 4)}" for n in range(48)]
+    (folder / "train.csv").write_text("text,target\n" + "\n".join([*rows, rows[0], rows[8].replace("the", "THE")]) + "\n")
+    extra = [rows[5], "a new text about a flood in the valley,1", "another one of somebody singing loudly,0"]
+    (folder / "extra.csv").write_text("text,target\n" + "\n".join(extra) + "\n")
+    settings = {"train": str(folder / "train.csv"), "encoder": "x", "extra": [{"path": str(folder / "extra.csv")}], "folds": 3,
+                "epochs": 1, "filters": 4, "max_length": 32, **changes}  # fmt: skip
+    return parse_recipe({"finetune": settings})
+
+
+def test_no_fold_trains_on_what_it_measures(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    recipe = make(tokenizer, tmp_path)
+    settings = recipe.finetune
+    assert settings is not None
+    data = read_labelled(settings, settings.train, {})
+    work = Finetuning(recipe, settings, tmp_path / "encoder", tmp_path / "out", data, None)
+    for train, held in work.splits():
+        extra = work.extra(held)
+        assert not {work.cleaned[row].lower() for row in [*train, *extra]} & {work.cleaned[row].lower() for row in held}
+        assert {51, 52} <= set(extra.tolist())
+        assert (50 in extra) == (5 not in held)
+        task = work.task(np.concatenate([train, extra]), work.take(held), 0)
+        shown = [tuple(ids) for ids in task.training.ids]
+        assert len(shown) == len(set(shown))
+
+
+def test_seeds_are_measured_and_the_temperature_is_in_the_model(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    recipe = make(tokenizer, tmp_path, seeds=2, refit=False)
+    finetune(recipe, tmp_path / "encoder", tmp_path / "out")
+    known = read_json(tmp_path / "out" / "predictions.json")
+    assert np.array(known["seeds"]).shape == (2, 50, 2)
+    assert known["seeds"][0] == known["probabilities"]
+    assert known["seeds"][1] != known["probabilities"]
+    assert len(known["robustness"]) == 6
+    # The detector kept is the first fold's, its logits divided by the temperature.
+    held = [row for row, fold in zip(known["rows"], known["fold"], strict=True) if fold == 0]
+    raw = np.array(known["uncalibrated"])[np.isin(known["rows"], held)]
+    model = load_classifier(tmp_path / "out" / "model")
+    kept = probabilities(model, encode(tokenizer, [known["texts"][row] for row in held], 32))
+    logits = np.log(kept[:, 1] / kept[:, 0]) * known["temperature"]
+    np.testing.assert_allclose(logits, np.log(raw[:, 1] / raw[:, 0]), rtol=1e-3, atol=1e-4)
