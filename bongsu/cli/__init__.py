@@ -9,7 +9,7 @@ import os
 import sys
 
 from bongsu import progress
-from bongsu.cli import auditing, exporting, predicting, running  # noqa: F401  (each adds its verbs to the application)
+from bongsu.cli import auditing, exporting, predicting, running, serving  # noqa: F401  (each adds its verbs to the application)
 from bongsu.cli.common import app
 from bongsu.errors import BongsuError
 

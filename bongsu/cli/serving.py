@@ -1,0 +1,85 @@
+"""The verb that answers HTTP."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bongsu import progress
+from bongsu.cli.common import app, need
+from bongsu.errors import BongsuError
+
+if TYPE_CHECKING:
+    from bongsu.serving.predictor import Predictor
+
+_ENGINES = ("auto", "float32", "int8")
+
+
+@app.command()
+def serve(
+    bundle: Annotated[Path, typer.Argument(help="A bundle that `bongsu export --to onnx` wrote", show_default=False)],
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one of this machine")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on", min=0, max=65535)] = 8000,
+    engine: Annotated[str, typer.Option(help="auto, float32 or int8")] = "auto",
+    sessions: Annotated[int | None, typer.Option(help="Batches at a time, a thread each (default: one a core)", min=1)] = None,
+    api_key_file: Annotated[
+        Path | None, typer.Option(help="File whose first line is the key clients must send (or set BONGSU_API_KEY)")
+    ] = None,
+    log_text: Annotated[bool, typer.Option("--log-text", help="Let the log carry the messages")] = False,
+    max_items: Annotated[int, typer.Option(help="Messages in one request", min=1)] = 256,
+    max_characters: Annotated[int, typer.Option(help="Characters in one message", min=1)] = 10_000,
+    max_bytes: Annotated[int, typer.Option(help="Bytes in one request", min=1)] = 2**20,
+    max_seconds: Annotated[float, typer.Option(help="Seconds until a request is given up", min=0.1)] = 30.0,
+    max_wait: Annotated[float, typer.Option(help="Seconds of queue from which clients are sent away (429)", min=0.01)] = 2.0,
+    batch: Annotated[int, typer.Option(help="Messages joined into one batch", min=1)] = 64,
+) -> None:
+    """Answer HTTP: the detector, the language model, and a page to try them (SIGHUP reloads the bundle)."""
+    for package in ("fastapi", "uvicorn", "prometheus_client"):
+        need(package, "serve")
+    if engine not in _ENGINES:
+        raise BongsuError(f"--engine {engine}: it is one of {', '.join(_ENGINES)}")
+    import asyncio
+
+    from bongsu.serving.limits import Limits
+    from bongsu.serving.observing import log_to_stderr
+    from bongsu.serving.predictor import Predictor, cores
+    from bongsu.serving.server import listen, run_server
+    from bongsu.serving.service import Service
+
+    threads = sessions or cores()
+    limits = Limits(
+        items=max_items,
+        characters=max_characters,
+        body_bytes=max_bytes,
+        seconds=max_seconds,
+        queue_seconds=max_wait,
+        batch_items=batch,
+        sessions=threads,
+    )
+
+    def load() -> Predictor:
+        return Predictor.load(bundle, engine, threads)  # type: ignore[arg-type]
+
+    service = Service(load, limits, _api_key(api_key_file), log_text)
+    listening = listen(host, port)
+    address, taken = listening.getsockname()[:2]
+    model = service.slot.model
+    progress.note(f"bundle {model.version}, {model.engine}: http://{address}:{taken} (API: /docs)")
+    log_to_stderr()
+    asyncio.run(run_server(service, listening))
+
+
+def _api_key(file: Path | None) -> str | None:
+    """The key, from a file or the environment, where other users of the machine do not see it as they see the command line."""
+    if file is None:
+        return os.environ.get("BONGSU_API_KEY") or None
+    try:
+        key = file.read_text(encoding="utf-8").partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BongsuError(f"{file}: the API key cannot be read ({error}).") from None
+    if not key:
+        raise BongsuError(f"{file}: its first line should be the API key, and it is empty.")
+    return key

@@ -1,0 +1,50 @@
+"""What Prometheus reads at /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
+
+__all__ = ["OPENMETRICS", "Metrics"]
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_COUNTS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class Metrics:
+    """The figures of one service, in a registry of its own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter("bongsu_requests", "Requests answered", ["path", "status"], registry=self.registry)
+        self.latency = Histogram(
+            "bongsu_request_seconds", "Seconds from a request to its answer", ["path"], buckets=_SECONDS, registry=self.registry
+        )
+        self.batch = Histogram("bongsu_batch_items", "Messages in a batch", buckets=_COUNTS, registry=self.registry)
+        self.waited = Histogram(
+            "bongsu_queue_seconds", "Seconds the first message of a batch waited", buckets=_SECONDS, registry=self.registry
+        )
+        self.queue = Gauge("bongsu_queue_items", "Messages that wait", registry=self.registry)
+        self.labels = Counter("bongsu_labels", "Messages by the label given", ["label"], registry=self.registry)
+        self.swaps = Counter("bongsu_swaps", "Attempts to swap a bundle in", ["outcome"], registry=self.registry)
+        self.model = Gauge("bongsu_model", "1 for the bundle that serves", ["version", "engine"], registry=self.registry)
+
+    def watch_queue(self, waiting: Callable[[], float]) -> None:
+        """Reads the length of the queue whenever the figures are asked for."""
+        self.queue.set_function(waiting)
+
+    def serves(self, version: str, engine: str) -> None:
+        """Notes which bundle serves from now on."""
+        self.model.clear()
+        self.model.labels(version, engine).set(1)
+
+    def observe_batch(self, items: int, waited: float) -> None:
+        """Notes a batch of `items` messages, the first of which waited so many seconds."""
+        self.batch.observe(items)
+        self.waited.observe(waited)
+
+    def page(self) -> bytes:
+        """The figures in the text format of Prometheus."""
+        return generate_latest(self.registry)

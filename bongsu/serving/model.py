@@ -1,0 +1,40 @@
+"""A predictor's work in the form the batcher gives it: a list in, a list of as many out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bongsu.serving.predictor import Prediction, Predictor
+
+Message = tuple[str, Sequence[str]]
+"""A text, and the values of the context columns."""
+Words = list[tuple[str, float]]
+"""Words in order, each with its weight."""
+
+
+class Model:
+    """One bundle's predictor. Calls of one model share batches, calls of two never do."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self.version = predictor.version
+        self.engine = predictor.engine
+
+    def classify(self, messages: list[Message]) -> list[tuple[Prediction, Words | None]]:
+        """Predicts, without explanations."""
+        predictions = self.predictor.predict([text for text, _ in messages], [context for _, context in messages])
+        return [(prediction, None) for prediction in predictions]
+
+    def explain(self, messages: list[Message]) -> list[tuple[Prediction, Words | None]]:
+        """Predicts, and says what each word weighed."""
+        predictions = self.predictor.predict([text for text, _ in messages], [context for _, context in messages])
+        words = [self.predictor.explain(text, context) for text, context in messages]
+        return list(zip(predictions, words, strict=True))
+
+    def fill_mask(self, asked: list[tuple[str, int]]) -> list[list[Words]]:
+        """For each text and number of guesses, for each mask, the likeliest tokens."""
+        return [self.predictor.fill_mask(text, top_k) for text, top_k in asked]
+
+    def cost_of_explaining(self, message: Message) -> int:
+        """How many predictions an explanation takes: one, and one for every word that is read."""
+        return 2 + min(len(message[0].split()), int(self.predictor.details["max_length"]) + 1)

@@ -1,0 +1,54 @@
+"""Answers that are not results: one form for all, in plain words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+
+class Refusal(Exception):
+    """A request that is not answered with a result: a status, what is wrong, and when to come again."""
+
+    def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.headers = {} if retry_after is None else {"Retry-After": str(max(1, math.ceil(retry_after)))}
+        if status == 401:
+            self.headers["WWW-Authenticate"] = "Bearer"
+
+    def response(self) -> Response:
+        """The refusal as JSON: `{"error": message}`."""
+        return Response(orjson.dumps({"error": self.message}), self.status, self.headers, media_type="application/json")
+
+
+def in_plain_words(errors: Sequence[Any]) -> str:
+    """Says what is wrong with a request's body, from pydantic's list of errors, without repeating what was sent."""
+    return " ".join(dict.fromkeys(_sentence(error) for error in errors))
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    kind, details = error["type"], error.get("ctx", {})
+    place = ".".join(str(part) for part in error["loc"][1:])
+    if kind in ("json_invalid", "model_attributes_type", "dict_type") or (kind == "missing" and not place):
+        return "The body is not a JSON object; send one like the examples in /docs, with Content-Type: application/json."
+    words = {
+        "missing": "is missing.",
+        "extra_forbidden": "is not a field of this request; the fields are in /docs.",
+        "string_type": "is not text.",
+        "string_unicode": "is not valid Unicode text.",
+        "list_type": "is not a list.",
+        "bool_type": "is not true or false.",
+        "bool_parsing": "is not true or false.",
+        "int_type": "is not a whole number.",
+        "int_parsing": "is not a whole number.",
+        "int_from_float": "is not a whole number.",
+        "too_short": "is an empty list.",
+        "greater_than_equal": f"is less than {details.get('ge')}.",
+        "less_than_equal": f"is more than {details.get('le')}.",
+    }
+    return f"{place}: {words.get(kind, error['msg'] + '.')}"

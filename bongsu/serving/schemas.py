@@ -1,0 +1,124 @@
+"""What is asked and what is answered. These classes are the API's documentation at /docs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+_MESSAGE = {"type": "string"}
+
+
+def _encodable(text: str) -> str:
+    """JSON can spell half of a surrogate pair, which no tokenizer can read."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("string_unicode", "is not valid Unicode text") from None
+    return text
+
+
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+OneOrMany = Annotated[
+    list[Text],
+    BeforeValidator(_listed),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [_MESSAGE, {"type": "array", "items": _MESSAGE, "minItems": 1}]}),
+]
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class ClassifyRequest(_Request):
+    """One message or several."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"text": "Forest fire near La Ronge Sask."},
+                {"text": ["규모 5.1 지진으로 건물 외벽이 무너졌습니다", "my inbox exploded over lunch"], "explain": True},
+            ]
+        }
+    )
+
+    text: OneOrMany = Field(description="A message, or a list of messages.")
+    context: list[list[Text]] | None = Field(
+        None,
+        description="For each message the values of the columns the detector was trained with besides its text.",
+    )
+    explain: bool = Field(False, description="Say what each word weighed; takes about as many predictions as there are words.")
+
+
+class Word(BaseModel):
+    """A word of the message and what it weighed."""
+
+    word: str
+    weight: float = Field(description="What the probability of the label loses without this word; below 0: it speaks against.")
+
+
+class Classification(BaseModel):
+    """The verdict on one message."""
+
+    label: str = Field(examples=["disaster"])
+    value: str = Field(description="The label as it is written in the training data.", examples=["1"])
+    probability: float = Field(
+        ge=0, le=1, description="Of the positive label when there are two labels, else of `label`.", examples=[0.97]
+    )
+    explanation: list[Word] | None = Field(description="The words in order, when asked for.")
+
+
+class ClassifyResponse(BaseModel):
+    """The verdicts, in the order of the messages."""
+
+    model: str = Field(description="Version of the bundle that answered, the same for all results.", examples=["3f9a0c7be512"])
+    threshold: float | None = Field(description="Two labels: the probability from which a message is positive.", examples=[0.5])
+    results: list[Classification]
+
+
+class FillMaskRequest(_Request):
+    """A text with one [MASK] or more."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": "forest [MASK] near the town", "top_k": 3}]})
+
+    text: Text = Field(description="A text in which each word to be guessed is written [MASK].")
+    top_k: int = Field(5, ge=1, le=100, description="How many guesses for each mask.")
+
+
+class Guess(BaseModel):
+    """A token that may stand at a mask."""
+
+    token: str = Field(examples=[" fire"])
+    probability: float = Field(ge=0, le=1, examples=[0.41])
+
+
+class FillMaskResponse(BaseModel):
+    """For each mask, in order, its likeliest tokens."""
+
+    model: str = Field(description="Version of the bundle that answered.", examples=["3f9a0c7be512"])
+    masks: list[list[Guess]]
+
+
+class Swapped(BaseModel):
+    """The bundle that serves from now on."""
+
+    model: str = Field(examples=["3f9a0c7be512"])
+    engine: str = Field(examples=["int8"])
+
+
+class Health(BaseModel):
+    """Whether the service is there."""
+
+    status: str = Field(examples=["ok"])
+
+
+class Problem(BaseModel):
+    """Why there is no result."""
+
+    error: str = Field(examples=["text: message 3 is longer than 10,000 characters."])

@@ -1,0 +1,65 @@
+"""Runs an application with uvicorn until a signal ends it: SIGTERM and SIGINT drain, SIGHUP reloads the bundle."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+from contextlib import suppress
+
+import uvicorn
+
+from bongsu.errors import BongsuError, WorkspaceError
+from bongsu.serving.app import create_app
+from bongsu.serving.service import Service
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, told to end the live streams before it waits for connections to close."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._service.drain()
+        await super().shutdown(sockets)
+
+
+async def run_server(service: Service, listening: socket.socket) -> None:
+    """Answers HTTP until SIGTERM or SIGINT; what was accepted is answered before it returns."""
+    config = uvicorn.Config(
+        create_app(service), access_log=False, server_header=False, log_config=None, timeout_graceful_shutdown=None
+    )
+    reloads: set[asyncio.Task[None]] = set()
+
+    def reload() -> None:
+        task = asyncio.create_task(_reload(service))
+        reloads.add(task)
+        task.add_done_callback(reloads.discard)
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
+    await _Server(config, service).serve([listening])
+
+
+async def _reload(service: Service) -> None:
+    with suppress(BongsuError):  # the service has logged why
+        await service.swap()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 takes any that is free.
+
+    Raises:
+        WorkspaceError: when the address is taken or not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(2048)
+    except (OSError, OverflowError) as error:
+        listening.close()
+        raise WorkspaceError(f"{host}:{port}: cannot listen here ({error}). Choose another --host or --port.") from None
+    return listening

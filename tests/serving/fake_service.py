@@ -1,0 +1,91 @@
+"""A predictor whose answers are known beforehand, and a clock that jumps instead of waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import selectors
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+
+from bongsu.errors import DataError
+from bongsu.serving.app import create_app
+from bongsu.serving.limits import Limits
+from bongsu.serving.service import Service
+from bongsu.tasks.prediction import Prediction
+
+
+def share(text: str) -> float:
+    """A probability that follows from the text alone."""
+    return hashlib.sha256(text.encode()).digest()[0] / 255
+
+
+class FakePredictor:
+    """Answers with `share`; remembers the batches it was given."""
+
+    classes, names, threshold, engine, details = ["0", "1"], ["other", "disaster"], 0.5, "float32", {"max_length": 128}
+    fills_masks = True
+
+    def __init__(self, version: str = "one", gate: threading.Event | None = None) -> None:
+        self.version = version
+        self.batches: list[list[str]] = []
+        self._gate = gate
+
+    def predict(self, texts: Sequence[str], context: Sequence[Sequence[str]] | None = None) -> list[Prediction]:
+        if self._gate is not None:
+            self._gate.wait()
+        self.batches.append(list(texts))
+        if "poison" in texts:
+            raise ValueError("this text breaks the predictor")
+        fronts = context or [()] * len(texts)
+        return [self.decide(share(" ".join([*front, text]))) for text, front in zip(texts, fronts, strict=True)]
+
+    def decide(self, probability: float) -> Prediction:
+        positive = probability >= self.threshold
+        return Prediction(self.names[positive], probability, self.classes[positive])
+
+    def explain(self, text: str, context: Sequence[str] = ()) -> list[tuple[str, float]]:
+        return [(word, share(word) - 0.5) for word in text.split()]
+
+    def fill_mask(self, text: str, top_k: int = 5) -> list[list[tuple[str, float]]]:
+        if "[MASK]" not in text:
+            raise DataError("Put [MASK] where a word is to be guessed.")
+        return [[(f" guess{rank}", 0.5**rank) for rank in range(1, top_k + 1)]] * text.count("[MASK]")
+
+
+def fake_service(load: Callable[[], Any] = FakePredictor, limits: Limits | None = None, **settings: Any) -> Service:
+    return Service(load, limits or Limits(), **settings)
+
+
+@asynccontextmanager
+async def client_of(service: Service, **headers: str):  # type: ignore[no-untyped-def]
+    """A client of the service's application, in this process, between its start and its end."""
+    app = create_app(service)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:
+        yield client
+
+
+class _Jump(selectors.SelectSelector):
+    """Where a selector would wait, its clock goes on by that time."""
+
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> Any:
+        ready = super().select(0)
+        if not ready and timeout:
+            self.now += timeout
+        return ready
+
+
+def run_in_virtual_time(main: Coroutine[Any, Any, Any]) -> Any:
+    """Runs a coroutine on a loop in which an hour of sleep takes no time, and everything happens in the same order always."""
+    selector = _Jump()
+    loop = asyncio.SelectorEventLoop(selector)
+    loop.time = lambda: selector.now  # type: ignore[method-assign]
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        return runner.run(main)
