@@ -28,6 +28,7 @@ from bongsu.serving.swap import Slot
 
 logger = logging.getLogger("bongsu.serving")
 
+
 class Service:
     """One bundle at work, for any number of clients."""
 

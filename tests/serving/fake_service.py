@@ -66,7 +66,8 @@ async def client_of(service: Service, **headers: str):  # type: ignore[no-untype
     """A client of the service's application, in this process, between its start and its end."""
     app = create_app(service)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
-    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers) as client:
+    client = httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers)
+    async with app.router.lifespan_context(app), client:
         yield client
 
 

@@ -43,7 +43,8 @@ async def talk(process: subprocess.Popen[str], port: int) -> None:
 def test_sigterm_loses_no_accepted_request_and_sighup_reloads() -> None:
     script = Path(__file__).with_name("draining_server.py")
     paths = os.pathsep.join([str(Path(__file__).parents[2]), str(script.parent), os.environ.get("PYTHONPATH", "")])
-    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths})
+    environment = {**os.environ, "PYTHONPATH": paths}
+    process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stdout is not None
         asyncio.run(asyncio.wait_for(talk(process, int(process.stdout.readline())), 100))

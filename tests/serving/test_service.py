@@ -51,9 +51,10 @@ def test_one_message_and_many() -> None:
 
 
 def test_explanation_gives_every_word_its_weight() -> None:
+    expected = [(word, share(word) - 0.5) for word in ("forest", "fire", "near")]
     [answer] = ask(fake_service(), ("/v1/classify", {"text": "forest fire near", "explain": True}))
     words = answer.json()["results"][0]["explanation"]
-    assert [(each["word"], each["weight"]) for each in words] == [(word, share(word) - 0.5) for word in "forest fire near".split()]
+    assert [(each["word"], each["weight"]) for each in words] == expected
 
 
 def test_context_goes_before_its_message() -> None:
@@ -138,9 +139,8 @@ def test_a_body_that_does_not_arrive_is_given_up() -> None:
 
 def test_api_key() -> None:
     def statuses(**headers: str) -> list[int]:
-        service = fake_service(api_key="secret")
-        requests = ("/v1/classify", {"text": "a"}), ("/v1/fill-mask", {"text": "[MASK]"}), ("/v1/admin/reload", {}), "/health/live", "/"
-        return [answer.status_code for answer in ask(service, *requests, **headers)]
+        closed = ("/v1/classify", {"text": "a"}), ("/v1/fill-mask", {"text": "[MASK]"}), ("/v1/admin/reload", {})
+        return [answer.status_code for answer in ask(fake_service(api_key="secret"), *closed, "/health/live", "/", **headers)]
 
     assert statuses() == [401, 401, 401, 200, 200]
     assert statuses(Authorization="Bearer Secret") == [401, 401, 401, 200, 200]
@@ -241,9 +241,8 @@ def test_a_bundle_that_answers_nonsense_is_refused() -> None:
 
 def test_metrics_and_health() -> None:
     service = fake_service()
-    answers = ask(
-        service, ("/v1/classify", {"text": ["a", "b", "c"]}), ("/v1/classify", {}), "/made/up", "/health/live", "/health/ready", "/metrics"
-    )
+    posts = ("/v1/classify", {"text": ["a", "b", "c"]}), ("/v1/classify", {})
+    answers = ask(service, *posts, "/made/up", "/health/live", "/health/ready", "/metrics")
     assert [answer.status_code for answer in answers] == [200, 422, 404, 200, 200, 200]
     figures = dict(line.rsplit(" ", 1) for line in answers[-1].text.splitlines() if not line.startswith("#"))
     assert figures['bongsu_requests_total{path="/v1/classify",status="200"}'] == "1.0"
@@ -315,5 +314,5 @@ def test_documentation_is_served_from_here_with_examples() -> None:
     assert docs.status_code == 200
     assert "https://" not in docs.text
     described = schema.json()
-    assert set(described["paths"]) >= {"/v1/classify", "/v1/fill-mask", "/health/live", "/health/ready", "/metrics", "/v1/stream"}
+    assert set(described["paths"]) >= {"/v1/classify", "/v1/fill-mask", "/v1/stream", "/health/ready", "/metrics"}
     assert len(described["components"]["schemas"]["ClassifyRequest"]["examples"]) == 2
