@@ -103,7 +103,7 @@ class Batcher:
             self._arrived.notify_all()
         try:
             async with asyncio.timeout(self._limits.seconds):
-                return await asyncio.gather(*(item.answer for item in items))
+                return list(await asyncio.gather(*(item.answer for item in items)))
         except TimeoutError:
             raise Refusal(503, f"No answer within {self._limits.seconds:g} seconds.", self.expected_wait) from None
         finally:

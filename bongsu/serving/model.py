@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bongsu.serving.predictor import Prediction, Predictor
+from bongsu.tasks.explaining import Word
 
 Message = tuple[str, Sequence[str]]
 """A text, and the values of the context columns."""
-Words = list[tuple[str, float]]
-"""Words in order, each with its weight."""
+Answer = tuple[Prediction, list[Word] | None]
+"""A prediction, and its explanation when asked for."""
 
 
 class Model:
@@ -20,18 +21,18 @@ class Model:
         self.version = predictor.version
         self.engine = predictor.engine
 
-    def classify(self, messages: list[Message]) -> list[tuple[Prediction, Words | None]]:
+    def classify(self, messages: list[Message]) -> list[Answer]:
         """Predicts, without explanations."""
         predictions = self.predictor.predict([text for text, _ in messages], [context for _, context in messages])
         return [(prediction, None) for prediction in predictions]
 
-    def explain(self, messages: list[Message]) -> list[tuple[Prediction, Words | None]]:
+    def explain(self, messages: list[Message]) -> list[Answer]:
         """Predicts, and says what each word weighed."""
         predictions = self.predictor.predict([text for text, _ in messages], [context for _, context in messages])
-        words = [self.predictor.explain(text, context) for text, context in messages]
+        words = (self.predictor.explain(text, context) for text, context in messages)
         return list(zip(predictions, words, strict=True))
 
-    def fill_mask(self, asked: list[tuple[str, int]]) -> list[list[Words]]:
+    def fill_mask(self, asked: list[tuple[str, int]]) -> list[list[list[tuple[str, float]]]]:
         """For each text and number of guesses, for each mask, the likeliest tokens."""
         return [self.predictor.fill_mask(text, top_k) for text, top_k in asked]
 

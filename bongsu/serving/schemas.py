@@ -60,7 +60,7 @@ class Word(BaseModel):
     """A word of the message and what it weighed."""
 
     word: str
-    weight: float = Field(description="What the probability of the label loses without this word; below 0: it speaks against.")
+    weight: float = Field(description="What `probability` loses when the word is hidden; below 0: the word speaks against.")
 
 
 class Classification(BaseModel):

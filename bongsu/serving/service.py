@@ -107,7 +107,7 @@ class Service:
                 label=prediction.label,
                 value=prediction.value,
                 probability=prediction.probability,
-                explanation=None if words is None else [Word(word=word, weight=weight) for word, weight in words],
+                explanation=None if words is None else [Word(word=word.text, weight=word.weight) for word in words],
             )
             for prediction, words in answers
         ]

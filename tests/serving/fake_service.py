@@ -16,6 +16,7 @@ from bongsu.errors import DataError
 from bongsu.serving.app import create_app
 from bongsu.serving.limits import Limits
 from bongsu.serving.service import Service
+from bongsu.tasks.explaining import Word
 from bongsu.tasks.prediction import Prediction
 
 
@@ -48,8 +49,8 @@ class FakePredictor:
         positive = probability >= self.threshold
         return Prediction(self.names[positive], probability, self.classes[positive])
 
-    def explain(self, text: str, context: Sequence[str] = ()) -> list[tuple[str, float]]:
-        return [(word, share(word) - 0.5) for word in text.split()]
+    def explain(self, text: str, context: Sequence[str] = ()) -> list[Word]:
+        return [Word(word, share(word) - 0.5) for word in text.split()]
 
     def fill_mask(self, text: str, top_k: int = 5) -> list[list[tuple[str, float]]]:
         if "[MASK]" not in text:

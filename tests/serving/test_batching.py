@@ -134,7 +134,7 @@ def test_one_bad_item_does_not_fail_its_neighbours() -> None:
 def test_what_takes_too_long_is_given_up_and_not_computed() -> None:
     async def main() -> None:
         slow = Slow()
-        limits = Limits(seconds=0.1, batch_items=32, sessions=1, queue_seconds=100)
+        limits = Limits(seconds=0.25, batch_items=32, sessions=1, queue_seconds=100)
         batcher = Batcher(limits, slow.execute)
         await batcher.start()
         requests = (batcher.submit(double, [number] * 32, [1] * 32) for number in range(5))
