@@ -181,6 +181,12 @@ class Optimization(Section):
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
     keep: Positive = 2
     """How many of the latest checkpoints to keep beside the best."""
+    spike: Annotated[float, Field(gt=1.0)] | None = None
+    """A step whose loss is more than this many times the mean of the last ones is left out, as one whose loss is no number."""
+    max_skipped: Positive = 10
+    """After this many steps left out in a row, training has diverged."""
+    on_divergence: Literal["stop", "rollback"] = "stop"
+    """`rollback` goes back to the last checkpoint with half the learning rate, three times at most."""
 
 
 class Pretrain(Optimization):
@@ -200,6 +206,7 @@ class Pretrain(Optimization):
     evaluations: Positive = 10
     """How many times to measure on the validation split."""
     validation_sentences: Positive = 4000
+    spike: Annotated[float, Field(gt=1.0)] | None = 2.0
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Pretrain:

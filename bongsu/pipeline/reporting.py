@@ -26,7 +26,7 @@ from bongsu.model.encoder import EncoderConfig
 from bongsu.model.sizes import parameter_count
 from bongsu.progress import table
 from bongsu.recipe import Finetune, Recipe, dump_recipe
-from bongsu.training.loop import read_log
+from bongsu.training.log import read_log
 from bongsu.workspace import Workspace
 
 Float64 = npt.NDArray[np.float64]

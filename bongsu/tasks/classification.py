@@ -23,7 +23,7 @@ from bongsu.tasks.regularization import Averaged, disagreement, mixed, thawed_fr
 from bongsu.tasks.texts import pad
 from bongsu.tokens.bpe import PAD_ID
 from bongsu.tokens.random import mix, permute
-from bongsu.training.loop import Outcome
+from bongsu.training.log import Outcome
 from bongsu.training.optimizers import parameter_groups
 
 Int64 = npt.NDArray[np.int64]

@@ -24,7 +24,8 @@ from bongsu.tokens.batches import IGNORE, Batch, Batches, training_shape
 from bongsu.tokens.bpe import MASK_ID, load_tokenizer, save_tokenizer, token_bytes, word_starts
 from bongsu.tokens.packing import BatchShape
 from bongsu.tokens.shards import open_shards
-from bongsu.training.loop import OnEvaluation, Outcome, Plan, State, train
+from bongsu.training.log import Outcome
+from bongsu.training.loop import OnEvaluation, Plan, State, train
 from bongsu.training.optimizers import parameter_groups
 
 

@@ -14,36 +14,22 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-import orjson
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from bongsu import progress
 from bongsu.errors import TrainingError
-from bongsu.files import disk_errors, write_bytes
 from bongsu.recipe import Optimization
 from bongsu.training.checkpoints import checkpoints, load_checkpoint, prune, resume_latest, save_checkpoint
 from bongsu.training.devices import autocast, resolve_device, resolve_precision
+from bongsu.training.guard import Guard
+from bongsu.training.log import Log, Outcome, Window
 from bongsu.training.optimizers import build_optimizer
 from bongsu.training.schedules import learning_rate_factor
-
-
-@dataclass
-class Outcome:
-    """What a batch came to."""
-
-    loss: Tensor
-    """Mean over the batch's targets, float32, scalar."""
-    correct: Tensor
-    """How many targets were guessed right, scalar."""
-    count: Tensor
-    """How many targets there were, scalar."""
-    tokens: int
-    """Real tokens in the batch, for the rate."""
 
 
 class Task(Protocol):
@@ -97,6 +83,7 @@ class State:
     finished: bool = False
     seconds: float = 0.0
     last: dict[str, float] = field(default_factory=dict)
+    guard: Guard = field(default_factory=Guard)
 
 
 OnEvaluation = Callable[[int, dict[str, float]], None]
@@ -109,7 +96,8 @@ def train(task: Task, plan: Plan, settings: Optimization, folder: Path, on_evalu
     With `on_evaluation` every evaluation leaves a checkpoint, for whoever listens to take or to end training at (a search).
 
     Raises:
-        TrainingError: on a non-finite loss or gradient; the last good checkpoint stays.
+        TrainingError: after `max_skipped` steps in a row that the guard left out, when there is no going back; the last good
+            checkpoint stays.
         KeyboardInterrupt: after Ctrl-C, once a checkpoint is written.
     """
     device = resolve_device(settings.device)
@@ -131,7 +119,7 @@ def train(task: Task, plan: Plan, settings: Optimization, folder: Path, on_evalu
         nonlocal saved_at, clock
         now = time.perf_counter()
         state.seconds, clock = state.seconds + now - clock, now
-        save_checkpoint(folder, state.step, model, optimizer, {"state": vars(state)})
+        save_checkpoint(folder, state.step, model, optimizer, {"state": asdict(state)})
         prune(folder, settings.keep, state.best_step)
         saved_at = time.perf_counter()
 
@@ -141,28 +129,44 @@ def train(task: Task, plan: Plan, settings: Optimization, folder: Path, on_evalu
         stop_after_step() as stop,
     ):
         while state.step < end and not state.finished:
-            factor = learning_rate_factor(settings, state.step, plan.steps)
+            factor = learning_rate_factor(settings, state.step, plan.steps) * state.guard.learning_rate_factor
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
             torch.manual_seed(plan.seed * 1_000_003 + state.step)
             model.train()
+            outcomes = []
             for _ in range(settings.accumulate):
                 with autocast(device, precision):
                     outcome = task.loss(batches.next())
                 (outcome.loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
-                window.add(outcome)
+                outcomes.append(outcome)
             norm = nn.utils.clip_grad_norm_(parameters, settings.clip or float("inf"))
-            if not bool(torch.isfinite(outcome.loss) & torch.isfinite(norm)):
-                raise TrainingError(_non_finite(outcome.loss, norm, state.step, settings.learning_rate * factor, folder))
-            optimizer.step()
+            loss = sum(float(outcome.loss.detach()) for outcome in outcomes) / settings.accumulate
+            if state.guard.accepts(loss, float(norm), settings.spike):
+                optimizer.step()
+                task.after_step()
+                for outcome in outcomes:
+                    window.add(outcome)
+            elif state.guard.gives_up(settings):
+                reason = _divergence(loss, float(norm), state, settings.learning_rate * factor, folder)
+                if not (state.guard.may_roll_back(settings) and checkpoints(folder)):
+                    raise TrainingError(reason)
+                diverged, state = state, _restore(folder, model, optimizer)
+                state.guard.rolled_back(diverged.guard)
+                optimizer.zero_grad(set_to_none=True)
+                log = Log(folder / "metrics.jsonl", state.step)
+                window.restart()
+                batches.restart(state.step * settings.accumulate)
+                bar.advance(state.step - diverged.step)
+                progress.warn(f"{reason} Going on from there at {state.guard.learning_rate_factor:g} of the learning rate.")
+                continue
             optimizer.zero_grad(set_to_none=True)
-            task.after_step()
             state.step += 1
 
             last = state.step == end
             if state.step % settings.log_every == 0 or last:
                 record = {"step": state.step, **window.close(), "learning_rate": settings.learning_rate * factor,
-                          "gradient_norm": float(norm)}  # fmt: skip
+                          "gradient_norm": float(norm), "skipped_steps": state.guard.skipped}  # fmt: skip
                 log.write(record)
                 bar.advance(0, f"loss {record['loss']:.3f} · {progress.short(record['tokens_per_second'])} tokens/s")
             bar.advance(1)
@@ -172,7 +176,8 @@ def train(task: Task, plan: Plan, settings: Optimization, folder: Path, on_evalu
                 _evaluate(task, plan, state, device, precision, log)
                 window.restart_clock()
             state.finished = last or (plan.patience is not None and state.since_best >= plan.patience)
-            due = time.perf_counter() - saved_at > 60 * settings.checkpoint_minutes
+            # Not among skipped steps: a checkpoint is something to go back to.
+            due = not state.guard.in_a_row and time.perf_counter() - saved_at > 60 * settings.checkpoint_minutes
             told = on_evaluation is not None and evaluated
             if due or state.finished or stop.is_set() or told or state.best_step != best_before:
                 checkpoint()
@@ -194,6 +199,7 @@ def _restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -
     if saved is None:
         return State()
     state = State(**saved["state"])
+    state.guard = Guard(**saved["state"].get("guard", {}))
     best = folder / f"step-{state.best_step or 0:08d}"
     if state.best_step is not None and not best.is_dir():
         # The best was damaged and put aside: forget it, so that another takes its place.
@@ -215,12 +221,14 @@ def _evaluate(task: Task, plan: Plan, state: State, device: torch.device, precis
         state.since_best += 1
 
 
-def _non_finite(loss: Tensor, norm: Tensor, step: int, rate: float, folder: Path) -> str:
+def _divergence(loss: float, norm: float, state: State, rate: float, folder: Path) -> str:
     good = checkpoints(folder)
-    kept = f"The last good checkpoint is {good[0]}" if good else "There is no checkpoint yet"
+    kept = f"The last good checkpoint is {good[0]}." if good else "There is no checkpoint yet."
+    usual = "" if state.guard.usual_loss is None else f" (it was {state.guard.usual_loss:.3g})"
     return (
-        f"Step {step + 1}: the loss is {loss.item()} and the gradient's norm {norm.item()} at learning rate {rate:.3g}. "
-        f"Training stops here, before the weights are touched. {kept}. Try a lower learning_rate or a longer warmup."
+        f"Step {state.step + 1}: the loss is {loss:.4g}{usual} and the gradient's norm {norm:.4g} at learning rate {rate:.3g}. "
+        f"The last {state.guard.in_a_row} steps were left out, so the weights are untouched by them. {kept} "
+        "Try a lower learning_rate or a longer warmup."
     )
 
 
@@ -247,64 +255,14 @@ class Prefetch:
         self._submit()
         return batch
 
+    def restart(self, start: int) -> None:
+        """Goes on with batch `start`."""
+        self._next = start
+        self._submit()
+
     def _submit(self) -> None:
         self._future = self._pool.submit(self._task.batch, self._next) if self._next < self._end else None
         self._next += 1
-
-
-class Window:
-    """Sums since the last line of the log."""
-
-    def __init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        self._loss, self._correct, self._count, self._tokens, self._batches = 0.0, 0.0, 0.0, 0, 0
-        self._start = time.perf_counter()
-
-    def restart_clock(self) -> None:
-        """Leaves out the time since `close`, such as an evaluation's."""
-        self._start = time.perf_counter()
-
-    def add(self, outcome: Outcome) -> None:
-        self._loss += float(outcome.loss.detach())
-        self._correct += float(outcome.correct)
-        self._count += float(outcome.count)
-        self._tokens += outcome.tokens
-        self._batches += 1
-
-    def close(self) -> dict[str, float]:
-        """Means since the last time, and starts again."""
-        figures = {
-            "loss": self._loss / max(1, self._batches),
-            "accuracy": self._correct / max(1.0, self._count),
-            "tokens_per_second": self._tokens / max(1e-9, time.perf_counter() - self._start),
-        }
-        self.restart()
-        return figures
-
-
-class Log:
-    """`metrics.jsonl`: one JSON object a line. Lines past the step a run goes on from are taken away, so none is told twice."""
-
-    def __init__(self, path: Path, step: int) -> None:
-        self.path = path
-        write_bytes(path, b"".join(orjson.dumps(record) + b"\n" for record in read_log(path) if record["step"] <= step))
-
-    def write(self, record: dict[str, float]) -> None:
-        with disk_errors(self.path), open(self.path, "ab") as file:
-            file.write(orjson.dumps(record) + b"\n")
-
-
-def read_log(path: Path) -> list[dict[str, float]]:
-    """The records of a log; a last line cut short by a kill is passed over."""
-    records = []
-    for line in path.read_bytes().splitlines() if path.is_file() else []:
-        try:
-            records.append(orjson.loads(line))
-        except orjson.JSONDecodeError:
-            continue
-    return records
 
 
 @contextmanager

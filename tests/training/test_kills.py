@@ -13,7 +13,7 @@ import pytest
 import toy
 
 from bongsu.training.checkpoints import checkpoints
-from bongsu.training.loop import read_log
+from bongsu.training.log import read_log
 
 
 def names(folder: Path) -> list[int]:

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 from bongsu.recipe import Optimization
 from bongsu.training import checkpoints
-from bongsu.training.loop import Outcome, Plan, State, train
+from bongsu.training.log import Outcome
+from bongsu.training.loop import Plan, State, train
 from bongsu.training.optimizers import parameter_groups
 
 
