@@ -14,7 +14,7 @@ from bongsu.serving.app import create_app
 from bongsu.serving.service import Service
 
 
-class _Server(uvicorn.Server):
+class Server(uvicorn.Server):
     """Uvicorn, told to end the live streams before it waits for connections to close."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
@@ -39,7 +39,7 @@ async def run_server(service: Service, listening: socket.socket) -> None:
         task.add_done_callback(reloads.discard)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
-    await _Server(config, service).serve([listening])
+    await Server(config, service).serve([listening])
 
 
 async def _reload(service: Service) -> None:

@@ -6,15 +6,17 @@ import asyncio
 import hashlib
 import selectors
 import threading
-from collections.abc import Callable, Coroutine, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import httpx
+import uvicorn
 
 from bongsu.errors import DataError
 from bongsu.serving.app import create_app
 from bongsu.serving.limits import Limits
+from bongsu.serving.server import Server, listen
 from bongsu.serving.service import Service
 from bongsu.tasks.explaining import Word
 from bongsu.tasks.prediction import Prediction
@@ -70,6 +72,20 @@ async def client_of(service: Service, **headers: str):  # type: ignore[no-untype
     client = httpx.AsyncClient(transport=transport, base_url="http://test", headers=headers)
     async with app.router.lifespan_context(app), client:
         yield client
+
+
+@contextmanager
+def running(service: Service) -> Iterator[str]:
+    """A real server in a thread, on a port of this machine; yields its address."""
+    listening = listen("127.0.0.1", 0)
+    server = Server(uvicorn.Config(create_app(service), log_config=None), service)
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 class _Jump(selectors.SelectSelector):

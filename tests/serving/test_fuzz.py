@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -12,8 +11,7 @@ import httpx
 import pytest
 import requests
 import schemathesis
-import uvicorn
-from fake_service import fake_service
+from fake_service import fake_service, running
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
@@ -24,9 +22,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from bongsu.serving.app import create_app
 from bongsu.serving.limits import Limits
-from bongsu.serving.server import listen
 
 REQUESTS = int(os.environ.get("BONGSU_FUZZ", "300"))
 PATHS = ["/v1/classify", "/v1/fill-mask"]
@@ -43,15 +39,8 @@ EACH = settings(
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    """A real server on a port of this machine."""
-    listening = listen("127.0.0.1", 0)
-    app = create_app(fake_service(limits=Limits(body_bytes=20_000, characters=500, items=8)))
-    running = uvicorn.Server(uvicorn.Config(app, log_config=None))
-    thread = threading.Thread(target=running.run, args=([listening],))
-    thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    running.should_exit = True
-    thread.join()
+    with running(fake_service(limits=Limits(body_bytes=20_000, characters=500, items=8))) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,60 @@
+"""The same service as many replicas on Ray Serve: `serve run bongsu.serving.ray:app bundle=DIR replicas=4`.
+
+Ray routes requests to replicas; each batches its own. A new bundle is deployed by running the command again, which replaces
+replica by replica (`/v1/admin/reload` would reach one of them only).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel, ConfigDict, Field
+from ray import serve
+
+from bongsu.errors import BongsuError
+from bongsu.serving.app import create_app
+from bongsu.serving.limits import Limits
+from bongsu.serving.observing import log_to_stderr
+from bongsu.serving.predictor import Choice, Predictor
+from bongsu.serving.service import Service
+
+
+class Settings(BaseModel):
+    """What may be given on Ray's command line as `name=value`, or as `args` in its configuration file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    bundle: Path
+    """On a path that every node can read."""
+    engine: Choice = "auto"
+    replicas: int = Field(1, ge=1)
+    sessions: int = Field(1, ge=1)
+    """Batches at a time in a replica, a thread and a core each."""
+    api_key: str | None = None
+
+
+def app(settings: Settings) -> Any:
+    """Builds the deployment.
+
+    Raises:
+        BongsuError: when the bundle cannot be used.
+    """
+    bundle = settings.bundle.resolve()
+    if not bundle.is_dir():
+        raise BongsuError(f"{bundle}: no such folder. Give one: serve run bongsu.serving.ray:app bundle=DIR")
+    limits = Limits(sessions=settings.sessions)
+
+    def build() -> FastAPI:
+        log_to_stderr()
+        load = lambda: Predictor.load(bundle, settings.engine, settings.sessions)  # noqa: E731
+        return create_app(Service(load, limits, settings.api_key))
+
+    deployment = serve.deployment(
+        name="bongsu",
+        num_replicas=settings.replicas,
+        ray_actor_options={"num_cpus": settings.sessions},
+        max_ongoing_requests=limits.queue_items,  # our queue says when it is full
+    )(serve.ingress(build)())
+    return deployment.bind()
