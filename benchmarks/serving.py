@@ -40,7 +40,8 @@ class Load:
 
     def row(self, name: str) -> list[object]:
         p50, p99 = np.percentile(self.latencies or [0.0], [50, 99]) * 1000
-        return [name, round(self.messages / self.seconds), round(float(p50), 1), round(float(p99), 1), self.refused, self.failed]
+        rate = round(self.messages / self.seconds)
+        return [name, rate, round(float(p50), 1), round(float(p99), 1), self.refused, self.failed]
 
 
 async def ask(client: httpx.AsyncClient, load: Load, texts: list[str]) -> None:
@@ -108,9 +109,7 @@ async def measure(messages: list[str], seconds: float, process: int) -> None:
         best = await closed(client, messages, 8, 32, seconds)
         carried = best.messages / best.seconds
         flood = await opened(client, messages, 3 * carried, 32, max(seconds, 10))
-        progress.table(
-            "32 a request", headings, [best.row("8 clients"), flood.row("three times that, whatever comes back")]
-        )
+        progress.table("32 a request", headings, [best.row("8 clients"), flood.row("three times that, whatever comes back")])
         progress.note(f"memory of the server: {memory_mb(process):.0f} MB")
 
 
