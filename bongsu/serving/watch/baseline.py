@@ -2,9 +2,9 @@
 
 Counts a bin are Poisson with a rate that drifts. With a Gamma prior and the past discounted exponentially, the rate's
 posterior mean is an exponentially weighted moving average and the next count is negative binomial (Harvey & Fernandes 1989,
-"Time Series Models for Count or Qualitative Observations", sections 2 and 3; Smith & Miller 1986). The alarm is the upper tail of
-that prediction. As in the EARS methods C2 and C3 (Hutwagner et al. 2003) the latest bins are kept out of the baseline, so that
-a burst does not hide itself.
+"Time Series Models for Count or Qualitative Observations"; Smith & Miller 1986). The alarm is the upper tail of that
+prediction. As in the EARS methods C2 and C3 (Hutwagner et al. 2003) the latest bins are kept out of the baseline, so that a
+burst does not hide itself.
 """
 
 from __future__ import annotations

@@ -73,19 +73,10 @@ _KOREAN_PLACE = re.compile(
     r")(?=에서|에|의|은|는|이|가|을|를|으로|로|까지|부터|도|[^가-힣]|$)"
 )
 _KOREAN_NOT_A_PLACE = frozenset(
-    "다시 역시 혹시 잠시 즉시 당시 표시 지시 임시 일시 동시 실시 정도 온도 습도 속도 기도 태도 제도 보도 인도 철도 수도 진도 강도 "
-    "친구 누구 연구 요구 지구 도구 입구 출구 행동 활동 운동 이동 자동 노동 감동 작동 변동 그런데도 아동 하면 이면 되면 보면 그러면 "
-    "화면 장면 국면 표면 측면 반면 라면 가면 오면".split()
+    ["다시", "역시", "혹시", "잠시", "즉시", "당시", "표시", "지시", "임시", "일시", "동시", "실시", "정도", "온도", "습도", "속도", "기도", "태도", "제도", "보도", "인도", "철도", "수도", "진도", "강도", "친구", "누구", "연구", "요구", "지구", "도구", "입구", "출구", "행동", "활동", "운동", "이동", "자동", "노동", "감동", "작동", "변동", "그런데도", "아동", "하면", "이면", "되면", "보면", "그러면", "화면", "장면", "국면", "표면", "측면", "반면", "라면", "가면", "오면"]
 )
 _ENGLISH_NOT_A_PLACE = frozenset(
-    "the this that these those there they then when what where why who how and but for not you your our his her its just now all "
-    "are was were has have had can will with from after before more most over under into out off one two three first last please "
-    "pray prayers praying thoughts hope god lord jesus omg lol wow breaking news update updates live video photo photos watch read "
-    "monday tuesday wednesday thursday friday saturday sunday january february march april may june july august september october "
-    "november december today tonight tomorrow yesterday help thanks thank people police report reports says said via red cross "
-    "storm fire flood hurricane typhoon tornado earthquake explosion bombing shooting crash warning alert emergency stay safe "
-    "good great love happy still here everyone everybody some many very dont lets got get let see come going keep been being "
-    "about their them she him our really never also only even make take look like know think feel want need check amazing".split()
+    ["the", "this", "that", "these", "those", "there", "they", "then", "when", "what", "where", "why", "who", "how", "and", "but", "for", "not", "you", "your", "our", "his", "her", "its", "just", "now", "all", "are", "was", "were", "has", "have", "had", "can", "will", "with", "from", "after", "before", "more", "most", "over", "under", "into", "out", "off", "one", "two", "three", "first", "last", "please", "pray", "prayers", "praying", "thoughts", "hope", "god", "lord", "jesus", "omg", "lol", "wow", "breaking", "news", "update", "updates", "live", "video", "photo", "photos", "watch", "read", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december", "today", "tonight", "tomorrow", "yesterday", "help", "thanks", "thank", "people", "police", "report", "reports", "says", "said", "via", "red", "cross", "storm", "fire", "flood", "hurricane", "typhoon", "tornado", "earthquake", "explosion", "bombing", "shooting", "crash", "warning", "alert", "emergency", "stay", "safe", "good", "great", "love", "happy", "still", "here", "everyone", "everybody", "some", "many", "very", "dont", "lets", "got", "get", "let", "see", "come", "going", "keep", "been", "being", "about", "their", "them", "she", "him", "our", "really", "never", "also", "only", "even", "make", "take", "look", "like", "know", "think", "feel", "want", "need", "check", "amazing"]
 )
 MAX_PLACES = 6
 

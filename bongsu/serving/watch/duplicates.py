@@ -1,0 +1,47 @@
+"""Near-duplicates in a sliding window: MinHash and locality-sensitive hashing (Broder 1997; Indyk & Motwani 1998)."""
+
+from __future__ import annotations
+
+from zlib import crc32
+
+from datasketch import MinHash, MinHashLSH
+
+from bongsu.corpus.cleaning import key
+
+_SHINGLE = 5
+_PERMUTATIONS = 64
+
+
+class Window:
+    """Joins a text to an alike one among the latest `size`; memory is about 4 kB a text."""
+
+    def __init__(self, size: int, threshold: float = 0.7) -> None:
+        self._size, self._threshold = size, threshold
+        self._blank = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=crc32)  # drawing permutations costs more than a sketch
+        self._index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)
+        self._sketches: dict[str, MinHash] = {}
+
+    def join(self, identity: str, text: str) -> str:
+        """The id of the remembered text most like this one (estimated Jaccard similarity of character 5-shingles at
+        least the threshold), else `identity`, which is remembered."""
+        sketch = self._sketch(text)
+        alike = [(sketch.jaccard(self._sketches[other]), other) for other in self._index.query(sketch)]
+        if alike and max(alike)[0] >= self._threshold:
+            return max(alike)[1]
+        if identity not in self._sketches:
+            self._index.insert(identity, sketch, check_duplication=False)
+            self._sketches[identity] = sketch
+            while len(self._sketches) > self._size:
+                self.forget(next(iter(self._sketches)))
+        return identity
+
+    def forget(self, identity: str) -> None:
+        """Takes a text out of the window, if it is in it."""
+        if self._sketches.pop(identity, None) is not None:
+            self._index.remove(identity)
+
+    def _sketch(self, text: str) -> MinHash:
+        name = key(text)
+        sketch = self._blank.copy()
+        sketch.update_batch([name[at : at + _SHINGLE].encode() for at in range(max(1, len(name) - _SHINGLE + 1))])
+        return sketch

@@ -1,0 +1,312 @@
+"""From messages that pass to events: bins of event time, near-duplicates joined, bursts found, alerts kept.
+
+A message waits until its bin is over: until a message has come that is `lateness` younger than the bin's end. A bin is then
+worked off in order of (time, id). So the outcome depends on the messages alone, not on the order they came in (as long as none is
+later than `lateness`) nor on how fast.
+
+Each distinct message counts for its hazards and for each pair of hazard and place. When a bin is over, the counts of the last 1,
+5 and 15 bins that no open alert explains are held against the baseline. The most surprising one opens an alert, or joins the
+open alert with whose messages it overlaps; the messages it explains are taken out and the rest is tested again. An alert
+closes when its own messages are no more than is to be expected.
+
+The level of each test is `false_alarms_a_day` divided by the number of tests a day (bins x windows x keys; Bonferroni), so that
+the expected number of false alarms stays below it as far as counts follow the model in `baseline`. Counts must also be
+`min_messages` and `min_ratio` times the expected, so that an alarm matters as well as being significant.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from bongsu.serving.watch.alerts import Alert, State
+from bongsu.serving.watch.baseline import Baseline
+from bongsu.serving.watch.duplicates import Window
+from bongsu.serving.watch.messages import Message, Reference
+from bongsu.serving.watch.tracking import Settings, Tracked, by_place, track
+
+WINDOWS = (1, 5, 15)
+"""Bins whose messages are counted together: short ones for fast bursts, long ones for slow."""
+_REMEMBERED = 60
+"""Bins in which a near-duplicate is recognised."""
+_SHARED = 0.2
+"""A key joins an alert that already holds this share of its messages."""
+_CLOSED = 0.05
+"""An alert stays open while so many messages of its own would be this improbable."""
+
+
+class Events:
+    """Turns messages that pass into alerts."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.open: dict[str, Alert] = {}
+        self.late = 0
+        """Messages that came too late to be counted."""
+        self.overflow = 0
+        """Messages not counted because too many waited."""
+        self.joined: dict[str, str] = {}
+        """Of the bins just worked off: near-duplicates and the message each was joined to."""
+        self._baseline = Baseline(settings.half_life_hours * 3600 / settings.bin_seconds, max(WINDOWS), settings.max_keys)
+        self._window = Window(settings.max_recent)
+        self._waiting: dict[str, tuple[Message, float]] = {}
+        self._recent: dict[str, Tracked] = {}
+        self._free: dict[str, Counter[int]] = {}
+        self._references: list[Reference] = []
+        self._watermark = -math.inf
+        self._next: int | None = None
+
+    def add(self, message: Message, probability: float) -> None:
+        """Takes in a message that passes; one that is known already changes nothing."""
+        if message.id in self._waiting or message.id in self._recent:
+            return
+        if self._next is not None and self._bin(message.time) < self._next:
+            self.late += 1
+        elif len(self._waiting) >= self.settings.max_waiting:
+            self.overflow += 1
+        else:
+            self._waiting[message.id] = (message, probability)
+
+    def refer(self, reference: Reference) -> list[dict[str, Any]]:
+        """Takes in an official record; returns the alerts it confirms."""
+        self._references = [old for old in self._references if old.time > reference.time - self._reach() and old.id != reference.id]
+        self._references.append(reference)
+        return [alert.body("updated") for alert in self.open.values() if self._confirm(alert, reference)]
+
+    def delete(self, identity: str, author: str) -> list[dict[str, Any]]:
+        """Forgets a message, or all of an author's; returns the open alerts whose evidence it was."""
+        names = {identity} if identity else set()
+        if author:
+            names |= {name for name, (message, _) in self._waiting.items() if message.author == author}
+            names |= {name for name, tracked in self._recent.items() if tracked.message.author == author}
+        for name in names:
+            self._waiting.pop(name, None)
+            if tracked := self._recent.get(name):
+                self._window.forget(name)
+                tracked.message = Message(name, "", tracked.message.time)
+        return [alert.body("updated") for alert in self.open.values() if alert.forget(identity, author)]
+
+    def advance(self, time: float) -> list[dict[str, Any]]:
+        """Says that a message of this time has come (or that the clock shows it); works off the bins that are over.
+
+        Returns:
+            The alerts opened, updated and closed, in their order.
+        """
+        if time <= self._watermark:
+            return []
+        self._watermark = time
+        if self._next is None:
+            self._next = self._bin(time - self.settings.lateness)
+        over = self._bin(time - self.settings.lateness)
+        if over <= self._next:
+            return []
+        self.joined = {}
+        told: list[dict[str, Any]] = []
+        bins: dict[int, list[tuple[Message, float]]] = {}
+        for message, probability in self._waiting.values():
+            bin = self._bin(message.time)
+            if bin < over:
+                bins.setdefault(bin, []).append((message, probability))
+        bin = self._next
+        while bin < over:
+            arrived = sorted(bins.pop(bin, []), key=lambda pair: (pair[0].time, pair[0].id))
+            for message, _ in arrived:
+                del self._waiting[message.id]
+            told += self._work_off(bin, arrived)
+            quiet = not self.open and not self._recent
+            bin = min(bins, default=over) if quiet else bin + 1  # a long gap is not walked through
+        self._next = over
+        return told
+
+    def finish(self) -> list[dict[str, Any]]:
+        """The stream has ended: works off what waits. Open alerts stay open, for nothing says that they are over."""
+        if not self._waiting:
+            return []
+        last = max(message.time for message, _ in self._waiting.values())
+        return self.advance(last + self.settings.bin_seconds + self.settings.lateness)
+
+    def _work_off(self, bin: int, arrived: Iterable[tuple[Message, float]]) -> list[dict[str, Any]]:
+        self._forget_before(bin)
+        counts: Counter[str] = Counter()
+        for message, probability in arrived:
+            first = self._window.join(message.id, message.text)
+            if first != message.id:
+                self.joined[message.id] = first
+                self._copied(self._recent[first])
+                continue
+            tracked = track(message, probability, bin)
+            self._recent[tracked.id] = tracked
+            counts.update(tracked.keys)
+            self._set_free(tracked, tracked.keys)
+            self._explain(tracked)
+        if self._recent:
+            self._baseline.add(bin, dict(counts))
+        end = (bin + 1) * self.settings.bin_seconds
+        learned = self._baseline.past_bins() * self.settings.bin_seconds >= 60 * self.settings.warm_up_minutes
+        told = self._find(bin, end) if learned else []
+        return told + self._look_after(bin, end, {body["id"] for body in told})
+
+    def _find(self, bin: int, end: float) -> list[dict[str, Any]]:
+        """Opens alerts until what is left is no surprise."""
+        told: dict[str, State] = {}
+        while found := self._most_surprising(bin):
+            p_value, key, window, observed = found
+            alert = self._host(key)
+            if alert is None:
+                expected, seconds = self._baseline.expected(key, window), window * self.settings.bin_seconds
+                alert = Alert(f"{int(end)}-{key}", key.partition("/")[0], end, key, p_value, observed, expected, seconds)
+                self.open[alert.id] = alert
+                told[alert.id] = "opened"
+            told.setdefault(alert.id, "updated")
+            alert.keys.append(key)
+            for tracked in self._recent.values():
+                if key in tracked.free and tracked.bin > bin - max(WINDOWS):
+                    self._assign(tracked, alert)
+            if "/" not in key:  # the places that its messages name are part of it
+                alert.keys += [name for place in alert.places() if (name := f"{alert.hazard}/{place}") not in alert.keys]
+                for tracked in self._recent.values():
+                    if tracked.alert is alert:
+                        self._assign(tracked, alert)
+        for name, state in told.items():
+            for reference in self._references if state == "opened" else []:
+                self._confirm(self.open[name], reference)
+        return [self._tell(self.open[name], state) for name, state in told.items()]
+
+    def _most_surprising(self, bin: int) -> tuple[float, str, int, int] | None:
+        """The key and window of smallest probability below the level: (probability, key, window, count)."""
+        rules = self.settings
+        level = rules.false_alarms_a_day / (86400 / rules.bin_seconds * len(WINDOWS) * max(1, len(self._baseline)))
+        best: tuple[float, str, int, int] | None = None
+        for key, bins in self._free.items():
+            for window in WINDOWS:
+                count = sum(number for at, number in bins.items() if at > bin - window)
+                if count < rules.min_messages or count < rules.min_ratio * self._baseline.expected(key, window):
+                    continue
+                found = (self._baseline.surprise(key, count, window), key, window, count)
+                if found[0] < level and (best is None or found < best):
+                    best = found
+        return best
+
+    def _host(self, key: str) -> Alert | None:
+        """The open alert a key belongs to: one that has a share of its messages, or one of its hazard without a place."""
+        hazard, _, place = key.partition("/")
+        mine = [tracked for tracked in self._recent.values() if key in tracked.keys]
+        shares = Counter(tracked.alert.id for tracked in mine if tracked.alert and (not place or not tracked.free))
+        for name, count in sorted(shares.items(), key=lambda pair: (-pair[1], pair[0])):
+            if name in self.open and count >= _SHARED * len(mine):
+                return self.open[name]
+        return next((alert for alert in self.open.values() if alert.hazard == hazard and not alert.has_place()), None)
+
+    def _explain(self, tracked: Tracked) -> None:
+        """Gives a new message to the open alert of its hazard and place, else to one of its hazard."""
+        alerts = self.open.values()
+        alert = next((one for one in alerts if not set(tracked.keys).isdisjoint(one.keys) and by_place(tracked, one)), None)
+        if alert := alert or next((one for one in alerts if not set(tracked.keys).isdisjoint(one.keys)), None):
+            self._assign(tracked, alert)
+
+    def _assign(self, tracked: Tracked, alert: Alert) -> None:
+        """Counts a message for one alert only. By hazard alone, its places may still be another event's."""
+        if tracked.alert is not alert:
+            if tracked.alert is not None:
+                tracked.alert.give_up(tracked.id)
+            tracked.alert = alert
+            alert.add(tracked.message, tracked.probability, tracked.bin, tracked.hazards, tracked.places)
+        self._set_free(tracked, () if by_place(tracked, alert) else tuple(key for key in tracked.keys if "/" in key))
+
+    def _set_free(self, tracked: Tracked, keys: tuple[str, ...]) -> None:
+        for key in tracked.free:
+            bins = self._free.get(key)
+            if bins and bins[tracked.bin] > 0:  # not when it is too old to be counted
+                bins[tracked.bin] -= 1
+        for key in keys:
+            self._free.setdefault(key, Counter())[tracked.bin] += 1
+        tracked.free = keys
+
+    def _copied(self, tracked: Tracked) -> None:
+        if tracked.alert is not None:
+            tracked.alert.copy(tracked.id)
+
+    def _forget_before(self, bin: int) -> None:
+        for key in [key for key, bins in self._free.items() if max(bins, default=0) <= bin - max(WINDOWS)]:
+            del self._free[key]
+        for bins in self._free.values():
+            for at in [at for at in bins if at <= bin - max(WINDOWS)]:
+                del bins[at]
+        while self._recent:
+            oldest = next(iter(self._recent.values()))
+            if oldest.bin > bin - _REMEMBERED and len(self._recent) <= self.settings.max_recent:
+                break
+            self._set_free(oldest, ())
+            self._window.forget(oldest.id)
+            del self._recent[oldest.id]
+
+    def _look_after(self, bin: int, end: float, told: set[str]) -> list[dict[str, Any]]:
+        """Closes the alerts that are over, and tells of those that have doubled."""
+        bodies = []
+        for alert in list(self.open.values()):
+            alert.counts = [(at, count) for at, count in alert.counts if at > bin - max(WINDOWS)]
+            own = sum(count for _, count in alert.counts)
+            held = end - alert.raised >= max(WINDOWS) * self.settings.bin_seconds
+            if held and self._baseline.surprise(alert.key, own, max(WINDOWS)) > _CLOSED:
+                alert.closed = end
+                del self.open[alert.id]
+                bodies.append(self._tell(alert, "closed"))
+            elif alert.id not in told and alert.messages >= 2 * alert.told:
+                bodies.append(self._tell(alert, "updated"))
+        return bodies
+
+    def _tell(self, alert: Alert, state: State) -> dict[str, Any]:
+        alert.told = alert.messages
+        return alert.body(state)
+
+    def _confirm(self, alert: Alert, reference: Reference) -> bool:
+        """Sets a record beside an alert of its hazard and place; whether it was not there yet."""
+        near = -self._reach() <= reference.time - alert.raised <= self._reach()
+        same_place = any(place in name or name in place for place in reference.places for name in alert.names)
+        known = any(old["id"] == reference.id for old in alert.references)
+        if known or not near or not same_place or not (set(reference.hazards) & set(alert.hazards)):
+            return False
+        alert.confirm(reference)
+        return True
+
+    def _reach(self) -> float:
+        return self.settings.reference_hours * 3600
+
+    def _bin(self, time: float) -> int:
+        return math.floor(time / self.settings.bin_seconds)
+
+    def state(self) -> dict[str, Any]:
+        """Everything, as JSON."""
+        return {
+            "baseline": self._baseline.state(),
+            "open": [alert.state() for alert in self.open.values()],
+            "waiting": [(asdict(message), probability) for message, probability in self._waiting.values()],
+            "recent": [
+                (asdict(one.message), one.probability, one.bin, one.free, one.alert.id if one.alert else None)
+                for one in self._recent.values()
+            ],
+            "references": [asdict(reference) for reference in self._references],
+            "watermark": self._watermark,
+            "next": self._next,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Goes on from what `state` returned."""
+        self._baseline.restore(state["baseline"])
+        self.open = {one["id"]: Alert.of_state(one) for one in state["open"]}
+        self._waiting = {one["id"]: (Message(**one), probability) for one, probability in state["waiting"]}
+        for one, probability, bin, free, alert in state["recent"]:
+            tracked = track(Message(**one), probability, bin)
+            tracked.alert = self.open.get(alert)
+            self._recent[tracked.id] = tracked
+            if tracked.message.text:
+                self._window.join(tracked.id, tracked.message.text)
+            self._set_free(tracked, tuple(free))
+        self._references = [
+            Reference(**{**one, "hazards": tuple(one["hazards"]), "places": tuple(one["places"])}) for one in state["references"]
+        ]
+        self._watermark = -math.inf if state["watermark"] is None else state["watermark"]
+        self._next = state["next"]
