@@ -58,6 +58,7 @@ class Events:
         self._references: list[Reference] = []
         self._watermark = -math.inf
         self._next: int | None = None
+        self._worked = False
 
     def add(self, message: Message, probability: float) -> None:
         """Takes in a message that passes; one that is known already changes nothing."""
@@ -119,7 +120,13 @@ class Events:
             quiet = not self.open and not self._recent
             bin = min(bins, default=over) if quiet else bin + 1  # a long gap is not walked through
         self._next = over
+        self._worked = True
         return told
+
+    def take_worked(self) -> bool:
+        """Whether a bin was worked off since this was last asked: then the state has changed for good."""
+        worked, self._worked = self._worked, False
+        return worked
 
     def finish(self) -> list[dict[str, Any]]:
         """The stream has ended: works off what waits. Open alerts stay open, for nothing says that they are over."""

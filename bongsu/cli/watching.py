@@ -1,0 +1,97 @@
+"""The verb that watches a live stream."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bongsu import progress
+from bongsu.cli.common import app, need
+from bongsu.errors import BongsuError
+
+
+@app.command()
+def watch(
+    bundle: Annotated[Path, typer.Argument(help="An exported bundle, such as one of `bongsu export --to onnx`", show_default=False)],
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(help="- (stdin, the default), a JSON Lines file, wss:// (Jetstream), https:// (Mastodon), kafka://, safetydata"),
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more at a file's end, as tail -F")] = False,
+    replay: Annotated[bool, typer.Option("--replay", help="A file of the past: time is the messages' own")] = False,
+    speed: Annotated[float | None, typer.Option("--speed", help="Replay this many times as fast as it was", min=0.001)] = None,
+    store: Annotated[Path | None, typer.Option("--store", help="SQLite file: messages that pass, alerts, where to go on")] = None,
+    webhook: Annotated[str | None, typer.Option("--webhook", help="POST alerts to this address")] = None,
+    allow_private: Annotated[bool, typer.Option("--allow-private", help="The webhook may be in a private network")] = False,
+    messages: Annotated[bool, typer.Option("--messages", help="Print the messages that pass, too")] = False,
+    view: Annotated[bool | None, typer.Option("--view/--no-view", help="Draw the state (default: on a terminal)")] = None,
+    false_alarms: Annotated[float, typer.Option("--false-alarms", help="Expected false alarms a day, at most", min=1e-6)] = 1.0,
+    min_messages: Annotated[int, typer.Option("--min-messages", help="An event has at least so many messages", min=2)] = 5,
+    lateness: Annotated[float, typer.Option("--lateness", help="Seconds a message may come late", min=0)] = 30.0,
+    queue: Annotated[int, typer.Option("--queue", help="The most messages that wait", min=1)] = 4096,
+) -> None:
+    """Watch a stream: alerts as JSON Lines on standard output."""
+    for package in ("httpx", "websockets", "datasketch"):
+        need(package, "watch")
+    import asyncio
+
+    import orjson
+
+    from bongsu.serving.predictor import Predictor
+    from bongsu.serving.watch.events import Events
+    from bongsu.serving.watch.opening import open_source
+    from bongsu.serving.watch.replay import Paced
+    from bongsu.serving.watch.sinks import Sink, Stdout, Webhook
+    from bongsu.serving.watch.sources.base import Source
+    from bongsu.serving.watch.sources.lines import File
+    from bongsu.serving.watch.store import Store
+    from bongsu.serving.watch.stream import Watch
+    from bongsu.serving.watch.tracking import Settings
+    from bongsu.serving.watch.view import View
+
+    addresses = sources or ["-"]
+    if any(address.startswith("kafka://") for address in addresses):
+        need("aiokafka", "kafka")
+    if speed is not None and not replay:
+        raise BongsuError("--speed: has a meaning only with --replay")
+    opened: list[Source]
+    if replay:
+        if len(addresses) != 1 or follow:
+            raise BongsuError("--replay: takes one file, without --follow; merge several by time first")
+        opened = [File(Path(addresses[0]), replayed=True)]
+        if speed is not None:
+            import time
+
+            opened = [Paced(opened[0], speed, time.monotonic)]
+    else:
+        opened = [open_source(address, follow) for address in addresses]
+    sinks: list[Sink] = [Stdout()]
+    if webhook:
+        dead_letters = store.with_suffix(".dead.jsonl") if store else Path("watch.dead.jsonl")
+        sinks.append(Webhook(webhook, dead_letters, allow_private))
+    settings = Settings(false_alarms_a_day=false_alarms, min_messages=min_messages, lateness=lateness)
+    detector = Predictor.load(bundle)
+    if len(detector.names) != 2:
+        raise BongsuError(f"{bundle}: tells {len(detector.names)} classes apart; a watch needs a detector of two.")
+    memory = Store(store)
+    with ExitStack() as stack:
+        stack.callback(memory.close)
+        drawn = stack.enter_context(View(progress.console)) if (progress.console.is_terminal if view is None else view) else None
+
+        def hear(event: dict[str, Any]) -> None:
+            if messages and event["type"] == "message":
+                print(orjson.dumps(event).decode(), flush=True)
+            if drawn:
+                drawn.hear(event)
+
+        watching = Watch(detector, opened, Events(settings), memory, sinks, listener=hear, queue=queue, replayed=replay)
+        with suppress(KeyboardInterrupt):
+            asyncio.run(watching.run())
+    done = watching.statistics
+    progress.note(
+        f"{done.received:,} messages, {done.passed:,} passed, {done.dropped:,} dropped, {watching.events.late:,} late, "
+        f"{len(watching.events.open):,} alerts still open"
+    )
