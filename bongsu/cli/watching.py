@@ -15,15 +15,21 @@ from bongsu.errors import BongsuError
 
 @app.command()
 def watch(
-    bundle: Annotated[Path, typer.Argument(help="An exported bundle, such as one of `bongsu export --to onnx`", show_default=False)],
+    bundle: Annotated[
+        Path, typer.Argument(help="An exported bundle, such as one of `bongsu export --to onnx`", show_default=False)
+    ],
     sources: Annotated[
         list[str] | None,
-        typer.Argument(help="- (stdin, the default), a JSON Lines file, wss:// (Jetstream), https:// (Mastodon), kafka://, safetydata"),
+        typer.Argument(
+            help="- (stdin, the default), a JSON Lines file, wss:// (Jetstream), https:// (Mastodon), kafka://, safetydata"
+        ),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more at a file's end, as tail -F")] = False,
     replay: Annotated[bool, typer.Option("--replay", help="A file of the past: time is the messages' own")] = False,
     speed: Annotated[float | None, typer.Option("--speed", help="Replay this many times as fast as it was", min=0.001)] = None,
-    store: Annotated[Path | None, typer.Option("--store", help="SQLite file: messages that pass, alerts, where to go on")] = None,
+    store: Annotated[
+        Path | None, typer.Option("--store", help="SQLite file: messages that pass, alerts, where to go on")
+    ] = None,
     webhook: Annotated[str | None, typer.Option("--webhook", help="POST alerts to this address")] = None,
     allow_private: Annotated[bool, typer.Option("--allow-private", help="The webhook may be in a private network")] = False,
     messages: Annotated[bool, typer.Option("--messages", help="Print the messages that pass, too")] = False,
@@ -79,7 +85,9 @@ def watch(
     memory = Store(store)
     with ExitStack() as stack:
         stack.callback(memory.close)
-        drawn = stack.enter_context(View(progress.console)) if (progress.console.is_terminal if view is None else view) else None
+        drawn = (
+            stack.enter_context(View(progress.console)) if (progress.console.is_terminal if view is None else view) else None
+        )
 
         def hear(event: dict[str, Any]) -> None:
             if messages and event["type"] == "message":

@@ -1,11 +1,11 @@
 """From messages that pass to events: bins of event time, near-duplicates joined, bursts found, alerts kept.
 
 A message waits until its bin is over: until a message has come that is `lateness` younger than the bin's end. A bin is then
-worked off in order of (time, id). So the outcome depends on the messages alone, not on the order they came in (as long as none is
-later than `lateness`) nor on how fast.
+worked off in order of (time, id). So the outcome depends on the messages alone, not on the order they came in (as long as none
+is later than `lateness`) nor on how fast.
 
-Each distinct message counts for its hazards and for each pair of hazard and place. When a bin is over, the counts of the last 1,
-5 and 15 bins that no open alert explains are held against the baseline. The most surprising one opens an alert, or joins the
+Each distinct message counts for its hazards and for each pair of hazard and place. When a bin is over, the counts of the last
+1, 5 and 15 bins that no open alert explains are held against the baseline. The most surprising one opens an alert, or joins the
 open alert with whose messages it overlaps; the messages it explains are taken out and the rest is tested again. An alert
 closes when its own messages are no more than is to be expected.
 
@@ -73,7 +73,9 @@ class Events:
 
     def refer(self, reference: Reference) -> list[dict[str, Any]]:
         """Takes in an official record; returns the alerts it confirms."""
-        self._references = [old for old in self._references if old.time > reference.time - self._reach() and old.id != reference.id]
+        self._references = [
+            old for old in self._references if old.time > reference.time - self._reach() and old.id != reference.id
+        ]
         self._references.append(reference)
         return [alert.body("updated") for alert in self.open.values() if self._confirm(alert, reference)]
 
@@ -313,7 +315,8 @@ class Events:
                 self._window.join(tracked.id, tracked.message.text)
             self._set_free(tracked, tuple(free))
         self._references = [
-            Reference(**{**one, "hazards": tuple(one["hazards"]), "places": tuple(one["places"])}) for one in state["references"]
+            Reference(**{**one, "hazards": tuple(one["hazards"]), "places": tuple(one["places"])})
+            for one in state["references"]
         ]
         self._watermark = -math.inf if state["watermark"] is None else state["watermark"]
         self._next = state["next"]

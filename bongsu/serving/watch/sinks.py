@@ -59,7 +59,9 @@ async def public_address(host: str, port: int, allow_private: bool) -> str:
         for address in map(ipaddress.ip_address, addresses):
             inner = getattr(address, "ipv4_mapped", None) or getattr(address, "sixtofour", None) or address
             if not inner.is_global or inner.is_multicast:
-                raise ForbiddenAddressError(f"{host} leads to {address}, which is not a public address (--allow-private allows it).")
+                raise ForbiddenAddressError(
+                    f"{host} leads to {address}, which is not a public address (--allow-private allows it)."
+                )
     return addresses[0]
 
 

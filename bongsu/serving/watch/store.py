@@ -1,8 +1,8 @@
 """What a watch knows, in SQLite: messages that pass, alerts, where each source stands, what each sink was told.
 
-A batch is one transaction. What is told to the sinks is written there first (an outbox) and ticked off when a sink has it: after
-a kill at any moment every alert is still there, and at most the one that was being handed over is handed over again. Cursors are
-saved only together with the state that they belong to.
+A batch is one transaction. What is told to the sinks is written there first (an outbox) and ticked off when a sink has it:
+after a kill at any moment every alert is still there, and at most the one that was being handed over is handed over again.
+Cursors are saved only together with the state that they belong to.
 """
 
 from __future__ import annotations
@@ -60,7 +60,9 @@ class Store:
 
     def cursors(self) -> dict[str, Any]:
         """Where each source stands."""
-        return {source: orjson.loads(cursor) for source, cursor in self.connection.execute("SELECT source, cursor FROM cursors")}
+        return {
+            source: orjson.loads(cursor) for source, cursor in self.connection.execute("SELECT source, cursor FROM cursors")
+        }
 
     def save(
         self,
@@ -84,17 +86,25 @@ class Store:
             try:
                 if self._keeps_messages:
                     rows = [(one.id, one.time, one.text, probability, one.author, one.source) for one, probability in passed]
-                    insert = "INSERT OR IGNORE INTO messages (id, time, text, probability, author, source) VALUES (?, ?, ?, ?, ?, ?)"
+                    insert = (
+                        "INSERT OR IGNORE INTO messages (id, time, text, probability, author, source) VALUES (?, ?, ?, ?, ?, ?)"
+                    )
                     self.connection.executemany(insert, rows)
                     self.connection.executemany("UPDATE messages SET joined = ?2 WHERE id = ?1", joined)
                 for body in told:
                     run("INSERT INTO outbox (body) VALUES (?)", (orjson.dumps(body).decode(),))
-                    run("INSERT OR REPLACE INTO alerts VALUES (?, ?, ?)", (body["id"], body["state"], orjson.dumps(body).decode()))
+                    run(
+                        "INSERT OR REPLACE INTO alerts VALUES (?, ?, ?)",
+                        (body["id"], body["state"], orjson.dumps(body).decode()),
+                    )
                 for deletion in deletions:
                     self._forget(deletion)
                 if resume is not None:
                     state, cursors = resume
-                    run("INSERT OR REPLACE INTO state VALUES (1, ?)", (orjson.dumps(state, option=orjson.OPT_NON_STR_KEYS).decode(),))
+                    run(
+                        "INSERT OR REPLACE INTO state VALUES (1, ?)",
+                        (orjson.dumps(state, option=orjson.OPT_NON_STR_KEYS).decode(),),
+                    )
                     rows_of_cursors = [(source, orjson.dumps(cursor).decode()) for source, cursor in cursors.items()]
                     self.connection.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?)", rows_of_cursors)
                 run("COMMIT")
@@ -119,7 +129,8 @@ class Store:
 
     def undelivered(self, sink: str) -> list[tuple[int, dict[str, Any]]]:
         """What a sink has not been told yet, in order, at most 100."""
-        query = "SELECT seq, body FROM outbox WHERE seq > (SELECT ifnull(max(seq), 0) FROM delivered WHERE sink = ?) ORDER BY seq LIMIT 100"
+        told = "(SELECT ifnull(max(seq), 0) FROM delivered WHERE sink = ?)"
+        query = f"SELECT seq, body FROM outbox WHERE seq > {told} ORDER BY seq LIMIT 100"
         return [(seq, orjson.loads(body)) for seq, body in self.connection.execute(query, (sink,))]
 
     def tick_off(self, sink: str, seq: int) -> None:

@@ -153,7 +153,9 @@ class Watch:
             elif isinstance(item, Deletion):
                 self._bury(item)
                 told += self.events.delete(item.id, item.author)
-                passed = [pair for pair in passed if pair[0].id != item.id and (not item.author or pair[0].author != item.author)]
+                passed = [
+                    pair for pair in passed if pair[0].id != item.id and (not item.author or pair[0].author != item.author)
+                ]
                 deletions.append(item)
             elif isinstance(item, Reference):
                 told += self.events.refer(item)

@@ -46,7 +46,9 @@ class View:
 
     def draw(self) -> Group:
         """What is shown now."""
-        return Group(self._line(), Panel(self._table(), title="running alerts", title_align="left"), *map(_message, self._messages))
+        return Group(
+            self._line(), Panel(self._table(), title="running alerts", title_align="left"), *map(_message, self._messages)
+        )
 
     def _line(self) -> Text:
         status = self._status
@@ -67,10 +69,18 @@ class View:
             table.add_column(heading, no_wrap=True, overflow="ellipsis")
         for alert in list(self._alerts.values())[-_ALERTS:]:
             text = alert["evidence"][0]["text"] if alert["evidence"] else ""
-            row = (alert["raised"][:16].replace("T", " "), alert["title"], f"{alert['messages']:,}", f"{alert['copies']:,}", text)
+            row = (
+                alert["raised"][:16].replace("T", " "),
+                alert["title"],
+                f"{alert['messages']:,}",
+                f"{alert['copies']:,}",
+                text,
+            )
             table.add_row(*map(Text, row))
         return table
 
 
 def _message(event: dict[str, Any]) -> Text:
-    return Text(f"{event['probability']:.2f}  {event['text']}".replace("\n", " "), style="dim", no_wrap=True, overflow="ellipsis")
+    return Text(
+        f"{event['probability']:.2f}  {event['text']}".replace("\n", " "), style="dim", no_wrap=True, overflow="ellipsis"
+    )

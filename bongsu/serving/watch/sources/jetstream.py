@@ -28,7 +28,9 @@ def item_of(event: dict[str, Any], source: str) -> Item | None:
     author, kind = str(event.get("did", "")), event.get("kind")
     if kind == "account":
         account = event.get("account")
-        gone = isinstance(account, dict) and account.get("active") is False and account.get("status") in ("deleted", "takendown")
+        gone = (
+            isinstance(account, dict) and account.get("active") is False and account.get("status") in ("deleted", "takendown")
+        )
         return Deletion(author=author) if gone and author else None
     commit = event.get("commit")
     if kind != "commit" or not isinstance(commit, dict) or commit.get("collection") != _POST:
@@ -44,7 +46,7 @@ def item_of(event: dict[str, Any], source: str) -> Item | None:
 
 
 class Jetstream:
-    """Posts as they are written. The cursor is `time_us`; a message's time is when the service saw it, which nobody can forge."""
+    """Posts as they are written. The cursor is `time_us`, which is a message's time too: nobody can forge it."""
 
     def __init__(self, url: str) -> None:
         """Args: url: such as wss://jetstream2.us-east.bsky.network/subscribe; only posts are asked for."""

@@ -15,7 +15,7 @@ class Kafka:
     """Reads all partitions of a topic."""
 
     def __init__(self, url: str, consumer: Callable[..., Any] | None = None) -> None:
-        """Args: url: kafka://host:port/topic. consumer: what to make a consumer with; by default `aiokafka.AIOKafkaConsumer`."""
+        """Args: url: kafka://host:port/topic. consumer: makes a consumer; by default `aiokafka.AIOKafkaConsumer`."""
         parts = urlsplit(url)
         self._topic, self._brokers = parts.path.strip("/"), parts.netloc
         if not self._topic or not self._brokers:
@@ -30,7 +30,9 @@ class Kafka:
         consumer = (self._consumer or AIOKafkaConsumer)(bootstrap_servers=self._brokers, enable_auto_commit=False)
         await consumer.start()
         try:
-            partitions = [TopicPartition(self._topic, number) for number in sorted(consumer.partitions_for_topic(self._topic) or [])]
+            partitions = [
+                TopicPartition(self._topic, number) for number in sorted(consumer.partitions_for_topic(self._topic) or [])
+            ]
             if not partitions:
                 raise DataError(f"{self.name}: the broker has no such topic.")
             consumer.assign(partitions)

@@ -84,7 +84,7 @@ class File:
     """A file of JSON Lines. Its cursor is the file's identity (inode) and the place in it."""
 
     def __init__(self, path: Path, follow: bool = False, replayed: bool = False, poll: float = 0.2) -> None:
-        """Args: follow: wait for more at the end. replayed: a message must tell its time. poll: seconds between looks at the end."""
+        """Args: follow: wait for more at the end. replayed: a message must tell its time. poll: seconds between looks."""
         if not path.is_file():
             raise DataError(f"{path}: no such file.")
         self.path, self.name, self.garbage, self.live = path, f"file:{path.resolve()}", 0, True

@@ -47,7 +47,7 @@ class Mastodon:
     """A public timeline. The API keeps no past: what is sent while the connection is down is lost, and counted as a gap."""
 
     def __init__(self, url: str, token: str = "", client: httpx.AsyncClient | None = None) -> None:
-        """Args: url: such as https://mastodon.social/api/v1/streaming/public. token: of an account, where the server asks for one."""
+        """Args: url: such as https://mastodon.social/api/v1/streaming/public. token: where the server asks for one."""
         self.name, self.garbage, self.live, self.gaps = url, 0, False, 0
         self._url, self._client = url, client
         self._headers = {"Accept": "text/event-stream", **({"Authorization": f"Bearer {token}"} if token else {})}
@@ -60,7 +60,9 @@ class Mastodon:
                 try:
                     async with client.stream("GET", self._url, headers=self._headers) as response:
                         if 400 <= response.status_code < 500 and response.status_code != 429:
-                            raise DataError(f"{self._url}: the server answers {response.status_code}; is the address right, is a token needed?")
+                            raise DataError(
+                                f"{self._url}: answered {response.status_code}; is the address right, is a token needed?"
+                            )
                         response.raise_for_status()
                         self.live = True
                         async for name, data in _events(response.aiter_lines()):

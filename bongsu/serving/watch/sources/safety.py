@@ -35,7 +35,12 @@ def reference_of(record: Mapping[str, Any]) -> Reference | None:
     places = tuple(dict.fromkeys(word for part in region.split(",") for word in part.split() if word != "전체"))
     moment = moment.replace(tzinfo=_KOREA) if moment.tzinfo is None else moment
     return Reference(
-        f"재난문자:{number}", tidy(text), moment.timestamp(), hazards, places or places_in(text), str(record.get("EMRG_STEP_NM") or "")
+        f"재난문자:{number}",
+        tidy(text),
+        moment.timestamp(),
+        hazards,
+        places or places_in(text),
+        str(record.get("EMRG_STEP_NM") or ""),
     )
 
 
