@@ -9,7 +9,8 @@ import os
 import sys
 
 from bongsu import progress
-from bongsu.cli import auditing, exporting, predicting, running, serving  # noqa: F401  (each adds its verbs to the application)
+# Each adds its verbs to the application.
+from bongsu.cli import auditing, exporting, predicting, running, serving, watching  # noqa: F401
 from bongsu.cli.common import app
 from bongsu.errors import BongsuError
 

@@ -88,9 +88,10 @@ class Alert:
         self.messages -= 1
         self.evidence = [item for item in self.evidence if item.id != identity]
 
-    def has_place(self) -> bool:
-        """Whether one of its keys names a place."""
-        return any("/" in key for key in self.keys)
+    def may_be_at(self, place: str) -> bool:
+        """Whether it has no place yet, or one whose name holds this name or is held by it (Boston, Boston Marathon)."""
+        mine = [key.partition("/")[2] for key in self.keys if "/" in key]
+        return not mine or (place != "" and any(place in name or name in place for name in mine))
 
     def places(self) -> list[str]:
         """The names that at least one in ten of its messages has, most frequent first."""

@@ -101,7 +101,7 @@ class Baseline:
 
     def _at(self, key: str, bin: int) -> float:
         total, when = self._sums.get(key, (0.0, bin))
-        return total * self._discount ** (bin - when)
+        return total * math.pow(self._discount, bin - when)
 
     def state(self) -> dict[str, Any]:
         """Everything, as JSON."""

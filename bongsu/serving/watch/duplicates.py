@@ -27,7 +27,7 @@ class Window:
         sketch = self._sketch(text)
         alike = [(sketch.jaccard(self._sketches[other]), other) for other in self._index.query(sketch)]
         if alike and max(alike)[0] >= self._threshold:
-            return max(alike)[1]
+            return str(max(alike)[1])
         if identity not in self._sketches:
             self._index.insert(identity, sketch, check_duplication=False)
             self._sketches[identity] = sketch

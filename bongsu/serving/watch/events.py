@@ -200,14 +200,14 @@ class Events:
         return best
 
     def _host(self, key: str) -> Alert | None:
-        """The open alert a key belongs to: one that has a share of its messages, or one of its hazard without a place."""
+        """The open alert a key belongs to: one that has a share of its messages, or of its hazard and no other place."""
         hazard, _, place = key.partition("/")
         mine = [tracked for tracked in self._recent.values() if key in tracked.keys]
         shares = Counter(tracked.alert.id for tracked in mine if tracked.alert and (not place or not tracked.free))
         for name, count in sorted(shares.items(), key=lambda pair: (-pair[1], pair[0])):
             if name in self.open and count >= _SHARED * len(mine):
                 return self.open[name]
-        return next((alert for alert in self.open.values() if alert.hazard == hazard and not alert.has_place()), None)
+        return next((alert for alert in self.open.values() if alert.hazard == hazard and alert.may_be_at(place)), None)
 
     def _explain(self, tracked: Tracked) -> None:
         """Gives a new message to the open alert of its hazard and place, else to one of its hazard."""

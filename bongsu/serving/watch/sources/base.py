@@ -14,10 +14,14 @@ class Source(Protocol):
 
     name: str
     """Under which its cursor is kept."""
-    garbage: int
-    """Records that held no message."""
-    live: bool
-    """Whether it has nothing older to hand over than what happens now."""
+
+    @property
+    def garbage(self) -> int:
+        """Records that held no message."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it has nothing older to hand over than what happens now."""
 
     def arrivals(self, cursor: Any) -> AsyncIterator[Any]:
         """The `Arrival`s after `cursor` (None: from the start, or from now); ends when the source does."""
