@@ -9,6 +9,7 @@ import os
 import sys
 
 from bongsu import progress
+
 # Each adds its verbs to the application.
 from bongsu.cli import auditing, exporting, predicting, running, serving, watching  # noqa: F401
 from bongsu.cli.common import app

@@ -40,7 +40,8 @@ async def take(source: Any, count: int, cursor: Any = None) -> list[Any]:
 
 
 def post(number: int, time_us: int) -> str:
-    commit = {"operation": "create", "collection": "app.bsky.feed.post", "rkey": str(number), "record": {"text": f"post {number}"}}
+    commit: dict[str, Any] = {"operation": "create", "collection": "app.bsky.feed.post", "rkey": str(number)}
+    commit["record"] = {"text": f"post {number}"}
     return json.dumps({"did": "did:a", "time_us": time_us, "kind": "commit", "commit": commit})
 
 
@@ -78,7 +79,9 @@ def test_jetstream_is_gapless_when_the_connection_drops(monkeypatch: pytest.Monk
 
 def test_jetstream_deletions() -> None:
     deleted = {"operation": "delete", "collection": "app.bsky.feed.post", "rkey": "7"}
-    assert jetstream.item_of({"did": "d", "time_us": 1, "kind": "commit", "commit": deleted}, "") == Deletion("at://d/app.bsky.feed.post/7")
+    assert jetstream.item_of({"did": "d", "time_us": 1, "kind": "commit", "commit": deleted}, "") == Deletion(
+        "at://d/app.bsky.feed.post/7"
+    )
     account = {"active": False, "status": "deleted"}
     assert jetstream.item_of({"did": "d", "time_us": 1, "kind": "account", "account": account}, "") == Deletion(author="d")
     like = {"operation": "create", "collection": "app.bsky.feed.like", "rkey": "7", "record": {}}

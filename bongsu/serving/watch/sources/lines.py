@@ -43,9 +43,8 @@ class Lines:
 
     def split(self, chunk: bytes) -> list[bytes]:
         """The lines that `chunk` ends, each with its newline."""
-        *lines, self._rest = (self._rest + chunk).splitlines(keepends=True) or [b""]
-        if self._rest.endswith(b"\n"):
-            lines, self._rest = [*lines, self._rest], b""
+        *ended, self._rest = (self._rest + chunk).split(b"\n")
+        lines = [line + b"\n" for line in ended]
         if len(self._rest) > _LONGEST_LINE:
             lines, self._rest = [*lines, self._rest], b""
         return lines
