@@ -6,6 +6,7 @@ replica by replica (`/v1/admin/reload` would reach one of them only).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -44,17 +45,23 @@ def app(settings: Settings) -> Any:
     bundle = settings.bundle.resolve()
     if not bundle.is_dir():
         raise BongsuError(f"{bundle}: no such folder. Give one: serve run bongsu.serving.ray:app bundle=DIR")
-    limits = Limits(sessions=settings.sessions)
+
+    def load() -> Predictor:
+        return Predictor.load(bundle, settings.engine, settings.sessions)
 
     def build() -> FastAPI:
         log_to_stderr()
-        load = lambda: Predictor.load(bundle, settings.engine, settings.sessions)  # noqa: E731
-        return create_app(Service(load, limits, settings.api_key))
+        return create_app(Service(load, Limits(sessions=settings.sessions), settings.api_key))
 
+    return deployed(build, settings)
+
+
+def deployed(build: Callable[[], FastAPI], settings: Settings) -> Any:
+    """A deployment whose replicas each build the application for themselves."""
     deployment = serve.deployment(
         name="bongsu",
         num_replicas=settings.replicas,
         ray_actor_options={"num_cpus": settings.sessions},
-        max_ongoing_requests=limits.queue_items,  # our queue says when it is full
-    )(serve.ingress(build)())
-    return deployment.bind()
+        max_ongoing_requests=Limits().queue_items,  # the service's own queue says when it is full
+    )
+    return deployment(serve.ingress(build)()).bind()
