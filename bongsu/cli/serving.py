@@ -41,6 +41,7 @@ def serve(
         need(package, "serve")
     if engine not in _ENGINES:
         raise BongsuError(f"--engine {engine}: it is one of {', '.join(_ENGINES)}")
+    api_key = _api_key(api_key_file)
     import asyncio
 
     from bongsu.serving.limits import Limits
@@ -63,7 +64,7 @@ def serve(
     def load() -> Predictor:
         return Predictor.load(bundle, engine, threads)  # type: ignore[arg-type]
 
-    service = Service(load, limits, _api_key(api_key_file), log_text)
+    service = Service(load, limits, api_key, log_text)
     listening = listen(host, port)
     address, taken = listening.getsockname()[:2]
     model = service.slot.model
