@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from bongsu import progress
 from bongsu.cli.common import app, need
 from bongsu.errors import BongsuError
+
+if TYPE_CHECKING:
+    from bongsu.serving.broadcast import Broadcaster
+    from bongsu.serving.predictor import Predictor
 
 
 @app.command()
@@ -34,6 +38,7 @@ def watch(
     allow_private: Annotated[bool, typer.Option("--allow-private", help="The webhook may be in a private network")] = False,
     messages: Annotated[bool, typer.Option("--messages", help="Print the messages that pass, too")] = False,
     view: Annotated[bool | None, typer.Option("--view/--no-view", help="Draw the state (default: on a terminal)")] = None,
+    page: Annotated[int | None, typer.Option("--page", help="A web page at this port shows it", min=0, max=65535)] = None,
     false_alarms: Annotated[float, typer.Option("--false-alarms", help="Expected false alarms a day, at most", min=1e-6)] = 1.0,
     min_messages: Annotated[int, typer.Option("--min-messages", help="An event has at least so many messages", min=2)] = 5,
     lateness: Annotated[float, typer.Option("--lateness", help="Seconds a message may come late", min=0)] = 30.0,
@@ -42,6 +47,8 @@ def watch(
     """Watch a stream: alerts as JSON Lines on standard output."""
     for package in ("httpx", "websockets", "datasketch"):
         need(package, "watch")
+    for package in ("fastapi", "uvicorn", "prometheus_client") if page is not None else ():
+        need(package, "serve")
     import asyncio
 
     import orjson
@@ -89,11 +96,15 @@ def watch(
             stack.enter_context(View(progress.console)) if (progress.console.is_terminal if view is None else view) else None
         )
 
+        stream = _page(stack, detector, page) if page is not None else None
+
         def hear(event: dict[str, Any]) -> None:
             if messages and event["type"] == "message":
                 print(orjson.dumps(event).decode(), flush=True)
             if drawn:
                 drawn.hear(event)
+            if stream is not None:
+                stream.publish(event)
 
         watching = Watch(detector, opened, Events(settings), memory, sinks, listener=hear, queue=queue, replayed=replay)
         with suppress(KeyboardInterrupt):
@@ -103,3 +114,15 @@ def watch(
         f"{done.received:,} messages, {done.passed:,} passed, {done.dropped:,} dropped, {watching.events.late:,} late, "
         f"{len(watching.events.open):,} alerts still open"
     )
+
+
+def _page(stack: ExitStack, detector: Predictor, port: int) -> Broadcaster:
+    """Serves the page and the API beside the watch; what is published shows there."""
+    from bongsu.serving.limits import Limits
+    from bongsu.serving.server import listen, server_in_thread
+    from bongsu.serving.service import Service
+
+    service = Service(lambda: detector, Limits())
+    address = stack.enter_context(server_in_thread(service, listen("127.0.0.1", port)))
+    progress.note(f"page: {address}")
+    return service.stream

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-from contextlib import suppress
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 import uvicorn
 
@@ -14,7 +16,7 @@ from bongsu.serving.app import create_app
 from bongsu.serving.service import Service
 
 
-class Server(uvicorn.Server):
+class _Server(uvicorn.Server):
     """Uvicorn, told to end the live streams before it waits for connections to close."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
@@ -28,9 +30,6 @@ class Server(uvicorn.Server):
 
 async def run_server(service: Service, listening: socket.socket) -> None:
     """Answers HTTP until SIGTERM or SIGINT; what was accepted is answered before it returns."""
-    config = uvicorn.Config(
-        create_app(service), access_log=False, server_header=False, log_config=None, timeout_graceful_shutdown=None
-    )
     reloads: set[asyncio.Task[None]] = set()
 
     def reload() -> None:
@@ -39,7 +38,25 @@ async def run_server(service: Service, listening: socket.socket) -> None:
         task.add_done_callback(reloads.discard)
 
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, reload)
-    await Server(config, service).serve([listening])
+    await _Server(_config(service), service).serve([listening])
+
+
+@contextmanager
+def server_in_thread(service: Service, listening: socket.socket) -> Iterator[str]:
+    """Answers HTTP in a thread, beside other work, until the block ends; yields the address."""
+    server = _Server(_config(service), service)
+    thread = threading.Thread(target=server.run, args=([listening],), name="server")
+    thread.start()
+    address, port = listening.getsockname()[:2]
+    try:
+        yield f"http://{address}:{port}"
+    finally:
+        server.should_exit = True
+        thread.join()
+
+
+def _config(service: Service) -> uvicorn.Config:
+    return uvicorn.Config(create_app(service), access_log=False, server_header=False, log_config=None)
 
 
 async def _reload(service: Service) -> None:

@@ -6,17 +6,16 @@ import asyncio
 import hashlib
 import selectors
 import threading
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 
 import httpx
-import uvicorn
 
 from bongsu.errors import DataError
 from bongsu.serving.app import create_app
 from bongsu.serving.limits import Limits
-from bongsu.serving.server import Server, listen
+from bongsu.serving.server import listen, server_in_thread
 from bongsu.serving.service import Service
 from bongsu.tasks.explaining import Word
 from bongsu.tasks.prediction import Prediction
@@ -74,18 +73,9 @@ async def client_of(service: Service, **headers: str):  # type: ignore[no-untype
         yield client
 
 
-@contextmanager
-def running(service: Service) -> Iterator[str]:
+def running(service: Service) -> AbstractContextManager[str]:
     """A real server in a thread, on a port of this machine; yields its address."""
-    listening = listen("127.0.0.1", 0)
-    server = Server(uvicorn.Config(create_app(service), log_config=None), service)
-    thread = threading.Thread(target=server.run, args=([listening],))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
+    return server_in_thread(service, listen("127.0.0.1", 0))
 
 
 class _Jump(selectors.SelectSelector):
