@@ -6,7 +6,9 @@ Every text can be written with the 256 bytes, so nothing is ever unknown, in Eng
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +19,13 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 from bongsu import recipe
 from bongsu.errors import RecipeError, WorkspaceError
 from bongsu.files import write_json, write_text
+from bongsu.tokens.normalization import fast_normalizer
 
 PAD, UNK, MASK = "[PAD]", "[UNK]", "[MASK]"
 SPECIAL = (PAD, UNK, MASK)
 PAD_ID, UNK_ID, MASK_ID = range(3)
 PLACEHOLDERS = ("[LINK]", "[USER]")
+_ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 
 
 def train_tokenizer(settings: recipe.Tokenizer, texts: Iterable[str]) -> Tokenizer:
@@ -34,14 +38,10 @@ def train_tokenizer(settings: recipe.Tokenizer, texts: Iterable[str]) -> Tokeniz
     tokenizer.normalizer = _normalizer(settings)
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=settings.vocab_size - len(PLACEHOLDERS),
-        min_frequency=settings.min_frequency,
-        special_tokens=list(SPECIAL),
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
+    if find_spec("gigabpe"):
+        _train_fast(tokenizer, settings, texts)
+    else:
+        _train(tokenizer, settings, texts)
     tokenizer.add_tokens([AddedToken(token, normalized=False) for token in PLACEHOLDERS])
     size = tokenizer.get_vocab_size()
     if size != settings.vocab_size:
@@ -50,6 +50,37 @@ def train_tokenizer(settings: recipe.Tokenizer, texts: Iterable[str]) -> Tokeniz
             f"occur at least {settings.min_frequency} times. Set it to {size} or less, or add text."
         )
     return tokenizer
+
+
+def _train(tokenizer: Tokenizer, settings: recipe.Tokenizer, texts: Iterable[str]) -> None:
+    trainer = trainers.BpeTrainer(
+        vocab_size=settings.vocab_size - len(PLACEHOLDERS),
+        min_frequency=settings.min_frequency,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=_ALPHABET,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+
+
+def _train_fast(tokenizer: Tokenizer, settings: recipe.Tokenizer, texts: Iterable[str]) -> None:
+    """The same merges by `gigabpe`, which reads files and knows no normaliser: the text it reads is normalised already."""
+    import gigabpe
+
+    normalize = fast_normalizer(tokenizer)
+    with tempfile.TemporaryDirectory(prefix="bongsu-") as folder:
+        path = Path(folder) / "sample.txt"
+        with open(path, "w", encoding="utf-8", errors="replace", newline="") as file:
+            file.writelines(normalize(text) + "\n" for text in texts)
+        _, merges = gigabpe.train_bpe(
+            [str(path)], settings.vocab_size, pretokenizer="bytelevel", min_frequency=settings.min_frequency
+        )
+    entries = [*SPECIAL, *_ALPHABET]
+    merges = merges[: settings.vocab_size - len(PLACEHOLDERS) - len(entries)]
+    entries += [left + right for left, right in merges]
+    vocabulary = {entry: number for number, entry in enumerate(entries)}
+    tokenizer.model = models.BPE(vocabulary, [(left, right) for left, right in merges], unk_token=UNK)
+    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in SPECIAL])
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, max_length: int) -> None:

@@ -21,6 +21,7 @@ from bongsu.errors import WorkspaceError
 from bongsu.files import atomic_file, file_hash, read_json
 from bongsu.progress import Bar
 from bongsu.tokens.bpe import batched
+from bongsu.tokens.encoding import PROOF, Encoder, choose_encoder
 
 HEADER_BYTES = 128  # what numpy writes for a one-dimensional array of any length
 
@@ -57,11 +58,12 @@ def write_shards(folder: Path, split: str, texts: Iterable[str], tokenizer: Toke
             file.write(bytes(HEADER_BYTES))
         offset_file.write(np.zeros(1, dtype=np.int64).tobytes())
         sentences = tokens = size = 0
+        encoder: Encoder | None = None
         for batch in batched(texts, 4096):
-            encoded = [encoding.ids for encoding in tokenizer.encode_batch_fast(batch)]
-            lengths = np.array([len(ids) for ids in encoded], dtype=np.int64)
+            encoder = encoder or choose_encoder(tokenizer, batch[:PROOF])
+            ids, lengths = encoder.encode(batch)
             sizes = np.array([len(text.encode()) for text in batch], dtype=np.int64)
-            token_file.write(np.concatenate([np.array(ids, dtype=dtype) for ids in encoded]).tobytes())
+            token_file.write(ids.astype(dtype).tobytes())
             offset_file.write((tokens + np.cumsum(lengths[lengths > 0])).tobytes())
             byte_file.write(sizes[lengths > 0].tobytes())
             sentences += int((lengths > 0).sum())

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+
+from bongsu import recipe
+from bongsu.tokens import bpe, encoding
+from bongsu.tokens.encoding import ExactEncoder, FastEncoder, choose_encoder
+from bongsu.tokens.normalization import _SETTLED, fast_normalizer
+
+TEXTS = [
+    "Forest fire near La Ronge Sask. Canada, evacuated at 5:45!",
+    "see [LINK] by [USER], not [link] nor [MASK] nor [PAD]",
+    "서울에 불이 났다 🔥🔥 소방대가 출동했다 ㅋㅋㅋ",
+    "각각 (jamo), café, İstanbul, ΟΔΥΣΣΕΥΣ ΣΑΣ, ﬁre ①",
+    "👨‍👩‍👧‍👦 don't WE'LL  two  spaces\n\nand a line",
+    "a" * 3000,
+    "",
+    " ",
+]
+SETTINGS = [
+    recipe.Tokenizer(vocab_size=420, min_frequency=1, normalize=form, lowercase=small)
+    for form in ("nfc", "nfkc", "jamo")
+    for small in (False, True)
+]
+
+
+@pytest.fixture(scope="module", params=SETTINGS, ids=lambda s: f"{s.normalize}{'-lower' * s.lowercase}")
+def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
+    made = bpe.train_tokenizer(request.param, TEXTS * 3)
+    made.encode_special_tokens = True
+    return made
+
+
+def same(tokenizer: Tokenizer, texts: Sequence[str]) -> bool:
+    fast, exact = FastEncoder(tokenizer).encode(texts), ExactEncoder(tokenizer).encode(texts)
+    return all(np.array_equal(a, b) for a, b in zip(fast, exact, strict=True))
+
+
+def test_the_ids_are_those_of_tokenizers(tokenizer: Tokenizer) -> None:
+    assert same(tokenizer, TEXTS)
+    assert isinstance(choose_encoder(tokenizer, TEXTS), FastEncoder)
+    assert same(tokenizer, [])
+
+
+@given(texts=st.lists(st.text(max_size=40) | st.text(alphabet="aA [LINK]USER가각힣각🔥é\u0301Σσİ", max_size=40), max_size=8))
+def test_the_ids_of_any_text_are_those_of_tokenizers(texts: list[str]) -> None:
+    made = bpe.train_tokenizer(SETTINGS[1], TEXTS * 3)
+    made.encode_special_tokens = True
+    assert same(made, [text.encode("utf-8", "replace").decode() for text in texts])
+
+
+def test_settled_characters_are_normalised_alike(tokenizer: Tokenizer) -> None:
+    """Each character alone, and behind a letter that a mark may join."""
+    fast, exact = fast_normalizer(tokenizer), tokenizer.normalizer.normalize_str
+    settled = [chr(code) for code in range(0x110000) if _SETTLED.fullmatch(chr(code))]
+    assert len(settled) > 30_000
+    for character in settled:
+        for text in (character, f"Eá{character}E"):
+            assert fast(text) == exact(text), hex(ord(character))
+
+
+@pytest.mark.parametrize("settings", SETTINGS, ids=lambda s: f"{s.normalize}{'-lower' * s.lowercase}")
+def test_the_fast_trainer_learns_the_same_tokenizer(settings: recipe.Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [f"{text} {number % 7}" for number, text in enumerate(TEXTS * 20)]
+    fast = bpe.train_tokenizer(settings, rows)
+    monkeypatch.setattr(bpe, "find_spec", lambda name: None)
+    assert fast.to_str() == bpe.train_tokenizer(settings, rows).to_str()
+
+
+def test_without_gigatoken_tokenizers_does_it(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "gigatoken", None)
+    assert isinstance(choose_encoder(tokenizer, TEXTS), ExactEncoder)
+
+
+def test_an_encoder_that_differs_is_not_used(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shifted(self: FastEncoder, texts: Sequence[str]) -> tuple[Any, Any]:
+        ids, lengths = ExactEncoder(tokenizer).encode(texts)
+        return ids + 1, lengths
+
+    monkeypatch.setattr(encoding.FastEncoder, "encode", shifted)
+    assert isinstance(choose_encoder(tokenizer, TEXTS), ExactEncoder)
