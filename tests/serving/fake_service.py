@@ -35,10 +35,12 @@ class FakePredictor:
     def __init__(self, version: str = "one", gate: threading.Event | None = None) -> None:
         self.version = version
         self.batches: list[list[str]] = []
+        self.entered = False
         self._gate = gate
 
     def predict(self, texts: Sequence[str], context: Sequence[Sequence[str]] | None = None) -> list[Prediction]:
         if self._gate is not None:
+            self.entered = True
             self._gate.wait()
         self.batches.append(list(texts))
         if "poison" in texts:

@@ -161,12 +161,17 @@ def test_an_unforeseen_error_is_no_traceback_and_fails_nobody_else() -> None:
 def test_a_full_queue_answers_429_with_retry_after() -> None:
     gate = threading.Event()
     gate.set()
-    service = fake_service(lambda: FakePredictor(gate=gate), Limits(queue_items=2, sessions=1, batch_items=1))
+    predictor = FakePredictor(gate=gate)
+    service = fake_service(lambda: predictor, Limits(queue_items=2, sessions=1, batch_items=1))
     gate.clear()
+    predictor.entered = False
 
     async def main() -> list[Any]:
         async with client_of(service) as client:
-            tasks = [asyncio.create_task(client.post("/v1/classify", json={"text": str(number)})) for number in range(12)]
+            tasks = [asyncio.create_task(client.post("/v1/classify", json={"text": "the first"}))]
+            while not predictor.entered:
+                await asyncio.sleep(0.005)
+            tasks += [asyncio.create_task(client.post("/v1/classify", json={"text": str(number)})) for number in range(11)]
             while sum(task.done() for task in tasks) < 9:  # one is computed, two wait
                 await asyncio.sleep(0.005)
             gate.set()
