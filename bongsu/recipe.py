@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -40,6 +40,9 @@ class Section(BaseModel):
             return values
         optional = {name for name, field in cls.model_fields.items() if type(None) in get_args(field.annotation)}
         return {key: None if key in optional and value == "none" else value for key, value in values.items()}
+
+
+SectionT = TypeVar("SectionT", bound=Section)
 
 
 class Source(Section):
@@ -415,25 +418,55 @@ def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     Raises:
         RecipeError: naming the key's path and the nearest valid name.
     """
+    tree = read_tree(path)
+    override(tree, overrides or [])
+    return parse_recipe(tree, str(path))
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """Reads a TOML file as it stands.
+
+    Raises:
+        RecipeError: when the file cannot be read.
+    """
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such recipe.") from None
     except (IsADirectoryError, UnicodeDecodeError):
         raise RecipeError(f"{path}: not a recipe (a TOML text file is needed).") from None
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
-    for override in overrides or []:
-        _apply(tree, override)
-    return parse_recipe(tree, str(path))
+
+
+def override(tree: dict[str, Any], changes: list[str]) -> None:
+    """Applies `section.key=value` to a tree of plain values; see `load_recipe`.
+
+    Raises:
+        RecipeError: when a change is not written so, or a part of its key is no section.
+    """
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals or not key.strip():
+            raise RecipeError(f"--set {change}: write it as section.key=value")
+        put(tree, key.strip(), _value(text), f"--set {change}")
 
 
 def parse_recipe(tree: dict[str, Any], where: str = "recipe") -> Recipe:
     """Checks a tree of plain values; see `load_recipe`."""
+    return parse_section(Recipe, tree, where)
+
+
+def parse_section(kind: type[SectionT], tree: dict[str, Any], where: str) -> SectionT:
+    """Checks a tree of plain values against a section.
+
+    Raises:
+        RecipeError: beginning with `where`, with a line for each key that is wrong.
+    """
     try:
-        return Recipe.model_validate(tree)
+        return kind.model_validate(tree)
     except ValidationError as error:
-        lines = [_explain(item) for item in error.errors()]
+        lines = [_explain(item, kind) for item in error.errors()]
         raise RecipeError(f"{where}:\n" + "\n".join(f"  {line}" for line in lines)) from None
 
 
@@ -450,11 +483,13 @@ def _without_null(value: Any) -> Any:
     return "none" if value is None else value
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise RecipeError(f"--set {override}: write it as section.key=value")
-    *sections, last = key.strip().split(".")
+def put(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Sets `section.key`, or the n-th of a list as `corpus.sources.0.path`, in a tree of plain values.
+
+    Raises:
+        RecipeError: beginning with `where`, when a part of the key is no section.
+    """
+    *sections, last = key.split(".")
     node: Any = tree
     for section in sections:
         if isinstance(node, list) and section.isdigit() and int(section) < len(node):
@@ -462,13 +497,13 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         elif isinstance(node, dict):
             node = node.setdefault(section, {})
         else:
-            raise RecipeError(f"--set {override}: {section!r} is not a section")
+            raise RecipeError(f"{where}: {section!r} is not a section")
     if isinstance(node, list) and last.isdigit() and int(last) < len(node):
-        node[int(last)] = _value(text)
+        node[int(last)] = value
     elif isinstance(node, dict):
-        node[last] = _value(text)
+        node[last] = value
     else:
-        raise RecipeError(f"--set {override}: {sections[-1]!r} is not a section")
+        raise RecipeError(f"{where}: {sections[-1]!r} is not a section")
 
 
 def _value(text: str) -> Any:
@@ -478,10 +513,10 @@ def _value(text: str) -> Any:
         return text
 
 
-def _explain(item: Any) -> str:
+def _explain(item: Any, kind: type[Section]) -> str:
     path = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
-        names = _keys_at(item["loc"][:-1])
+        names = _keys_at(kind, item["loc"][:-1])
         near = difflib.get_close_matches(str(item["loc"][-1]), names, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]!r}?" if near else f"the keys here are {', '.join(sorted(names))}"
         return f"{path}: no such key; {hint}"
@@ -498,9 +533,9 @@ def _explain(item: Any) -> str:
     return f"{path}: {message[0].lower()}{message[1:]} (given: {item['input']!r})"
 
 
-def _keys_at(location: tuple[Any, ...]) -> list[str]:
+def _keys_at(kind: type[Section], location: tuple[Any, ...]) -> list[str]:
     """The valid keys of the section at a location such as ("corpus", "sources", 0)."""
-    section: type[BaseModel] = Recipe
+    section: type[BaseModel] = kind
     for part in location:
         if isinstance(part, int) or part not in section.model_fields:
             continue

@@ -70,11 +70,7 @@ def estimate(recipe: Recipe, run: Path) -> Estimate:
         )
         tokens = max(1.0, size / BYTES_A_TOKEN)
         sentences = max(1, round(tokens / TOKENS_A_SENTENCE))
-        lengths = np.array([10, 25, 40], dtype=np.int64)
-        count = settings.batch_sentences or 128
-        if settings.batch_tokens:
-            count = sentences_for_tokens(lengths, settings.batch_tokens)
-        shape = batch_shape(np.minimum(lengths, settings.row_length), settings.row_length, settings.mask_rate, count)
+        shape = likely_shape(settings)
     steps = total_steps(recipe.model_copy(update={"pretrain": settings}), sentences, shape)
     seconds_a_step, memory, device, precision = _trial(recipe, settings, config, shape)
     work = 3 * flops_per_token(config, shape.row_length, shape.masked / shape.positions)
@@ -92,6 +88,15 @@ def estimate(recipe: Recipe, run: Path) -> Estimate:
         device=device,
         precision=precision,
     )
+
+
+def likely_shape(settings: Pretrain) -> BatchShape:
+    """The shape of a run's batches, as far as it can be told before the corpus is encoded."""
+    lengths = np.minimum(np.array([10, 25, 40], dtype=np.int64), settings.row_length)
+    count = settings.batch_sentences or 128
+    if settings.batch_tokens:
+        count = sentences_for_tokens(lengths, settings.batch_tokens)
+    return batch_shape(lengths, settings.row_length, settings.mask_rate, count)
 
 
 def _text_bytes(path: str) -> float:

@@ -1,0 +1,103 @@
+"""Which trials fit a device, told before anything starts: an estimate from the recipe alone (`bongsu.model.memory`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from bongsu.errors import RecipeError
+from bongsu.model.encoder import EncoderConfig
+from bongsu.model.io import read_config
+from bongsu.model.memory import Load, training_bytes
+from bongsu.pipeline.planning import likely_shape
+from bongsu.pipeline.stages import model_folder
+from bongsu.recipe import Finetune, Optimization, Pretrain, Recipe
+from bongsu.search.study import Plan, Resources, Trial
+from bongsu.training.devices import resolve_precision
+
+DEVICES_GB = (8, 24, 80, 141)
+"""Memory of common devices; the last two are an H100 and an H200."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What can be told of a trial before it runs."""
+
+    trial: Trial
+    bytes: float | None
+    """Estimated memory; None when the point is no valid recipe."""
+    reason: str = ""
+    """Why it is not valid."""
+
+
+def verdicts(plan: Plan, trials: Iterable[Trial], device: str) -> list[Verdict]:
+    """The estimate of each trial."""
+    found = []
+    for trial in trials:
+        try:
+            found.append(Verdict(trial, memory_bytes(plan.recipe(trial), device)))
+        except RecipeError as error:
+            found.append(Verdict(trial, None, why(error)))
+    return found
+
+
+def why(error: RecipeError) -> str:
+    """What is wrong with a recipe, without the place."""
+    text = str(error)
+    return text.partition("\n")[2].strip() or text
+
+
+def how_many_fit(found: Sequence[Verdict], sizes_gb: Sequence[float] = DEVICES_GB) -> dict[float, int]:
+    """How many of the trials fit a device of each size."""
+    return {size: sum(verdict.bytes is not None and verdict.bytes <= 1e9 * size for verdict in found) for size in sizes_gb}
+
+
+def memory_bytes(recipe: Recipe, device: str) -> float:
+    """Memory the recipe's training stages take at most."""
+    needs = []
+    if recipe.pretrain:
+        needs.append(_pretraining(recipe, recipe.pretrain, device))
+    if recipe.finetune:
+        needs.append(_finetuning(recipe, recipe.finetune, device))
+    return max(needs, default=0.0)
+
+
+def _pretraining(recipe: Recipe, settings: Pretrain, device: str) -> float:
+    config = EncoderConfig.from_recipe(recipe.model, recipe.tokenizer.vocab_size)
+    shape = likely_shape(settings)
+    load = Load(shape.positions, shape.row_length, shape.masked, shape.masked * config.vocab_size)
+    return training_bytes(config, load, _bytes_a_number(settings, device), device)
+
+
+def _finetuning(recipe: Recipe, settings: Finetune, device: str) -> float:
+    config = EncoderConfig.from_recipe(recipe.model, recipe.tokenizer.vocab_size)
+    if settings.encoder:
+        config = EncoderConfig.from_dict(read_config(model_folder(Path(settings.encoder)), "masked_lm")["encoder"])
+    config = replace(config, n_layers=config.n_layers - settings.remove_last)
+    positions = settings.batch_size * settings.max_length
+    head = sum(settings.filters * (config.d_model * kernel + 1) for kernel in settings.kernel_sizes)
+    # The head's columns take the place of logits: one for each filter of each kernel at each position.
+    columns = positions * settings.filters * len(settings.kernel_sizes)
+    load = Load(positions, settings.max_length, positions, columns, settings.unfreeze_last if settings.freeze else None)
+    return training_bytes(config, load, _bytes_a_number(settings, device), device, head)
+
+
+def _bytes_a_number(settings: Optimization, device: str) -> int:
+    if device == "cuda" and not torch.cuda.is_available():  # told for a machine that this is not
+        return 4 if settings.precision == "float32" else 2
+    return 2 if resolve_precision(settings.precision, torch.device(device)) == "bfloat16" else 4
+
+
+def room_bytes(resources: Resources) -> float:
+    """The memory one trial may take on this machine."""
+    if resources.gpus:
+        total = 1e9 * resources.memory_gb if resources.memory_gb else float(torch.cuda.get_device_properties(0).total_memory)
+        return total * resources.gpus
+    if resources.memory_gb:
+        return 1e9 * resources.memory_gb
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return memory * min(1.0, resources.cpus / (os.cpu_count() or 1))

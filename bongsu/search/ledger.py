@@ -1,0 +1,118 @@
+"""What is known of each trial: one file a trial, written once it has ended. What a search that goes on starts from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from bongsu.errors import RecipeError, WorkspaceError
+from bongsu.files import read_json, write_json
+from bongsu.search.feasibility import memory_bytes, why
+from bongsu.search.study import Plan, Trial
+
+Status = Literal["finished", "stopped", "diverged", "out of memory", "infeasible", "invalid", "failed"]
+"""`stopped`: ended early by the scheduler; `infeasible`: not started, too large; `invalid`: no recipe can be so."""
+
+BEGUN = "trial.json"
+FIGURES = ("loss", "accuracy", "bits_per_byte", "f1", "roc_auc")
+
+
+class Record(BaseModel):
+    """A trial that has ended."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    point: dict[str, Any]
+    seed: int
+    status: Status
+    reason: str = ""
+    figures: dict[str, float] = {}
+    """Of the stage that decides, such as `accuracy`."""
+    seconds: float = 0.0
+    """Of work on this trial alone; what trials share is counted where it was done."""
+    bytes: float | None = None
+    """Estimated memory."""
+    changes: list[dict[str, Any]] = []
+    """Population based training: what was taken over, and when."""
+
+    @property
+    def trial(self) -> Trial:
+        return Trial(self.point, self.seed)
+
+
+class Ledger:
+    """The records of a search, and who may still start."""
+
+    def __init__(self, plan: Plan, out: Path, room_bytes: float, device: str) -> None:
+        """
+        Args:
+            out: the search's folder.
+            room_bytes: memory a trial may take.
+            device: "cpu" or "cuda", for the estimate.
+        """
+        self.plan, self.out, self.room_bytes, self.device = plan, out, room_bytes, device
+
+    def folder(self, name: str) -> Path:
+        """The run's folder of a trial."""
+        return self.out / "trials" / name
+
+    def read(self, name: str) -> Record | None:
+        """What is known of a trial that has ended."""
+        path = self._path(name)
+        return Record.model_validate(read_json(path)) if path.is_file() else None
+
+    def end(self, trial: Trial, status: Status, reason: str = "", name: str | None = None, **more: Any) -> Record:
+        """Records that a trial has ended. `name`: of its folder, where that is not its own; `more`: fields of `Record`."""
+        record = Record(point=trial.point, seed=trial.seed, status=status, reason=reason, bytes=self.needed(trial), **more)
+        write_json(self._path(name or trial.name), record.model_dump())
+        return record
+
+    def begin(self, name: str, trial: Trial) -> None:
+        """Notes what a trial is, for a search that goes on before it has ended."""
+        write_json(self.folder(name) / BEGUN, {"point": trial.point, "seed": trial.seed})
+
+    def begun(self) -> dict[str, Trial]:
+        """The trials that began and have not ended, by name."""
+        found = {path.parent.name: Trial(**read_json(path)) for path in sorted((self.out / "trials").glob(f"*/{BEGUN}"))}
+        return {name: trial for name, trial in found.items() if not self._path(name).is_file()}
+
+    def records(self) -> dict[str, Record]:
+        """Every trial that has ended, by name.
+
+        Raises:
+            WorkspaceError: when a record cannot be read.
+        """
+        found = {}
+        for path in sorted((self.out / "trials").glob("*.json")):
+            try:
+                found[path.stem] = Record.model_validate(read_json(path))
+            except ValueError:
+                raise WorkspaceError(f"{path}: not a record of a trial. Delete it, and its trial is run again.") from None
+        return found
+
+    def needed(self, trial: Trial) -> float | None:
+        """Estimated memory; None when the point is no valid recipe."""
+        try:
+            return memory_bytes(self.plan.recipe(trial), self.device)
+        except RecipeError:
+            return None
+
+    def refuse(self, trial: Trial) -> Record | None:
+        """Records why a trial must not start; None when it may."""
+        try:
+            needed = memory_bytes(self.plan.recipe(trial), self.device)
+        except RecipeError as error:
+            return self.end(trial, "invalid", why(error))
+        full = [record.bytes for record in self.records().values() if record.status == "out of memory" and record.bytes]
+        if needed > self.room_bytes:
+            limit = f"has {self.room_bytes / 1e9:.1f} GB"
+        elif full and needed >= min(full):
+            limit = f"a trial of {min(full) / 1e9:.1f} GB ran out of memory"
+        else:
+            return None
+        return self.end(trial, "infeasible", f"needs about {needed / 1e9:.1f} GB, and {limit}")
+
+    def _path(self, name: str) -> Path:
+        return self.out / "trials" / f"{name}.json"

@@ -1,0 +1,211 @@
+"""A study: one TOML file that says which recipe, what varies in it, how to search, how often to repeat, and with what."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import orjson
+from pydantic import Field, model_validator
+
+from bongsu.errors import RecipeError
+from bongsu.recipe import Positive, Recipe, Section, override, parse_recipe, parse_section, read_tree
+from bongsu.search.space import Choice, LogRange, Point, Range, Space, apply, flatten, grid_points, label, merge, random_points
+
+Objective = Literal[
+    "pretrain.loss", "pretrain.accuracy", "pretrain.bits_per_byte",
+    "finetune.loss", "finetune.accuracy", "finetune.f1", "finetune.roc_auc",
+]  # fmt: skip
+_LOWER_IS_BETTER = ("loss", "bits_per_byte")
+
+
+class Search(Section):
+    """How to go about it."""
+
+    searcher: Literal["grid", "random", "tpe"] = "grid"
+    """`tpe`: tree-structured Parzen estimator (Bergstra et al. 2011), by Optuna."""
+    scheduler: Literal["none", "asha", "median", "pbt"] = "none"
+    """End poor trials early: asynchronous successive halving (Li et al. 2020) or median stopping (Golovin et al. 2017); or
+    population based training (Jaderberg et al. 2017), whose trials take over weights and settings of better ones."""
+    trials: Positive = 20
+    """Points to draw (random, tpe), or the size of the population (pbt)."""
+    hours: Annotated[float, Field(gt=0)] | None = None
+    """Start nothing after this time, and end what runs; the same command goes on later."""
+    grace: Positive = 2
+    """Evaluations every trial has before it may be ended (asha, median); between two changes (pbt)."""
+    reduction: Annotated[int, Field(ge=2)] = 3
+    """asha: one trial in so many goes on at each rung."""
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+
+
+class Resources(Section):
+    """What one trial gets."""
+
+    cpus: Annotated[float, Field(gt=0)] = 1
+    gpus: Annotated[float, Field(ge=0)] = 0
+    """A fraction lets trials share a GPU, and each has that share of its memory."""
+    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    """Memory of a device; by default what this machine has."""
+
+
+class Study(Section):
+    """A search, or a comparison."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    question: str = ""
+    original: str = ""
+    """What the original study said, to be read beside the result."""
+    recipe: str
+    """The recipe whose settings vary (a path, relative to the current folder)."""
+    changes: dict[str, Any] = Field(default={})
+    """Parts of a recipe that differ from it in every trial."""
+    objective: Objective
+    space: Space
+    seeds: Positive = 1
+    """How often to repeat each point, with seeds that follow the recipe's."""
+    search: Search = Search()
+    resources: Resources = Resources()
+    keep_weights: bool = False
+    """Keep every trial's checkpoints; otherwise a finished trial keeps its curves, figures and last model only."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _flat(cls, values: Any) -> Any:
+        if isinstance(values, dict) and isinstance(values.get("space"), dict):
+            return {**values, "space": flatten(values["space"])}
+        return values
+
+    @model_validator(mode="after")
+    def _searchable(self) -> Study:
+        if not self.space:
+            raise ValueError("space: nothing varies; name at least one setting")
+        ranges = [name for name, domain in self.space.items() if isinstance(domain, Range | LogRange)]
+        if self.search.searcher == "grid" and self.search.scheduler != "pbt" and ranges:
+            raise ValueError(f"space.{ranges[0]}: a grid needs its values listed; or set search.searcher to random or tpe")
+        if self.search.scheduler == "pbt":
+            fixed = [name for name in self.space if name.split(".")[0] != "pretrain" or name in _SHAPE_OF_TRAINING]
+            if fixed or self.stage != "pretrain":
+                raise ValueError(
+                    "search.scheduler: population based training hands weights over while pre-training, so its objective is "
+                    "one of pretrain.* and its space holds only settings of [pretrain] that may change on the way"
+                    + (f", which {fixed[0]} is not" if fixed else "")
+                )
+            if any(not isinstance(domain, Choice | Range | LogRange) for domain in self.space.values()):
+                raise ValueError("search.scheduler: pbt draws its settings: give each as choice, range or log_range")
+        return self
+
+    @property
+    def stage(self) -> Literal["pretrain", "finetune"]:
+        """The stage whose figures decide, and the last that a trial runs."""
+        return "pretrain" if self.objective.startswith("pretrain.") else "finetune"
+
+    @property
+    def figure(self) -> str:
+        """The figure that decides, such as `accuracy`."""
+        return self.objective.partition(".")[2]
+
+    @property
+    def mode(self) -> Literal["min", "max"]:
+        return "min" if self.figure in _LOWER_IS_BETTER else "max"
+
+
+# Settings of [pretrain] that give the batches or the length of training: they cannot change on the way.
+_SHAPE_OF_TRAINING = {
+    f"pretrain.{name}"
+    for name in ("batch_sentences", "batch_tokens", "row_length", "epochs", "steps", "accumulate", "evaluations", "mask_rate",
+                 "masking", "whole_words", "validation_sentences", "device", "precision")
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a search: a point and a seed. Its name is a hash of both, so that a search that goes on finds it again."""
+
+    point: Point
+    seed: int
+
+    @cached_property
+    def group(self) -> str:
+        """The name of the point, which its repetitions share."""
+        return hashlib.sha256(orjson.dumps(self.point, option=orjson.OPT_SORT_KEYS)).hexdigest()[:10]
+
+    @property
+    def name(self) -> str:
+        return f"{self.group}-seed{self.seed}"
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name.rpartition('.')[2]} {label(value)}" for name, value in self.point.items())
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study with the recipe it changes."""
+
+    study: Study
+    tree: dict[str, Any]
+    """The recipe as plain values, before a point is applied."""
+
+    def recipe(self, trial: Trial) -> Recipe:
+        """Raises RecipeError when the point is no valid recipe, such as heads that do not divide the width."""
+        tree = apply(self.study.space, trial.point, self.tree)
+        tree["name"] = f"{self.study.name}-{trial.name}"
+        tree["seed"] = trial.seed
+        recipe = parse_recipe(tree, str(trial))
+        if getattr(recipe, self.study.stage) is None:
+            raise RecipeError(f"{self.study.recipe}: objective {self.study.objective} needs a [{self.study.stage}] section")
+        return recipe
+
+    def points(self) -> list[Point]:
+        """The points of a grid, the draws of a random search or of a first population; for `tpe` draws that show the space."""
+        search = self.study.search
+        if search.searcher == "grid" and search.scheduler != "pbt":
+            return grid_points(self.study.space)
+        return list(random_points(self.study.space, search.trials, random.Random(search.seed)))
+
+    def trials(self) -> list[Trial]:
+        """Every point with every seed, all points with the first seed first; none twice."""
+        first = int(self.tree.get("seed", 0))
+        every = [Trial(point, first + repeat) for repeat in range(self.study.seeds) for point in self.points()]
+        return list({trial.name: trial for trial in every}.values())
+
+
+def load_study(path: Path, changes: list[str] | None = None, small: bool = False) -> Plan:
+    """Reads a study and the recipe it changes.
+
+    Args:
+        changes: settings of the recipe to change, each `section.key=value`.
+        small: with the study's [small] table laid over it: a size that takes minutes on two cores.
+
+    Raises:
+        RecipeError: naming the key that is wrong.
+    """
+    tree = read_tree(path)
+    smaller = tree.pop("small", None)
+    if small:
+        if not isinstance(smaller, dict):
+            raise RecipeError(f"{path}: has no [small] table")
+        space = {**flatten(tree.get("space", {})), **flatten(smaller.pop("space", {}))}
+        tree = {**merge(tree, smaller), "space": space}
+    study = parse_section(Study, tree, str(path))
+    recipe = merge(read_tree(Path(study.recipe)), study.changes)
+    override(recipe, changes or [])
+    plan = Plan(study, recipe)
+    _require_a_valid_point(plan)
+    return plan
+
+
+def _require_a_valid_point(plan: Plan) -> None:
+    """A setting that no recipe has is wrong at every point: say so before anything starts."""
+    first: RecipeError | None = None
+    for trial in plan.trials():
+        try:
+            plan.recipe(trial)
+        except RecipeError as error:
+            first = first or error
+        else:
+            return
+    raise first or RecipeError(f"{plan.study.name}: the space has no points")

@@ -1,0 +1,232 @@
+"""The search itself, on Ray Tune: it starts trials where there is room, ends poor ones, and goes on after a kill.
+
+What a search goes on from is its own folder, not Ray's: the ledger knows the trials that have ended, and a trial that was
+stopped is a run like any other, which goes on from its checkpoints.
+
+    OUT/
+      study.json          what the records below are of
+      trials/NAME/        a run's folder; NAME.json its record
+      shared/             stages that trials have in common, by fingerprint
+      report.html         results.md, best.toml
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+import ray
+import torch
+from ray import tune
+from ray.tune.schedulers import (
+    AsyncHyperBandScheduler,
+    FIFOScheduler,
+    MedianStoppingRule,
+    PopulationBasedTraining,
+    TrialScheduler,
+)
+
+from bongsu import progress
+from bongsu.errors import BongsuError, WorkspaceError
+from bongsu.files import read_json, write_json
+from bongsu.search.ledger import FIGURES, Ledger
+from bongsu.search.searchers import NAME, SEED, Listed, Parzen, configuration
+from bongsu.search.space import Arms, Choice, LogRange, Range
+from bongsu.search.study import Plan, Trial
+from bongsu.search.tracking import Tracker
+from bongsu.search.trial import run_trial, take_over
+from bongsu.workspace import Workspace
+
+# Ray Tune's own ways of logging, and of telling users about itself, have no place here.
+_ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that diverges has no figure
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",  # paths in a recipe are relative to the current folder
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
+}
+
+
+def search(ledger: Ledger, address: str | None = None, trackers: list[Tracker] | None = None) -> None:
+    """Runs the trials that have not ended; see `Ledger.records` for what came of them.
+
+    Args:
+        address: of a Ray cluster whose machines share the search's folder; by default this machine alone.
+
+    Raises:
+        WorkspaceError: when the folder holds another study, or another search is at work in it.
+    """
+    study, out = ledger.plan.study, ledger.out
+    with Workspace(out).locked(), _cluster(address):
+        _claim(ledger)
+        shutil.rmtree(out / "ray", ignore_errors=True)
+        population = study.search.scheduler == "pbt"
+        resources = {"cpu": study.resources.cpus, "gpu": study.resources.gpus}
+        searcher = None if population else (Parzen if study.search.searcher == "tpe" else Listed)(ledger)
+        total = None if study.search.searcher == "tpe" else len(ledger.plan.trials())
+        with progress.bar(study.name, total or study.search.trials * study.seeds, "trials", done=len(ledger.records())) as bar:
+            tune.Tuner(
+                tune.with_resources(partial(_run, ledger=ledger, cwd=os.getcwd(), population=population), resources),
+                param_space=_population(ledger) if population else {},
+                tune_config=tune.TuneConfig(
+                    metric=study.figure,
+                    mode=study.mode,
+                    search_alg=searcher,
+                    scheduler=_scheduler(ledger.plan),
+                    num_samples=1 if population else -1,
+                    time_budget_s=3600 * study.search.hours if study.search.hours else None,
+                ),
+                run_config=tune.RunConfig(
+                    name="search", storage_path=str((out / "ray").resolve()), verbose=0,
+                    callbacks=[_Watch(ledger, bar, trackers or [])],
+                ),
+            ).fit()  # fmt: skip
+        shutil.rmtree(out / "ray", ignore_errors=True)
+
+
+def _trial(ledger: Ledger, config: dict[str, Any]) -> Trial:
+    """The trial Ray Tune speaks of; in a population with its settings of the moment."""
+    return Trial({key: config[key] for key in ledger.plan.study.space}, config[SEED])
+
+
+def _run(config: dict[str, Any], ledger: Ledger, cwd: str, population: bool) -> None:
+    """A trial, in a process of its own."""
+    os.chdir(cwd)
+    torch.set_num_threads(max(1, int(ledger.plan.study.resources.cpus)))
+    name, trial = config[NAME], _trial(ledger, config)
+    taken = tune.get_checkpoint() if population else None
+    if taken is not None:
+        with taken.as_directory() as donor:
+            take_over(ledger, trial, name, Path(donor))
+    ledger.begin(name, trial)
+
+    def report(measured: dict[str, float]) -> None:
+        # In a population the stage's folder is the checkpoint: whoever takes over goes on from it.
+        checkpoint = tune.Checkpoint.from_directory(ledger.folder(name) / "pretrain") if population else None
+        tune.report(dict(measured), checkpoint=checkpoint)
+
+    record = run_trial(ledger, trial, name, report, population)
+    if record.figures:
+        tune.report(dict(record.figures))
+
+
+class _Watch(tune.Callback):
+    """Keeps the ledger, the bar and the trackers up to date."""
+
+    def __init__(self, ledger: Ledger, bar: progress.Bar, trackers: list[Tracker]) -> None:
+        self.ledger, self.bar, self.trackers = ledger, bar, trackers
+        hours = ledger.plan.study.search.hours
+        self.end = time.monotonic() + 3600 * hours if hours else float("inf")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Ray saves its searches to restore them, and ours go on from the ledger."""
+        return {}
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
+        for tracker in self.trackers:
+            tracker.update(trial.config[NAME], _trial(self.ledger, trial.config))
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        name = trial.config[NAME]
+        if self.ledger.read(name) is None and time.monotonic() < self.end:  # the scheduler has ended it
+            result = trial.last_result
+            self.ledger.end(
+                _trial(self.ledger, trial.config),
+                "stopped",
+                f"by the scheduler at step {result['step']:,}",
+                name,
+                figures={key: value for key, value in result.items() if key in FIGURES},
+                seconds=float(result["time_total_s"]),
+            )
+        self.bar.advance(1, name)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        name, error = trial.config[NAME], trial.get_error()
+        if isinstance(getattr(error, "cause", error), ray.exceptions.OutOfMemoryError):
+            self.ledger.end(_trial(self.ledger, trial.config), "out of memory", str(error), name)
+        else:
+            told = progress.escape(str(error))
+            progress.warn(f"trial {name} ended without a result; the same command tries it again:\n{told}")
+
+
+def _scheduler(plan: Plan) -> TrialScheduler:
+    search = plan.study.search
+    if search.scheduler == "asha":
+        return AsyncHyperBandScheduler(max_t=10**6, grace_period=search.grace, reduction_factor=search.reduction)
+    if search.scheduler == "median":
+        return MedianStoppingRule(time_attr="training_iteration", grace_period=search.grace)
+    if search.scheduler == "pbt":
+        return PopulationBasedTraining(
+            time_attr="training_iteration", perturbation_interval=search.grace, hyperparam_mutations=_mutations(plan)
+        )
+    return FIFOScheduler()  # type: ignore[no-untyped-call]
+
+
+def _mutations(plan: Plan) -> dict[str, Any]:
+    """Where a member of the population may go."""
+    found: dict[str, Any] = {}
+    for name, domain in plan.study.space.items():
+        if isinstance(domain, Range | LogRange):
+            found[name] = lambda domain=domain: domain.draw(random.Random())
+        elif isinstance(domain, Choice):
+            found[name] = domain.choice
+    return found
+
+
+def _population(ledger: Ledger) -> dict[str, Any]:
+    """The members: those that began in an earlier session as they were last, without those that have ended."""
+    begun = ledger.begun()
+    members = [
+        configuration(begun.get(trial.name, trial), trial.name)
+        for trial in ledger.plan.trials()
+        if ledger.read(trial.name) is None and (trial.name in begun or ledger.refuse(trial) is None)
+    ]
+    columns: dict[str, Any] = {NAME: tune.grid_search([member[NAME] for member in members])}
+    by_name = {member[NAME]: member for member in members}
+    for key in (SEED, *ledger.plan.study.space):
+        columns[key] = tune.sample_from(partial(_of_member, by_name, key))
+    return columns
+
+
+def _of_member(members: dict[str, dict[str, Any]], key: str, spec: Any) -> Any:
+    return members[spec.config[NAME]][key]
+
+
+@contextmanager
+def _cluster(address: str | None) -> Iterator[None]:
+    """Ray, if it is not there yet: on this machine, or at an address."""
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    if ray.is_initialized():
+        yield
+        return
+    try:
+        local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 128 * 2**20} if address is None else {}
+        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
+    except ConnectionError as error:
+        raise BongsuError(f"--ray {address}: no Ray cluster answers there ({str(error).splitlines()[0]})") from None
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _claim(ledger: Ledger) -> None:
+    """Makes sure that what lies in the folder belongs to this study: how long and by what means to search may change,
+    what is measured may not."""
+    plan = ledger.plan
+    arms = {name: domain.arms for name, domain in plan.study.space.items() if isinstance(domain, Arms)}
+    mine = orjson.loads(orjson.dumps({"recipe": plan.tree, "objective": plan.study.objective, "arms": arms}))
+    path = ledger.out / "study.json"
+    if path.is_file() and read_json(path) != mine:
+        raise WorkspaceError(f"{ledger.out}: holds trials of another study, or of this one with another recipe; use --out.")
+    write_json(path, mine)
