@@ -47,7 +47,7 @@ def training_curves(*runs: Metrics, panels: Sequence[str] = ("loss", "accuracy")
         for number, run in enumerate(runs):
             alpha = 1.0 if len(runs) == 1 else 0.65
             for key, colour, name in ((training, "blue", "training"), (validation, "orange", "validation")):
-                steps, values = _series(run, key)
+                steps, values = series(run, key)
                 if len(steps):
                     label = name if number == 0 and validation else "_"
                     mark = "o" if name == "validation" and len(steps) <= 30 else ""
@@ -172,7 +172,7 @@ def probability_histogram(
     return finish(figure, "probabilities", png, names)
 
 
-def _series(run: Metrics, key: str) -> tuple[Array, Array]:
+def series(run: Metrics, key: str) -> tuple[Array, Array]:
     """Steps and finite values of a key, a long series as means over stretches of it."""
     points = [(record["step"], record[key]) for record in run if isinstance(record.get(key), int | float)]
     table = np.array([point for point in points if np.isfinite(point[1])], dtype=np.float64).reshape(-1, 2)

@@ -48,7 +48,7 @@ def render(report: Tree) -> str:
         longest = max(stage.get("seconds") or 0 for stage in page["stages"])
         page["longest"] = longest or 1
         page["total_seconds"] = sum(stage.get("seconds") or 0 for stage in page["stages"])
-    html = _environment().get_template("report.html").render(page)
+    html = environment().get_template("report.html").render(page)
     return html.encode("utf-8", "replace").decode()  # half a surrogate pair from somebody's data must not cost the report
 
 
@@ -172,12 +172,13 @@ def _classes(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> list[d
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
+def environment(*folders: Path) -> Environment:
+    """Templates of this folder and of `folders`, with the filters that all pages share."""
+    made = Environment(
+        loader=FileSystemLoader([*folders, Path(__file__).parent]), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(number=number, fixed=fixed, signed=signed, duration=progress.duration, size=size, words=words)
-    return environment
+    made.filters.update(number=number, fixed=fixed, signed=signed, duration=progress.duration, size=size, words=words)
+    return made
 
 
 def number(value: object) -> str:

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from bongsu.errors import RecipeError, WorkspaceError
 from bongsu.files import read_json, write_json
 from bongsu.search.feasibility import memory_bytes, why
+from bongsu.search.space import holds
 from bongsu.search.study import Plan, Trial
 
 Status = Literal["finished", "stopped", "diverged", "out of memory", "infeasible", "invalid", "failed"]
@@ -76,10 +77,11 @@ class Ledger:
     def begun(self) -> dict[str, Trial]:
         """The trials that began and have not ended, by name."""
         found = {path.parent.name: Trial(**read_json(path)) for path in sorted((self.out / "trials").glob(f"*/{BEGUN}"))}
-        return {name: trial for name, trial in found.items() if not self._path(name).is_file()}
+        space = self.plan.study.space
+        return {name: trial for name, trial in found.items() if holds(space, trial.point) and not self._path(name).is_file()}
 
     def records(self) -> dict[str, Record]:
-        """Every trial that has ended, by name.
+        """Every trial of the study's space that has ended, by name.
 
         Raises:
             WorkspaceError: when a record cannot be read.
@@ -90,7 +92,7 @@ class Ledger:
                 found[path.stem] = Record.model_validate(read_json(path))
             except ValueError:
                 raise WorkspaceError(f"{path}: not a record of a trial. Delete it, and its trial is run again.") from None
-        return found
+        return {name: record for name, record in found.items() if holds(self.plan.study.space, record.point)}
 
     def needed(self, trial: Trial) -> float | None:
         """Estimated memory; None when the point is no valid recipe."""

@@ -149,6 +149,13 @@ def random_points(space: Space, draws: int, generator: random.Random) -> Iterato
             yield {name: values[name] if name in values else point[name] for name in space}
 
 
+def holds(space: Space, point: Point) -> bool:
+    """Whether a point is of this space, which may have grown or shrunk since; a population may leave its ranges."""
+    return set(point) == set(space) and all(
+        isinstance(domain, Range | LogRange) or point[name] in domain.values() for name, domain in space.items()
+    )
+
+
 def apply(space: Space, point: Point, tree: Mapping[str, Any]) -> dict[str, Any]:
     """The recipe of a point, as a tree of plain values.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from bongsu.errors import BongsuError
 from bongsu.search.ledger import Ledger
 from bongsu.search.space import label
 from bongsu.search.study import Trial
@@ -61,15 +62,19 @@ class TensorBoard:
 
 
 class MLflow:
-    """One MLflow run a trial, in an experiment of the study's name."""
+    """One MLflow run a trial, in an experiment of the study's name; `uri` of a tracking server."""
 
-    def __init__(self, ledger: Ledger, uri: str | None = None) -> None:
+    def __init__(self, ledger: Ledger, uri: str) -> None:
+        from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
 
         self._logs = _Logs(ledger)
-        self._client = MlflowClient(uri or f"sqlite:///{(ledger.out / 'mlflow.db').resolve()}")
         name = ledger.plan.study.name
-        experiment = self._client.get_experiment_by_name(name)
+        try:
+            self._client = MlflowClient(uri)
+            experiment = self._client.get_experiment_by_name(name)
+        except (MlflowException, ImportError) as error:
+            raise BongsuError(f"--mlflow {uri}: cannot be logged to ({str(error).splitlines()[0]})") from None
         self._experiment = experiment.experiment_id if experiment else self._client.create_experiment(name)
         self._runs: dict[str, str] = {}
 

@@ -51,6 +51,7 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that diverges has no figure
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # paths in a recipe are relative to the current folder
+    "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_ENABLE_V2_MIGRATION_WARNINGS": "0",
 }
@@ -83,6 +84,7 @@ def search(ledger: Ledger, address: str | None = None, trackers: list[Tracker] |
                     search_alg=searcher,
                     scheduler=_scheduler(ledger.plan),
                     num_samples=1 if population else -1,
+                    reuse_actors=not population,
                     time_budget_s=3600 * study.search.hours if study.search.hours else None,
                 ),
                 run_config=tune.RunConfig(

@@ -1,0 +1,62 @@
+"""The verb that searches."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bongsu import progress
+from bongsu.cli.common import Set, app, need
+
+
+@app.command()
+def tune(
+    study: Annotated[Path, typer.Argument(help="A study, such as studies/activation.toml", show_default=False)],
+    changes: Set = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Its folder (default: searches/NAME)", metavar="DIR")] = None,
+    ray: Annotated[str | None, typer.Option("--ray", help="A Ray cluster (default: this machine)", metavar="ADDRESS")] = None,
+    small: Annotated[bool, typer.Option("--small", help="The study's small size: minutes on two cores")] = False,
+    check: Annotated[bool, typer.Option("--check", help="Say how many points fit, and end")] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write DIR/tensorboard as well")] = False,
+    mlflow: Annotated[str | None, typer.Option("--mlflow", help="Log to an MLflow server", metavar="URI")] = None,
+) -> None:
+    """Search, or compare: run the trials of a study, and write a page about them."""
+    need("torch", "train")
+    need("ray", "cluster")
+    need("optuna", "cluster")
+    from bongsu.search.feasibility import room_bytes
+    from bongsu.search.ledger import Ledger
+    from bongsu.search.report import survey, write_report
+    from bongsu.search.study import load_study
+
+    plan = load_study(study, changes, small)
+    folder = out or Path("searches") / (plan.study.name + ("-small" if small else ""))
+    device = "cuda" if plan.study.resources.gpus else "cpu"
+    ledger = Ledger(plan, folder, room_bytes(plan.study.resources), device)
+    points, valid, fits, here = survey(ledger)
+    progress.table(
+        f"{plan.study.name}: {points:,} points, {valid:,} of them valid recipes, {plan.study.seeds} seeds each",
+        ["memory", "points that fit"],
+        [*([f"{size:g} GB", count] for size, count in fits.items()), [f"here: {ledger.room_bytes / 1e9:.1f} GB", here]],
+    )
+    if check:
+        return
+    if tensorboard:
+        need("tensorboard", "track")
+    if mlflow is not None:
+        need("mlflow", "track")
+    from bongsu.search.tracking import MLflow, TensorBoard, Tracker
+    from bongsu.search.tuning import search
+
+    trackers: list[Tracker] = []
+    if tensorboard:
+        trackers.append(TensorBoard(ledger))
+    if mlflow is not None:
+        trackers.append(MLflow(ledger, mlflow))
+    start = time.perf_counter()
+    search(ledger, ray, trackers)
+    page = write_report(ledger, time.perf_counter() - start)
+    progress.note(f"report: {page}")

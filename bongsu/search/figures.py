@@ -1,0 +1,141 @@
+"""The figures of a search's page, as SVG: curves of every trial, parallel coordinates, importance, the points side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bongsu.evaluation.drawing import COLOURS, canvas, finish, frame, legend
+from bongsu.evaluation.figures import PANELS, series
+from bongsu.search.space import label
+from bongsu.search.study import Study
+from bongsu.search.studying import Result
+
+_HUES = ("blue", "orange", "green", "violet")
+_DASHES = ("solid", (0, (4, 2)), (0, (1, 1.5)))
+_ROW = 0.27  # inches
+_NAMED = len(_HUES) * len(_DASHES)
+
+
+def learning_curves(trials: Sequence[tuple[str, Sequence[Sequence[Mapping[str, Any]]]]], panel: str) -> str:
+    """Training (left) and validation (right) of every trial. Up to twelve points have a look each; of more, the best has.
+
+    Args:
+        trials: the label of the point and the logs of each trial, the best point first.
+        panel: a key of `evaluation.figures.PANELS`.
+    """
+    title, training, validation = PANELS[panel]
+    names = list(dict.fromkeys(name for name, _ in trials))
+    keys = [(key, f"{title}, {part}") for key, part in ((training, "training"), (validation, "validation")) if key]
+    keys = [(key, head) for key, head in keys if any(key in record for _, logs in trials for log in logs for record in log)]
+    figure, axes = canvas(max(1, len(keys)), width=4.4, height=3.1)
+    for axis, (key, head) in zip(axes, keys, strict=False):
+        frame(axis, head, "step")
+        seen: set[str] = set()
+        for name, logs in reversed(trials):
+            number = names.index(name)
+            few = len(names) <= _NAMED
+            colour = _HUES[number % len(_HUES)] if few else "orange" if number == 0 else "blue"
+            style = _DASHES[number // len(_HUES)] if few else "solid"
+            for log in logs:
+                steps, values = series(log, key)
+                if len(steps):
+                    shown = name if (few or number == 0) and name not in seen else "_"
+                    seen.add(name)
+                    axis.plot(steps, values, color=COLOURS[colour], linestyle=style, linewidth=1.3, label=shown,
+                              alpha=0.75 if few or number == 0 else 0.25)  # fmt: skip
+        handles, labels = axis.get_legend_handles_labels()
+        order = sorted(range(len(labels)), key=lambda index: names.index(labels[index]))
+        if order and axis is axes[-1]:
+            axis.legend([handles[i] for i in order], [_short(labels[i]) for i in order], frameon=False, fontsize=7,
+                        labelcolor=COLOURS["ink"])  # fmt: skip
+    return finish(figure, f"curves-{panel}", None, names)
+
+
+def comparison(results: Sequence[Result], study: Study) -> str:
+    """The best points one above the other: mean and standard deviation over seeds of the figure that decides."""
+    shown = list(results)[:24][::-1]
+    figure, (axis,) = canvas(1, width=7.5, height=0.9 + _ROW * len(shown))
+    frame(axis, f"{PANELS[study.figure][0] if study.figure in PANELS else study.figure}, mean and deviation over seeds", "")
+    for row, result in enumerate(shown):
+        spread = result.figures[study.figure]
+        colour = COLOURS["orange" if row == len(shown) - 1 else "blue"]
+        axis.errorbar(spread.mean, row, xerr=spread.deviation or 0.0, fmt="o", color=colour, markersize=5, linewidth=1.6,
+                      alpha=1.0 if result.whole else 0.4)  # fmt: skip
+    names = [_short(_name(result), 64) for result in shown]
+    axis.set_yticks(range(len(shown)), names)
+    axis.set_ylim(-0.7, len(shown) - 0.3)
+    return finish(figure, "comparison", None, names)
+
+
+def parallel_coordinates(results: Sequence[Result], study: Study) -> str:
+    """Each point a line through its settings to the figure that decides; the better, the warmer and stronger."""
+    axes_of = [*study.space, study.figure]
+    figure, (axis,) = canvas(1, width=max(5.0, 1.9 * len(axes_of)), height=3.6)
+    frame(axis, "Settings and outcome", "")
+    axis.grid(False)
+    columns = []
+    for name in study.space:
+        places, ticks = _scale([result.point[name] for result in results])
+        columns.append(places)
+        for place, text in ticks:
+            axis.text(len(columns) - 1 + 0.03, place, _short(text, 18), fontsize=7, color=COLOURS["ink"], va="center")
+    values = [result.figures[study.figure].mean for result in results]
+    places, ticks = _scale(values)
+    columns.append(places)
+    for place, text in ticks:
+        axis.text(len(columns) - 1 + 0.03, place, text, fontsize=7, color=COLOURS["ink"], va="center")
+    good = np.array(places if study.mode == "max" else [1 - place for place in places])
+    for index in np.argsort(good):
+        colour = COLOURS["orange" if good[index] > 0.8 else "blue"]
+        axis.plot(range(len(columns)), [column[index] for column in columns], color=colour, linewidth=1.3,
+                  alpha=float(0.15 + 0.7 * good[index] ** 2))  # fmt: skip
+    for place in range(len(columns)):
+        axis.axvline(place, color=COLOURS["grid"], linewidth=0.8)
+    axis.set_xticks(range(len(columns)), [name.rpartition(".")[2] for name in axes_of])
+    axis.set_yticks([])
+    axis.set_xlim(-0.1, len(columns) - 0.6)
+    axis.set_ylim(-0.06, 1.06)
+    return finish(figure, "parallel", None)
+
+
+def importance_bars(importance: Mapping[str, float]) -> str:
+    """The share of the variance each setting explains."""
+    names = list(importance)[::-1]
+    figure, (axis,) = canvas(1, width=6.0, height=0.9 + _ROW * len(names))
+    frame(axis, "Importance (fANOVA)", "share of the variance between points")
+    axis.barh(range(len(names)), [importance[name] for name in names], height=0.55, color=COLOURS["blue"], alpha=0.85)
+    axis.set_yticks(range(len(names)), names)
+    axis.set_xlim(0, 1)
+    legend(axis)
+    return finish(figure, "importance", None)
+
+
+def _scale(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, str]]]:
+    """Places from 0 to 1 and the ticks of one axis: numbers by size (by logarithm when they span more than a factor of 20),
+    few values and names evenly."""
+    different = list(dict.fromkeys(label(value) for value in values))
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    if numbers:
+        different = list(dict.fromkeys(label(value) for value in sorted(values)))
+    if not numbers or 1 < len(different) <= 6:
+        at = {text: index / max(1, len(different) - 1) for index, text in enumerate(different)}
+        return [at[label(value)] for value in values], [(place, text) for text, place in at.items()]
+    array = np.array(values, dtype=np.float64)
+    logarithmic = array.min() > 0 and array.max() / array.min() > 20
+    scaled = np.log(array) if logarithmic else array
+    low, high = float(scaled.min()), float(scaled.max())
+    places = (scaled - low) / (high - low) if high > low else np.full(len(scaled), 0.5)
+    marks = np.linspace(low, high, 4 if high > low else 1)
+    ticks = [((float(m) - low) / ((high - low) or 1), label(float(np.exp(m) if logarithmic else m))) for m in marks]
+    return [float(place) for place in places], ticks
+
+
+def _name(result: Result) -> str:
+    return ", ".join(f"{name.rpartition('.')[2]} {label(value)}" for name, value in result.point.items())
+
+
+def _short(text: str, length: int = 40) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

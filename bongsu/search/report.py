@@ -1,0 +1,123 @@
+"""What a search leaves: `report.html`, one self-contained page; `results.md`, a table; `best.toml`, ready to run."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from bongsu import progress
+from bongsu.evaluation.report import environment
+from bongsu.files import write_text
+from bongsu.recipe import dump_recipe
+from bongsu.search import figures
+from bongsu.search.feasibility import DEVICES_GB, how_many_fit, verdicts
+from bongsu.search.ledger import FIGURES, Ledger, Record
+from bongsu.search.space import label
+from bongsu.search.study import Study, Trial
+from bongsu.search.studying import Result, Spread, by_value, counts, importances, results, told_apart
+from bongsu.search.trial import curves
+
+BEST = "best.toml"
+_SHOWN = 20
+_PROBLEMS = ("diverged", "out of memory", "infeasible", "invalid", "failed", "stopped")
+
+
+def write_report(ledger: Ledger, seconds: float) -> Path:
+    """Writes the three files from what the ledger has, and returns the page.
+
+    Args:
+        seconds: the time the search took from its start to its end, in this session.
+    """
+    study, records = ledger.plan.study, ledger.records()
+    found = results(ledger, records)
+    page: dict[str, Any] = {
+        "study": study,
+        "created": time.strftime("%Y-%m-%d %H:%M"),
+        "total": len(ledger.plan.trials()) if study.search.searcher != "tpe" else study.search.trials * study.seeds,
+        "counts": counts(records),
+        "seconds": seconds,
+        "fits": {f"{size:g} GB": count for size, count in how_many_fit(_points(ledger)).items()},
+        "points": len(ledger.plan.points()),
+        "room_gb": ledger.room_bytes / 1e9,
+        "device": ledger.device,
+        "problems": [(name, record) for name, record in records.items() if record.status in _PROBLEMS],
+        "shown_figures": [figure for figure in FIGURES if any(figure in result.figures for result in found)],
+        "results": found[:_SHOWN],
+        "left_out": max(0, len(found) - _SHOWN),
+        "settings": {name: name.rpartition(".")[2] for name in study.space},
+    }
+    if found:
+        best = found[0]
+        recipe = ledger.plan.recipe(Trial(best.point, records[best.names[0]].seed))
+        write_text(ledger.out / BEST, f"# The best of {study.name} by {study.objective}.\n{dump_recipe(recipe)}")
+        importance = importances(found, study)
+        logs = [(_label(result, study), curves(ledger.folder(name), study.stage)) for result in found for name in result.names]
+        panels = ["loss", "accuracy", *([study.figure] if study.figure not in ("loss", "accuracy", "roc_auc") else [])]
+        page |= {
+            "best": best,
+            "apart": told_apart(found, study),
+            "recipe": dump_recipe(recipe),
+            "command": f"bongsu run {ledger.out / BEST}",
+            "importance": importance,
+            "by_value": by_value(found, study) if len(study.space) > 1 else {},
+            "comparison": Markup(figures.comparison(found, study)),
+            "parallel": Markup(figures.parallel_coordinates(found, study)) if len(found) > 1 else "",
+            "importance_figure": Markup(figures.importance_bars(importance)) if importance else "",
+            "curves": [Markup(figures.learning_curves(logs, panel)) for panel in panels],
+        }
+    templates = environment(Path(__file__).parent)
+    templates.filters.update(label=label, spread=spread_text)
+    write_text(ledger.out / "report.html", templates.get_template("search.html").render(page))
+    write_text(ledger.out / "results.md", markdown(study, found, records))
+    return ledger.out / "report.html"
+
+
+def markdown(study: Study, found: list[Result], records: dict[str, Record]) -> str:
+    """The points as a table, the best first, and how many trials ended how."""
+    shown = [figure for figure in FIGURES if any(figure in result.figures for result in found)]
+    shown.sort(key=lambda figure: figure != study.figure)
+    settings = [name.rpartition(".")[2] for name in study.space]
+    heads = [*settings, *(figure.replace("_", " ") for figure in shown), "seeds", "time"]
+    rows = [
+        [
+            *(label(result.point[name]) for name in study.space),
+            *(spread_text(result.figures.get(figure)) for figure in shown),
+            f"{result.figures[study.figure].count}{'' if result.whole else ' (not all to the end)'}",
+            progress.duration(result.seconds),
+        ]
+        for result in found
+    ]
+    lines = [f"# {study.name}", "", *([study.question, ""] if study.question else [])]
+    for row in [heads, ["---"] * len(heads), *rows]:
+        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |")
+    ended = ", ".join(
+        f"{row['trials']:,} {status} ({progress.duration(row['seconds'])})" for status, row in counts(records).items()
+    )
+    return "\n".join([*lines, "", f"Trials: {ended or 'none'}.", ""])
+
+
+def spread_text(spread: Spread | None) -> str:
+    """0.812 ± 0.004"""
+    if spread is None:
+        return "–"
+    return f"{spread.mean:.4f}" + ("" if spread.deviation is None else f" ± {spread.deviation:.4f}")
+
+
+def survey(ledger: Ledger) -> tuple[int, int, dict[float, int], int]:
+    """Before anything runs: points, those that are valid recipes, how many fit devices of several sizes, and this one."""
+    found = _points(ledger)
+    valid = [verdict for verdict in found if verdict.bytes is not None]
+    here = sum(verdict.bytes is not None and verdict.bytes <= ledger.room_bytes for verdict in found)
+    return len(found), len(valid), how_many_fit(found, DEVICES_GB), here
+
+
+def _points(ledger: Ledger) -> list[Any]:
+    trials = {Trial(point, 0).name: Trial(point, 0) for point in ledger.plan.points()}
+    return verdicts(ledger.plan, trials.values(), ledger.device)
+
+
+def _label(result: Result, study: Study) -> str:
+    return ", ".join(f"{name.rpartition('.')[2]} {label(result.point[name])}" for name in study.space)
