@@ -168,7 +168,7 @@ def apply(space: Space, point: Point, tree: Mapping[str, Any]) -> dict[str, Any]
         if isinstance(domain, Arms):
             result = merge(result, domain.arms[value])
         else:
-            put(result, name, deepcopy(value), "space")
+            put(result, name, deepcopy(value), f"space.{name}")
     return result
 
 

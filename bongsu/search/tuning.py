@@ -84,7 +84,7 @@ def search(ledger: Ledger, address: str | None = None, trackers: list[Tracker] |
                     search_alg=searcher,
                     scheduler=_scheduler(ledger.plan),
                     num_samples=1 if population else -1,
-                    reuse_actors=not population,
+                    reuse_actors=True,
                     time_budget_s=3600 * study.search.hours if study.search.hours else None,
                 ),
                 run_config=tune.RunConfig(
