@@ -27,23 +27,22 @@ def tune(
     need("torch", "train")
     need("ray", "cluster")
     need("optuna", "cluster")
-    from bongsu.search.feasibility import room_bytes
+    from bongsu.search.feasibility import how_many_fit, room_bytes
     from bongsu.search.ledger import Ledger
     from bongsu.search.report import survey, write_report
     from bongsu.search.study import load_study
 
     plan = load_study(study, changes, small)
-    folder = out or Path("searches") / (plan.study.name + ("-small" if small else ""))
     device = "cuda" if plan.study.resources.gpus else "cpu"
-    ledger = Ledger(plan, folder, room_bytes(plan.study.resources), device)
-    points, valid, fits, here = survey(ledger)
-    progress.table(
-        f"{plan.study.name}: {points:,} points, {valid:,} of them valid recipes, {plan.study.seeds} seeds each",
-        ["memory", "points that fit"],
-        [*([f"{size:g} GB", count] for size, count in fits.items()), [f"here: {ledger.room_bytes / 1e9:.1f} GB", here]],
-    )
+    points = survey(plan, device)
+    valid = sum(point.bytes is not None for point in points)
+    progress.note(f"{plan.study.name}: {len(points):,} points, {valid:,} of them valid recipes; {plan.study.seeds} seeds each")
+    fits = [[f"{size:g} GB", count] for size, count in how_many_fit(points).items()]
+    progress.table("told from the recipe alone", ["memory", "points that fit"], fits)
     if check:
         return
+    folder = out or Path("searches") / (plan.study.name + ("-small" if small else ""))
+    ledger = Ledger(plan, folder, room_bytes(plan.study.resources), device)
     if tensorboard:
         need("tensorboard", "track")
     if mlflow is not None:

@@ -6,6 +6,7 @@ import resource
 import sys
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -92,11 +93,14 @@ def estimate(recipe: Recipe, run: Path) -> Estimate:
 
 def likely_shape(settings: Pretrain) -> BatchShape:
     """The shape of a run's batches, as far as it can be told before the corpus is encoded."""
-    lengths = np.minimum(np.array([10, 25, 40], dtype=np.int64), settings.row_length)
-    count = settings.batch_sentences or 128
-    if settings.batch_tokens:
-        count = sentences_for_tokens(lengths, settings.batch_tokens)
-    return batch_shape(lengths, settings.row_length, settings.mask_rate, count)
+    return _likely_shape(settings.row_length, settings.mask_rate, settings.batch_sentences, settings.batch_tokens)
+
+
+@cache
+def _likely_shape(row_length: int, mask_rate: float, sentences: int | None, tokens: int | None) -> BatchShape:
+    lengths = np.minimum(np.array([10, 25, 40], dtype=np.int64), row_length)
+    count = sentences_for_tokens(lengths, tokens) if tokens else sentences or 128
+    return batch_shape(lengths, row_length, mask_rate, count)
 
 
 def _text_bytes(path: str) -> float:

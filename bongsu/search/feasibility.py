@@ -93,11 +93,21 @@ def _bytes_a_number(settings: Optimization, device: str) -> int:
 
 
 def room_bytes(resources: Resources) -> float:
-    """The memory one trial may take on this machine."""
+    """The memory one trial may take on this machine.
+
+    Raises:
+        RecipeError: when trials want a GPU that is not here, and the study does not say how large those of the cluster are.
+    """
     if resources.gpus:
-        total = 1e9 * resources.memory_gb if resources.memory_gb else float(torch.cuda.get_device_properties(0).total_memory)
-        return total * resources.gpus
+        if not resources.memory_gb and not torch.cuda.is_available():
+            raise RecipeError("resources.gpus: there is no GPU here; set it to 0, or for a cluster give resources.memory_gb")
+        return resources.gpus * (1e9 * resources.memory_gb if resources.memory_gb else gpu_bytes())
     if resources.memory_gb:
         return 1e9 * resources.memory_gb
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return memory * min(1.0, resources.cpus / (os.cpu_count() or 1))
+
+
+def gpu_bytes() -> float:
+    """The memory of the first GPU."""
+    return float(torch.cuda.get_device_properties(0).total_memory)

@@ -13,10 +13,10 @@ from bongsu.evaluation.report import environment
 from bongsu.files import write_text
 from bongsu.recipe import dump_recipe
 from bongsu.search import figures
-from bongsu.search.feasibility import DEVICES_GB, how_many_fit, verdicts
+from bongsu.search.feasibility import Verdict, how_many_fit, verdicts
 from bongsu.search.ledger import FIGURES, Ledger, Record
 from bongsu.search.space import label
-from bongsu.search.study import Study, Trial
+from bongsu.search.study import Plan, Study, Trial
 from bongsu.search.studying import Result, Spread, by_value, counts, importances, results, told_apart
 from bongsu.search.trial import curves
 
@@ -33,14 +33,15 @@ def write_report(ledger: Ledger, seconds: float) -> Path:
     """
     study, records = ledger.plan.study, ledger.records()
     found = results(ledger, records)
+    surveyed = survey(ledger.plan, ledger.device)
     page: dict[str, Any] = {
         "study": study,
         "created": time.strftime("%Y-%m-%d %H:%M"),
         "total": len(ledger.plan.trials()) if study.search.searcher != "tpe" else study.search.trials * study.seeds,
         "counts": counts(records),
         "seconds": seconds,
-        "fits": {f"{size:g} GB": count for size, count in how_many_fit(_points(ledger)).items()},
-        "points": len(ledger.plan.points()),
+        "fits": {f"{size:g} GB": count for size, count in how_many_fit(surveyed).items()},
+        "points": len(surveyed),
         "room_gb": ledger.room_bytes / 1e9,
         "device": ledger.device,
         "problems": [(name, record) for name, record in records.items() if record.status in _PROBLEMS],
@@ -106,17 +107,9 @@ def spread_text(spread: Spread | None) -> str:
     return f"{spread.mean:.4f}" + ("" if spread.deviation is None else f" ± {spread.deviation:.4f}")
 
 
-def survey(ledger: Ledger) -> tuple[int, int, dict[float, int], int]:
-    """Before anything runs: points, those that are valid recipes, how many fit devices of several sizes, and this one."""
-    found = _points(ledger)
-    valid = [verdict for verdict in found if verdict.bytes is not None]
-    here = sum(verdict.bytes is not None and verdict.bytes <= ledger.room_bytes for verdict in found)
-    return len(found), len(valid), how_many_fit(found, DEVICES_GB), here
-
-
-def _points(ledger: Ledger) -> list[Any]:
-    trials = {Trial(point, 0).name: Trial(point, 0) for point in ledger.plan.points()}
-    return verdicts(ledger.plan, trials.values(), ledger.device)
+def survey(plan: Plan, device: str) -> list[Verdict]:
+    """What can be told of the space before anything runs: a verdict on each of its points."""
+    return verdicts(plan, {trial.name: trial for trial in (Trial(point, 0) for point in plan.survey())}.values(), device)
 
 
 def _label(result: Result, study: Study) -> str:

@@ -14,12 +14,26 @@ from pydantic import Field, model_validator
 
 from bongsu.errors import RecipeError
 from bongsu.recipe import Positive, Recipe, Section, override, parse_recipe, parse_section, read_tree
-from bongsu.search.space import Choice, LogRange, Point, Range, Space, apply, flatten, grid_points, label, merge, random_points
+from bongsu.search.space import (
+    Choice,
+    Grid,
+    LogRange,
+    Point,
+    Range,
+    Space,
+    apply,
+    flatten,
+    grid_points,
+    label,
+    merge,
+    random_points,
+)
 
 Objective = Literal[
     "pretrain.loss", "pretrain.accuracy", "pretrain.bits_per_byte",
     "finetune.loss", "finetune.accuracy", "finetune.f1", "finetune.roc_auc",
 ]  # fmt: skip
+_SURVEYED = 200  # points at least, where ranges are drawn
 _LOWER_IS_BETTER = ("loss", "bits_per_byte")
 
 
@@ -165,6 +179,15 @@ class Plan:
         if search.searcher == "grid" and search.scheduler != "pbt":
             return grid_points(self.study.space)
         return list(random_points(self.study.space, search.trials, random.Random(search.seed)))
+
+    def survey(self) -> list[Point]:
+        """Points that show the space: every combination of what is listed, with draws of the ranges."""
+        space = self.study.space
+        listed = grid_points(space)
+        if not any(isinstance(domain, Range | LogRange) for domain in space.values()):
+            return listed
+        as_grid: Space = {name: Grid(grid=part.choice) if isinstance(part, Choice) else part for name, part in space.items()}
+        return list(random_points(as_grid, max(1, _SURVEYED // len(listed)), random.Random(self.study.search.seed)))
 
     def trials(self) -> list[Trial]:
         """Every point with every seed, all points with the first seed first; none twice."""
