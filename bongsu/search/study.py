@@ -168,6 +168,9 @@ class Plan:
         tree = apply(self.study.space, trial.point, self.tree)
         tree["name"] = f"{self.study.name}-{trial.name}"
         tree["seed"] = trial.seed
+        for stage in ("pretrain", "finetune"):
+            if stage in tree:
+                tree[stage] = {"max_skipped": 1, **tree[stage]}  # a trial that diverges ends there and then
         recipe = parse_recipe(tree, str(trial))
         if getattr(recipe, self.study.stage) is None:
             raise RecipeError(f"{self.study.recipe}: objective {self.study.objective} needs a [{self.study.stage}] section")

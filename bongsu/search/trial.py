@@ -17,7 +17,7 @@ from bongsu.pipeline.stages import stages
 from bongsu.search.ledger import Ledger, Record, Status
 from bongsu.search.study import Trial
 from bongsu.tasks.classification import figures
-from bongsu.training.loop import read_log
+from bongsu.training.log import read_log
 from bongsu.workspace import Workspace
 
 SHARED = "shared"
