@@ -226,11 +226,16 @@ def _short(section: dict[str, Any]) -> dict[str, Any]:
 def _sentence(where: str, section: dict[str, Any]) -> str:
     model, difference = section["model"], section["difference"]
     low, high = model["accuracy_interval"]
+    again = section.get("repeats", {})
+    luck = ""
+    if again.get("interval"):
+        least, most = again["interval"]
+        luck = f" Over {again['count']} folds and seeds: {again['mean']:.3f} on average ({least:.3f} to {most:.3f})."
     return (
         f"{where}: accuracy {model['accuracy']:.3f} ({low:.3f} to {high:.3f}) against "
         f"{section['baselines'][MAJORITY]['accuracy']:.3f} for the majority class and "
         f"{section['baselines'][TFIDF]['accuracy']:.3f} for {TFIDF}; difference to it {difference['difference']:+.1f} points, "
-        f"95 % interval {difference['interval'][0]:+.1f} to {difference['interval'][1]:+.1f}."
+        f"95 % interval {difference['interval'][0]:+.1f} to {difference['interval'][1]:+.1f}.{luck}"
     )
 
 
