@@ -15,7 +15,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from bongsu.pipeline.running import Run
-    from bongsu.tasks.detector import Detector
+    from bongsu.tasks.prediction import TextClassifier
 
 __all__ = ["__version__", "load", "run"]
 
@@ -37,12 +37,22 @@ def run(recipe: str | Path, *, out: str | Path | None = None, changes: list[str]
     return run_recipe(load_recipe(Path(recipe), changes), Path(out) if out is not None else None)
 
 
-def load(folder: str | Path) -> Detector:
-    """The detector of a finished run, or of a model folder.
+def load(folder: str | Path) -> TextClassifier:
+    """The detector of a finished run, of a model folder, or of a bundle that `bongsu export --to onnx` wrote (needs no torch).
 
     Raises:
         WorkspaceError: when there is none.
     """
+    from bongsu.errors import need
+    from bongsu.serving.bundle import is_bundle, refuse_pickles
+
+    path = Path(folder)
+    if is_bundle(path):
+        from bongsu.serving.predictor import Predictor
+
+        return Predictor.load(path)
+    refuse_pickles(path)
+    need("torch", "train")
     from bongsu.tasks.detector import Detector
 
-    return Detector.load(Path(folder))
+    return Detector.load(path)

@@ -5,6 +5,8 @@ Anything else that reaches the user is a bug. The command line prints these with
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 
 class BongsuError(Exception):
     """Root of every error raised on purpose; `str(error)` is the message a user reads."""
@@ -28,3 +30,13 @@ class TrainingError(BongsuError):
 
 class MissingExtraError(BongsuError):
     """A verb that needs packages that are not installed; the message says which extra to install."""
+
+
+def need(package: str, extra: str) -> None:
+    """Refuses to go on without an optional package.
+
+    Raises:
+        MissingExtraError: saying which extra to install.
+    """
+    if find_spec(package) is None:
+        raise MissingExtraError(f"This needs packages that are not installed: pip install 'bongsu[{extra}]'")

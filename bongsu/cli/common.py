@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bongsu import __version__
-from bongsu.errors import MissingExtraError
+from bongsu.errors import need
+
+__all__ = ["Out", "RecipePath", "Set", "app", "need"]
 
 app = typer.Typer(
     name="bongsu",
@@ -30,13 +31,3 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Say the versi
     if version:
         print(f"bongsu {__version__}")
         raise typer.Exit
-
-
-def need(package: str, extra: str) -> None:
-    """Refuses to go on without an optional package.
-
-    Raises:
-        MissingExtraError: saying which extra to install.
-    """
-    if find_spec(package) is None:
-        raise MissingExtraError(f"This needs packages that are not installed: pip install 'bongsu[{extra}]'")

@@ -1,9 +1,9 @@
-"""The verb that takes a model out of its run."""
+"""The verbs that take a model out of its run, and one in."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -15,17 +15,48 @@ from bongsu.errors import BongsuError
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo", show_default=False)],
-    to: Annotated[str, typer.Option("--to", help="onnx")] = "onnx",
+    to: Annotated[Literal["onnx", "hf"], typer.Option("--to", help="onnx: the detector; hf: the encoder")] = "onnx",
     out: Annotated[Path | None, typer.Option("--out", help="The bundle's folder (default: RUN/export/FORMAT)")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="onnx: add an engine of 8-bit weights, and measure its loss")] = False,
+    licence: Annotated[str | None, typer.Option("--license", help="For the model card, such as cc-by-4.0")] = None,
 ) -> None:
-    """Write a bundle that runs without torch (onnx)."""
-    if to != "onnx":
-        raise BongsuError(f"--to {to}: it is onnx")
-    for package, extra in (("torch", "train"), ("onnxscript", "export")):
-        need(package, extra)
-    from bongsu.serving.export import export_onnx
-
+    """Write a bundle: for ONNX Runtime without torch, or for transformers."""
+    need("torch", "train")
+    if int8 and to != "onnx":
+        raise BongsuError("--int8: is for --to onnx.")
     folder = out or run / "export" / to
-    with progress.console.status(f"exporting to {folder}"):
-        export_onnx(run, folder)
-    progress.note(f'{folder}: written and hashed; try: bongsu predict {folder} "Forest fire near La Ronge Sask."')
+    if to == "onnx":
+        need("onnxscript", "export")
+        from bongsu.serving.export import export_onnx
+
+        with progress.console.status(f"exporting to {folder}"):
+            loss = export_onnx(run, folder, int8, licence)
+        if loss is not None:
+            progress.note(
+                f"int8: {loss.changed:,} of {loss.rows:,} verdicts changed, {loss.points:+.2f} points of accuracy lost "
+                f"({loss.source})"
+            )
+            if not loss.accurate:
+                progress.warn("int8 loses more than half a point; it is used only when asked for (--engine int8).")
+        elif int8:
+            progress.warn("This run keeps no labelled rows to measure int8 on; it is used only when asked for (--engine int8).")
+        progress.note(f'{folder}: try `bongsu predict {folder} "Forest fire near La Ronge Sask."`')
+        return
+    from bongsu.serving.export import export_hf
+
+    export_hf(run, folder, licence)
+    progress.note(f"{folder}: opens with AutoModelForMaskedLM and AutoTokenizer of transformers")
+
+
+@app.command(name="import")
+def import_(
+    folder: Annotated[Path, typer.Argument(help="A ModernBERT folder: config.json, model.safetensors, tokenizer.json")],
+    out: Annotated[Path, typer.Option("--out", help="The model folder to write, for finetune.encoder")],
+) -> None:
+    """Take in an encoder that was exported before and trained on elsewhere (ModernBERT of transformers)."""
+    need("torch", "train")
+    from bongsu.serving.importing import import_modernbert
+
+    if not import_modernbert(folder, out):
+        progress.warn("Its prediction head has no place here: hidden states are the same, guesses of masked tokens are not.")
+    progress.note(f'{out}: use it with --set finetune.encoder="{out}"')

@@ -9,14 +9,14 @@ from typing import Annotated
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import app, need
+from bongsu.cli.common import app
 from bongsu.errors import BongsuError
 from bongsu.files import write_bytes
 
 
 @app.command()
 def predict(
-    run: Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo", show_default=False)],
+    run: Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo, or a bundle", show_default=False)],
     texts: Annotated[list[str] | None, typer.Argument(help="Messages; without any, one a line from --input or stdin")] = None,
     input: Annotated[Path | None, typer.Option("--input", "-i", help="CSV, TSV, JSON Lines, Parquet or text")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write (default: standard output)")] = None,
@@ -24,10 +24,9 @@ def predict(
     sample: Annotated[Path | None, typer.Option("--sample", help="Kaggle's sample_submission.csv, to check ids")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show what each word did for the probability")] = False,
 ) -> None:
-    """Classify messages."""
-    need("torch", "train")
+    """Classify messages, with a run or (without torch) with an exported bundle."""
+    from bongsu import load
     from bongsu.pipeline.predicting import predict_file, render
-    from bongsu.tasks.detector import Detector
 
     if format not in ("jsonl", "csv", "kaggle"):
         raise BongsuError(f"--format {format}: it is one of jsonl, csv, kaggle")
@@ -38,14 +37,14 @@ def predict(
     if input is not None:
         if texts:
             raise BongsuError("Give messages or --input, not both.")
-        content, count = predict_file(run, str(input), format, str(sample) if sample else None)  # type: ignore[arg-type]
+        content, count = predict_file(load(run), str(input), format, str(sample) if sample else None)  # type: ignore[arg-type]
         if output is None:
             sys.stdout.buffer.write(content)
         else:
             write_bytes(output, content)
             progress.note(f"{count:,} rows in {output}")
         return
-    detector = Detector.load(run)
+    detector = load(run)
     if texts:
         for text, prediction in zip(texts, detector.predict(texts), strict=True):
             print(f"{prediction.label:>12}  {prediction.probability:.3f}  {text}")

@@ -19,8 +19,8 @@ from bongsu.corpus import aihub, python_docs
 from bongsu.corpus.lines import codec_of, json_lines, numbered_lines, text_lines
 from bongsu.corpus.problems import Problems
 from bongsu.corpus.streams import DAMAGED, inner_suffix, open_bytes, read_some, resolve
-from bongsu.corpus.tables import Rows, csv_rows, jsonl_rows, parquet_rows
-from bongsu.errors import BongsuError, DataError
+from bongsu.corpus.tables import Rows, csv_rows, jsonl_rows
+from bongsu.errors import BongsuError, DataError, need
 from bongsu.progress import escape, warn
 from bongsu.recipe import Source
 
@@ -174,6 +174,9 @@ def _rows(reading: _Reading, path: str, form: str, columns: list[str]) -> Rows:
     elif form in ("jsonl", "pile"):
         rows = jsonl_rows(path, source.encoding, needed, problems)
     elif form == "parquet":
+        need("pyarrow", "train")
+        from bongsu.corpus.parquet import parquet_rows
+
         rows = parquet_rows(path, needed, problems)
     elif form == "text":
         rows = ((place, {source.text: text}) for place, text in text_lines(path, source.encoding, problems) if text.strip())

@@ -1,4 +1,4 @@
-"""Tables row by row: CSV and TSV, JSON Lines, Parquet."""
+"""Tables row by row: CSV and TSV, JSON Lines."""
 
 from __future__ import annotations
 
@@ -8,19 +8,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import orjson
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from bongsu.corpus.lines import json_lines, text_lines
 from bongsu.corpus.problems import Problems
-from bongsu.corpus.streams import BOMB_BYTES, BOMB_RATIO, open_seekable
 from bongsu.errors import DataError
 
 Rows = Iterator[tuple[str, dict[str, str]]]
 
 _RECORD_LINES = 200  # what one row with quoted line ends may span ...
 _RECORD_CHARACTERS = 2**20  # ... before its first quote is taken for a mistake
-_BATCH = 1024
 
 csv.field_size_limit(2**30)  # lines are bounded already
 
@@ -107,61 +103,11 @@ def jsonl_rows(path: str, encoding: str, columns: list[str], problems: Problems)
         if missing := [name for name in columns if name not in value]:
             problems.skip(place, f"no key {missing[0]!r}")
             continue
-        row = _texts(value)
+        row = as_texts(value)
         if row is None:
             problems.skip(place, "nested too deeply")
         else:
             yield place, row
-
-
-def parquet_rows(path: str, columns: list[str], problems: Problems) -> Rows:
-    """Rows of a Parquet file, a batch at a time, their values as text.
-
-    Raises:
-        DataError: when the file is not Parquet, is damaged, or lacks one of `columns`.
-    """
-    with open_seekable(path) as stream:
-        size = stream.seek(0, 2)
-        stream.seek(0)
-        try:
-            table = pq.ParquetFile(stream, pre_buffer=False)
-            groups = [table.metadata.row_group(index) for index in range(table.metadata.num_row_groups)]
-            unpacked = sum(group.total_byte_size for group in groups)
-            names = table.schema_arrow.names
-        except _PARQUET_ERRORS as error:
-            raise DataError(f"{path}: not a readable Parquet file ({_first_line(error)}).") from None
-        if unpacked > BOMB_BYTES and unpacked > BOMB_RATIO * size:
-            raise DataError(f"{path}: unpacks to {unpacked:,} bytes, more than {BOMB_RATIO} times its size; it is not read.")
-        require(columns, names, path)
-        number = 0
-        try:
-            for batch in table.iter_batches(batch_size=_BATCH):
-                for row in _python_rows(batch):
-                    number += 1
-                    place = f"{path}:{number}"
-                    cells = None if row is None else _texts(row)
-                    if cells is None:
-                        problems.skip(place, "a value that is no text, such as broken UTF-8 or a date out of range")
-                    else:
-                        yield place, cells
-        except _PARQUET_ERRORS as error:
-            problems.skip(f"{path}:{number + 1}", f"damaged from here on ({_first_line(error)})")
-
-
-def _python_rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any] | None]:
-    """Rows as dictionaries; None for a row with a value that Python cannot hold."""
-    try:
-        yield from batch.to_pylist()
-    except (ValueError, OverflowError):  # now find out which
-        for index in range(batch.num_rows):
-            try:
-                row = batch.slice(index, 1).to_pylist()[0]
-            except (ValueError, OverflowError):
-                row = None
-            yield row
-
-
-_PARQUET_ERRORS = (pa.ArrowException, OSError, ValueError, OverflowError, MemoryError, KeyError, IndexError)
 
 
 def require(columns: list[str], there: list[str], path: str) -> None:
@@ -174,7 +120,7 @@ def require(columns: list[str], there: list[str], path: str) -> None:
         raise DataError(f"{path}: there is no column {missing[0]!r}; the columns are {', '.join(map(str, there[:50]))}.")
 
 
-def _texts(row: dict[str, Any]) -> dict[str, str] | None:
+def as_texts(row: dict[str, Any]) -> dict[str, str] | None:
     """Cells as text; None when one is nested too deeply."""
     try:
         return {name: value if type(value) is str else _text(value) for name, value in row.items()}
@@ -196,7 +142,3 @@ def _text(value: Any) -> str:
 def _plain(value: Any) -> str:
     """Dates, decimals and other values of Parquet's that JSON does not know."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).split("\n")[0][:200] or type(error).__name__

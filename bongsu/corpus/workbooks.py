@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO
 
-from python_calamine import CalamineError, CalamineWorkbook
-
 from bongsu.corpus.streams import BOMB_BYTES, BOMB_RATIO
-from bongsu.errors import BongsuError, DataError
+from bongsu.errors import BongsuError, DataError, need
 
 LARGEST = 4 * 2**30  # bytes of XML; a real workbook of 200,000 pairs has about 0.2 GB
 MOST_CELLS = 20_000_000  # 32 bytes each; calamine sets aside room for the whole rectangle of the sheet
@@ -27,6 +25,9 @@ def first_sheet(path: str, stream: IO[bytes]) -> Iterator[list[str]]:
     Raises:
         DataError: when the file is not a workbook, is a bomb, or its sheet is out of all proportion.
     """
+    need("python_calamine", "train")
+    from python_calamine import CalamineWorkbook
+
     with zip_errors(path, "workbook"):
         with zipfile.ZipFile(stream) as archive:
             refuse_bomb(path, archive)
@@ -60,7 +61,7 @@ def zip_errors(path: str, kind: str) -> Iterator[None]:
         yield
     except (BongsuError, GeneratorExit, KeyboardInterrupt):
         raise
-    except (CalamineError, Exception) as error:
+    except Exception as error:
         raise DataError(f"{path}: not a readable {kind} ({str(error)[:200] or type(error).__name__}).") from None
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # a bug in a library written in Rust

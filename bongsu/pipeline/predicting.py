@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Literal
 
 import orjson
@@ -13,26 +12,25 @@ import orjson
 from bongsu.corpus.readers import Problems, read_rows
 from bongsu.errors import DataError
 from bongsu.recipe import Source
-from bongsu.tasks.detector import Detector, Prediction
 from bongsu.tasks.labelled import read_unlabelled
+from bongsu.tasks.prediction import Prediction, TextClassifier
 
 Format = Literal["jsonl", "csv", "kaggle"]
 
 
-def predict_file(run: Path, source: str, form: Format, sample: str | None = None) -> tuple[bytes, int]:
+def predict_file(classifier: TextClassifier, source: str, form: Format, sample: str | None = None) -> tuple[bytes, int]:
     """Classifies the texts of `source` (CSV, TSV, JSON Lines, Parquet, or one text a line): the bytes of a file, and its rows.
 
     Raises:
         DataError: when a column is missing, or for `kaggle` the ids are not those of the sample submission.
     """
-    detector = Detector.load(run)
-    details = detector.details
-    ids, texts, raw = read_unlabelled(source, details["text"], details["context"], details["id"], detector.cleaner)
+    details = classifier.details
+    ids, texts, raw = read_unlabelled(source, details["text"], details["context"], details["id"], classifier.cleaner)
     if not texts:
         raise DataError(f"{source}: no text could be read.")
     if form == "kaggle":
         check_ids(ids, source, sample)
-    return render(ids, raw, detector.predict_read(texts), form), len(texts)
+    return render(ids, raw, classifier.predict_read(texts), form), len(texts)
 
 
 def check_ids(ids: Sequence[str], source: str, sample: str | None) -> None:

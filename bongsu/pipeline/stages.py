@@ -16,6 +16,7 @@ from bongsu.pipeline.predicting import predict_file
 from bongsu.pipeline.reporting import build_report
 from bongsu.recipe import Optimization, Recipe
 from bongsu.tasks.adapting import adapt
+from bongsu.tasks.detector import Detector
 from bongsu.tasks.finetuning import finetune
 from bongsu.tasks.labelled import check_columns
 from bongsu.tasks.pretraining import pretrain
@@ -215,6 +216,6 @@ def _predict(recipe: Recipe, workspace: Workspace, folder: Path) -> None:
     settings = recipe.predict
     assert settings is not None
     name = {"jsonl": "predictions.jsonl", "csv": "predictions.csv", "kaggle": "submission.csv"}[settings.format]
-    content, count = predict_file(workspace.path, settings.input, settings.format, settings.sample)
+    content, count = predict_file(Detector.load(workspace.path), settings.input, settings.format, settings.sample)
     write_bytes(folder / name, content)
     progress.note(f"predict: {count:,} rows in {workspace.folder('predictions') / name}")

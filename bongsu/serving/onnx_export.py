@@ -43,9 +43,14 @@ class _MaskedLM(nn.Module):
 
 def export_detector(classifier: Classifier, path: Path) -> None:
     """Writes `input_ids` int64 [texts, length] -> `probabilities` float32 [texts, classes]."""
-    shortest = max(2, *classifier.head.config.kernel_sizes)
+    shortest = shortest_text(classifier)
     sizes = {"input_ids": _text_sizes(shortest, classifier.encoder.config.max_length)}
     _export(_Detector(classifier), {"input_ids": _example(shortest)}, sizes, path)
+
+
+def shortest_text(classifier: Classifier) -> int:
+    """Tokens of the shortest row the graph takes: as many as the widest kernel."""
+    return max(2, *classifier.head.config.kernel_sizes)
 
 
 def export_masked_lm(model: MaskedLanguageModel, path: Path) -> None:

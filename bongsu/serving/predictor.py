@@ -7,48 +7,36 @@ batches run at a time as there are cores.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
-import onnxruntime
 
 from bongsu.errors import DataError, WorkspaceError
-from bongsu.serving.bundle import DETECTOR, DETECTOR_INT8, MASKED_LM, Bundle, open_bundle
+from bongsu.serving.bundle import MASKED_LM, Bundle, open_bundle
+from bongsu.serving.engines import STEP, Choice, choose_engine, open_session
 from bongsu.tasks.prediction import Float32, Prediction, TextClassifier
-from bongsu.tasks.texts import Int64, cleaned, pad
+from bongsu.tasks.texts import Int64, cleaned
 from bongsu.tokens.bpe import MASK, MASK_ID, load_tokenizer
 
-__all__ = ["Engine", "Prediction", "Predictor"]
+__all__ = ["Choice", "Prediction", "Predictor"]
 
-Engine = Literal["float32", "int8"]
-Choice = Literal["auto", "float32", "int8"]
-
-_STEP = 8  # lengths are rounded up to this: a text always has the same shape, whatever it is batched with
 _BATCH = 32
-_TRIAL = (16, 32)  # texts and tokens of the batch by which an engine is chosen
-_GAIN = 1.1  # how much faster int8 must be to be worth its loss
 
 
 class Predictor(TextClassifier):
     """Classifies texts with a bundle; may be used by many threads at once."""
 
-    name: str
-    """The recipe's."""
-    version: str
-    """12 digits that no other bundle has."""
-    engine: Engine
-
     def __init__(self, bundle: Bundle, engine: Choice = "auto", sessions: int | None = None) -> None:
         config = bundle.config()
         super().__init__(load_tokenizer(bundle.path), config["detector"])
-        self.name, self.version = config["name"], bundle.version
-        self._bundle = bundle
-        self.engine, self._detector = _choose(bundle, engine, config)
-        self._masked_lm = _session(bundle.path / MASKED_LM) if bundle.has(MASKED_LM) else None
+        self.name: str = config["name"]
+        """The recipe's."""
+        self.version = bundle.version
+        """12 digits that no other bundle has."""
+        self._engine = choose_engine(bundle, engine, config["shortest"], config["int8_accurate"])
+        self._masked_lm = open_session(bundle.path / MASKED_LM) if bundle.has(MASKED_LM) else None
         self._pool = ThreadPoolExecutor(sessions or cores(), thread_name_prefix="bongsu-predict")
 
     @classmethod
@@ -68,14 +56,18 @@ class Predictor(TextClassifier):
         return cls(bundle, engine, sessions)
 
     @property
+    def engine(self) -> str:
+        """The engine in use: "float32" or "int8"."""
+        return self._engine.name
+
+    @property
     def fills_masks(self) -> bool:
         """Whether the bundle carries the masked language model."""
         return self._masked_lm is not None
 
     def classify(self, ids: Sequence[Int64]) -> Float32:
         batches = list(_batches(ids))
-        run = self._detector.run
-        tables = self._pool.map(lambda rows: run(None, {"input_ids": pad([ids[row] for row in rows], _STEP)})[0], batches)
+        tables = self._pool.map(lambda rows: self._engine.run([ids[row] for row in rows]), batches)
         result = np.zeros((len(ids), len(self.classes)), dtype=np.float32)
         for rows, table in zip(batches, tables, strict=True):
             result[rows] = table
@@ -90,8 +82,8 @@ class Predictor(TextClassifier):
         if self._masked_lm is None:
             raise DataError("This bundle carries no masked language model; export one from a run that pre-trains its encoder.")
         parts = cleaned(self.cleaner, text).split(MASK)
-        encoded = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(parts)]
-        joined = encoded[0] + [token for ids in encoded[1:] for token in (MASK_ID, *ids)]
+        first, *others = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(parts)]
+        joined = first + [token for ids in others for token in (MASK_ID, *ids)]
         ids = np.array(joined[: self.details["max_length"]], dtype=np.int64)
         masked = np.flatnonzero(ids == MASK_ID)
         if len(masked) == 0:
@@ -116,43 +108,7 @@ def cores() -> int:
 
 def _batches(ids: Sequence[Int64]) -> Iterator[Int64]:
     """Row numbers of texts of one padded length each, the longest first."""
-    lengths = np.array([-(-len(row) // _STEP) for row in ids])
+    lengths = np.array([-(-len(row) // STEP) for row in ids])
     for length in np.unique(lengths)[::-1]:
         rows = np.flatnonzero(lengths == length)
         yield from (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
-
-
-def _choose(bundle: Bundle, engine: str, config: dict[str, object]) -> tuple[Engine, onnxruntime.InferenceSession]:
-    """The session asked for; with "auto" the faster, when int8 was found accurate at export."""
-    if engine == "int8" and not bundle.has(DETECTOR_INT8):
-        raise WorkspaceError(f"{bundle.path}: has no int8 engine; export it with `bongsu export RUN --to onnx --int8`.")
-    if engine == "int8":
-        return "int8", _session(bundle.path / DETECTOR_INT8)
-    exact = _session(bundle.path / DETECTOR)
-    if engine == "float32" or not bundle.has(DETECTOR_INT8) or not config.get("int8_accurate", False):
-        return "float32", exact
-    small = _session(bundle.path / DETECTOR_INT8)
-    if _seconds(exact) > _GAIN * _seconds(small):
-        return "int8", small
-    return "float32", exact
-
-
-def _seconds(session: onnxruntime.InferenceSession) -> float:
-    """The least time of a few batches."""
-    batch = {"input_ids": np.full(_TRIAL, MASK_ID, dtype=np.int64)}
-    times = []
-    for _ in range(6):
-        start = time.perf_counter()
-        session.run(None, batch)
-        times.append(time.perf_counter() - start)
-    return min(times)
-
-
-def _session(path: Path) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # the library raises errors of its own kinds
-        raise WorkspaceError(f"{path}: ONNX Runtime cannot open it ({error}). Export the run again.") from None
