@@ -123,4 +123,3 @@ def _limits(recipe: Recipe) -> str:
 def _finetune_file(run: Path, name: str) -> dict[str, Any] | None:
     path = run / "finetune" / name
     return dict(read_json(path)) if path.is_file() else None
-

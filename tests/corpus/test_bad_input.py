@@ -113,7 +113,7 @@ def test_broken_utf8_in_parquet_spoils_one_row(write: Write) -> None:
 
 
 def test_a_parquet_bomb_is_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bongsu.corpus.tables.BOMB_BYTES", 2**20)
+    monkeypatch.setattr("bongsu.corpus.parquet.BOMB_BYTES", 2**20)
     column = pa.array(["x" * 2**24])
     with pytest.raises(DataError, match="500 times its size"):
         texts(
