@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bongsu import __version__
 from bongsu.evaluation.baselines import majority, tfidf_logistic
 from bongsu.evaluation.bootstrap import paired_difference
 from bongsu.evaluation.calibration import calibration, reliability
@@ -253,8 +252,8 @@ def _stages(workspace: Workspace) -> list[dict[str, Any]]:
 
 
 def _versions() -> dict[str, str]:
-    found = {"bongsu": __version__, "python": sys.version.split()[0], "machine": f"{platform.system()} {platform.machine()}"}
-    for package in ("torch", "numpy", "tokenizers", "scikit-learn"):
+    found = {"python": sys.version.split()[0], "machine": f"{platform.system()} {platform.machine()}"}
+    for package in ("bongsu", "torch", "numpy", "tokenizers", "scikit-learn"):
         try:
             found[package] = version(package)
         except PackageNotFoundError:
