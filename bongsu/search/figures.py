@@ -83,7 +83,7 @@ def parallel_coordinates(results: Sequence[Result], study: Study) -> str:
         for place, text in ticks:
             axis.text(len(columns) - 1 + 0.03, place, _short(text, 18), fontsize=7, color=COLOURS["ink"], va="center")
     values = [result.figures[study.figure].mean for result in results]
-    places, ticks = _scale(values)
+    places, ticks = _scale(values, evenly=False)
     columns.append(places)
     for place, text in ticks:
         axis.text(len(columns) - 1 + 0.03, place, text, fontsize=7, color=COLOURS["ink"], va="center")
@@ -113,14 +113,14 @@ def importance_bars(importance: Mapping[str, float]) -> str:
     return finish(figure, "importance", None)
 
 
-def _scale(values: Sequence[Any]) -> tuple[list[float], list[tuple[float, str]]]:
-    """Places from 0 to 1 and the ticks of one axis: numbers by size (by logarithm when they span more than a factor of 20),
-    few values and names evenly."""
+def _scale(values: Sequence[Any], evenly: bool = True) -> tuple[list[float], list[tuple[float, str]]]:
+    """Places from 0 to 1 and the ticks of one axis: numbers by size (by logarithm when they span more than a factor of 20);
+    names, and with `evenly` a few numbers, evenly."""
     different = list(dict.fromkeys(label(value) for value in values))
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     if numbers:
         different = list(dict.fromkeys(label(value) for value in sorted(values)))
-    if not numbers or 1 < len(different) <= 6:
+    if not numbers or (evenly and len(different) <= 6):
         at = {text: index / max(1, len(different) - 1) for index, text in enumerate(different)}
         return [at[label(value)] for value in values], [(place, text) for text, place in at.items()]
     array = np.array(values, dtype=np.float64)
