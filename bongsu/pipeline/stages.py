@@ -138,12 +138,15 @@ def _tokenizer(recipe: Recipe, corpus: Path, folder: Path) -> None:
     summary = read_json(corpus / "corpus.json")
     limit = 1e6 * recipe.tokenizer.sample_mb
     total = min(limit, summary["bytes"]) / 1e6
-    sample = list(sample_evenly(texts(corpus, "train"), summary["bytes"], limit))
+
+    def sample() -> Iterator[str]:
+        return sample_evenly(texts(corpus, "train"), summary["bytes"], limit)
+
     with progress.bar("tokenizer", total, "MB") as bar:
-        tokenizer = train_tokenizer(recipe.tokenizer, _counted(iter(sample), bar))
+        tokenizer = train_tokenizer(recipe.tokenizer, _counted(sample(), bar))
     save_tokenizer(tokenizer, folder, recipe.model.max_length)
     held_out = sample_evenly(texts(corpus, "validation"), summary["bytes"], 20e6)
-    figures = measure(load_tokenizer(folder), sample, held_out)
+    figures = measure(load_tokenizer(folder), sample(), held_out)
     write_json(folder / "tokenizer_report.json", {"vocab_size": tokenizer.get_vocab_size(), **figures})
     progress.note(
         f"tokenizer: {tokenizer.get_vocab_size():,} entries, {figures['bytes_per_token']:.2f} bytes a token, "

@@ -6,26 +6,24 @@ Every text can be written with the 256 bytes, so nothing is ever unknown, in Eng
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from bongsu import recipe
 from bongsu.errors import RecipeError, WorkspaceError
 from bongsu.files import write_json, write_text
+from bongsu.tokens.merges import learn_merges
 from bongsu.tokens.normalization import fast_normalizer
 
 PAD, UNK, MASK = "[PAD]", "[UNK]", "[MASK]"
 SPECIAL = (PAD, UNK, MASK)
 PAD_ID, UNK_ID, MASK_ID = range(3)
 PLACEHOLDERS = ("[LINK]", "[USER]")
-_ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 
 
 def train_tokenizer(settings: recipe.Tokenizer, texts: Iterable[str]) -> Tokenizer:
@@ -34,14 +32,15 @@ def train_tokenizer(settings: recipe.Tokenizer, texts: Iterable[str]) -> Tokeniz
     Raises:
         RecipeError: when the texts are too few to fill the vocabulary; the message says how large it can be.
     """
-    tokenizer = Tokenizer(models.BPE(unk_token=UNK))
-    tokenizer.normalizer = _normalizer(settings)
+    normalizer = _normalizer(settings)
+    normalized = map(fast_normalizer(normalizer), texts)
+    size = settings.vocab_size - len(PLACEHOLDERS)
+    vocabulary, merges = learn_merges(normalized, list(SPECIAL), size, settings.min_frequency)
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary, merges=merges, unk_token=UNK))
+    tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    if find_spec("gigabpe"):
-        _train_fast(tokenizer, settings, texts)
-    else:
-        _train(tokenizer, settings, texts)
+    tokenizer.add_special_tokens(list(SPECIAL))
     tokenizer.add_tokens([AddedToken(token, normalized=False) for token in PLACEHOLDERS])
     size = tokenizer.get_vocab_size()
     if size != settings.vocab_size:
@@ -50,37 +49,6 @@ def train_tokenizer(settings: recipe.Tokenizer, texts: Iterable[str]) -> Tokeniz
             f"occur at least {settings.min_frequency} times. Set it to {size} or less, or add text."
         )
     return tokenizer
-
-
-def _train(tokenizer: Tokenizer, settings: recipe.Tokenizer, texts: Iterable[str]) -> None:
-    trainer = trainers.BpeTrainer(
-        vocab_size=settings.vocab_size - len(PLACEHOLDERS),
-        min_frequency=settings.min_frequency,
-        special_tokens=list(SPECIAL),
-        initial_alphabet=_ALPHABET,
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-
-
-def _train_fast(tokenizer: Tokenizer, settings: recipe.Tokenizer, texts: Iterable[str]) -> None:
-    """The same merges by `gigabpe`, which reads files and knows no normaliser: the text it reads is normalised already."""
-    import gigabpe
-
-    normalize = fast_normalizer(tokenizer)
-    with tempfile.TemporaryDirectory(prefix="bongsu-") as folder:
-        path = Path(folder) / "sample.txt"
-        with open(path, "w", encoding="utf-8", errors="replace", newline="") as file:
-            file.writelines(normalize(text) + "\n" for text in texts)
-        _, merges = gigabpe.train_bpe(
-            [str(path)], settings.vocab_size, pretokenizer="bytelevel", min_frequency=settings.min_frequency
-        )
-    entries = [*SPECIAL, *_ALPHABET]
-    merges = merges[: settings.vocab_size - len(PLACEHOLDERS) - len(entries)]
-    entries += [left + right for left, right in merges]
-    vocabulary = {entry: number for number, entry in enumerate(entries)}
-    tokenizer.model = models.BPE(vocabulary, [(left, right) for left, right in merges], unk_token=UNK)
-    tokenizer.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in SPECIAL])
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, max_length: int) -> None:

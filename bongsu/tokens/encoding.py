@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ Int64 = npt.NDArray[np.int64]
 Ids = npt.NDArray[Any]
 
 PROOF = 1000  # texts whose ids both are asked for, before the fast one is believed
+REMEMBERED = 10_000_000  # tokens after which the fast one is made anew, for it remembers every word it meets
 
 
 class Encoder(Protocol):
@@ -56,13 +57,17 @@ class FastEncoder:
         content["normalizer"] = None
         # [MASK] in a text is text; a placeholder is one token.
         content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] in PLACEHOLDERS]
-        self._fast = gigatoken.Tokenizer.from_json(orjson.dumps(content))
-        self._normalize = fast_normalizer(tokenizer)
+        self._make: Callable[[], Any] = lambda: gigatoken.Tokenizer.from_json(orjson.dumps(content))
+        self._fast, self._remembered = self._make(), 0
+        self._normalize = fast_normalizer(tokenizer.normalizer)
         self._placeholders = re.compile("(" + "|".join(re.escape(token) for token in PLACEHOLDERS) + ")")
 
     def encode(self, texts: Sequence[str]) -> tuple[Ids, Int64]:
+        if self._remembered > REMEMBERED:
+            self._fast, self._remembered = self._make(), 0
         encoded = self._fast.encode_batch([self._normalized(text) for text in texts])
         offsets = np.asarray(encoded.layout.offsets, dtype=np.int64)
+        self._remembered += int(offsets[-1])
         return np.asarray(encoded.layout.content.data)[offsets[0] : offsets[-1]], np.diff(offsets)
 
     def _normalized(self, text: str) -> str:

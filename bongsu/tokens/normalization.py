@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any, Literal
 
-from tokenizers import Tokenizer, normalizers
+from tokenizers import normalizers
 
 Form = Literal["NFC", "NFKC", "NFD"]
 
@@ -19,14 +19,14 @@ _SETTLED = re.compile(
 )
 
 
-def fast_normalizer(tokenizer: Tokenizer) -> Callable[[str], str]:
-    """What `tokenizer.normalizer.normalize_str` does, several times faster.
+def fast_normalizer(normalizer: Any) -> Callable[[str], str]:
+    """What `normalizer.normalize_str` does, several times faster.
 
     Raises:
         ValueError: when the normaliser is not one `bpe.train_tokenizer` makes.
     """
-    exact: Callable[[str], str] = tokenizer.normalizer.normalize_str
-    form, lowercase = _parts(tokenizer.normalizer)
+    exact: Callable[[str], str] = normalizer.normalize_str
+    form, lowercase = _parts(normalizer)
 
     def normalize(text: str) -> str:
         if text.isascii():
