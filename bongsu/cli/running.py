@@ -9,7 +9,6 @@ import typer
 
 from bongsu import progress
 from bongsu.cli.common import Out, RecipePath, Set, app, need
-from bongsu.recipe import load_recipe
 
 if TYPE_CHECKING:
     from bongsu.pipeline.running import Run
@@ -69,6 +68,8 @@ def evaluate(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
 @app.command()
 def plan(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
     """Say what a recipe will run, and what it costs on this machine, before anything starts."""
+    from bongsu.recipe import load_recipe
+
     parsed = load_recipe(recipe, changes)
     need("torch", "train")
     from bongsu.pipeline.planning import estimate
@@ -105,6 +106,8 @@ def plan(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
 
 
 def _run(recipe: Path, changes: list[str] | None, out: Path | None, until: str | None) -> Run:
+    from bongsu.recipe import load_recipe
+
     parsed = load_recipe(recipe, changes)
     need("torch", "train")
     from bongsu.pipeline.running import run as run_recipe
