@@ -74,8 +74,6 @@ def test_a_text_is_answered_alike_in_any_company(engine: str, sentences: list[st
 def test_int8_is_close_and_its_loss_is_told(
     small: Predictor, exact: Predictor, bundle: Path, made_run: Path, sentences: list[str]
 ) -> None:
-    small: Predictor, exact: Predictor, bundle: Path, made_run: Path, sentences: list[str]
-) -> None:
     apart = np.abs(small.probabilities(sentences) - exact.probabilities(sentences))
     assert 0 < apart.max() < 0.2
     assert apart.mean() < 0.01
