@@ -9,7 +9,7 @@ import numpy as np
 
 from bongsu.evaluation.drawing import COLOURS, canvas, finish, frame, legend
 from bongsu.evaluation.figures import PANELS, series
-from bongsu.search.space import label
+from bongsu.search.space import describe, label
 from bongsu.search.study import Study
 from bongsu.search.studying import Result
 
@@ -64,7 +64,7 @@ def comparison(results: Sequence[Result], study: Study) -> str:
         colour = COLOURS["orange" if row == len(shown) - 1 else "blue"]
         axis.errorbar(spread.mean, row, xerr=spread.deviation or 0.0, fmt="o", color=colour, markersize=5, linewidth=1.6,
                       alpha=1.0 if result.whole else 0.4)  # fmt: skip
-    names = [_short(_name(result), 64) for result in shown]
+    names = [_short(describe(result.point), 64) for result in shown]
     axis.set_yticks(range(len(shown)), names)
     axis.set_ylim(-0.7, len(shown) - 0.3)
     return finish(figure, "comparison", None, names)
@@ -131,10 +131,6 @@ def _scale(values: Sequence[Any], evenly: bool = True) -> tuple[list[float], lis
     marks = np.linspace(low, high, 4 if high > low else 1)
     ticks = [((float(m) - low) / ((high - low) or 1), label(float(np.exp(m) if logarithmic else m))) for m in marks]
     return [float(place) for place in places], ticks
-
-
-def _name(result: Result) -> str:
-    return ", ".join(f"{name.rpartition('.')[2]} {label(value)}" for name, value in result.point.items())
 
 
 def _short(text: str, length: int = 40) -> str:

@@ -15,7 +15,7 @@ from bongsu.recipe import dump_recipe
 from bongsu.search import figures
 from bongsu.search.feasibility import Verdict, how_many_fit, verdicts
 from bongsu.search.ledger import FIGURES, Ledger, Record
-from bongsu.search.space import label
+from bongsu.search.space import describe, label
 from bongsu.search.study import Plan, Study, Trial
 from bongsu.search.studying import Result, Spread, by_value, counts, importances, results, told_apart
 from bongsu.search.trial import curves
@@ -55,7 +55,7 @@ def write_report(ledger: Ledger, seconds: float) -> Path:
         recipe = ledger.plan.recipe(Trial(best.point, records[best.names[0]].seed))
         write_text(ledger.out / BEST, f"# The best of {study.name} by {study.objective}.\n{dump_recipe(recipe)}")
         importance = importances(found, study)
-        logs = [(_label(result, study), curves(ledger.folder(name), study.stage)) for result in found for name in result.names]
+        logs = [(describe(result.point), curves(ledger.folder(name), study.stage)) for result in found for name in result.names]
         panels = ["loss", "accuracy", *([study.figure] if study.figure not in ("loss", "accuracy", "roc_auc") else [])]
         page |= {
             "best": best,
@@ -110,7 +110,3 @@ def spread_text(spread: Spread | None) -> str:
 def survey(plan: Plan, device: str) -> list[Verdict]:
     """What can be told of the space before anything runs: a verdict on each of its points."""
     return verdicts(plan, {trial.name: trial for trial in (Trial(point, 0) for point in plan.survey())}.values(), device)
-
-
-def _label(result: Result, study: Study) -> str:
-    return ", ".join(f"{name.rpartition('.')[2]} {label(result.point[name])}" for name in study.space)

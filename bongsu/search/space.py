@@ -186,3 +186,8 @@ def label(value: Any) -> str:
     if isinstance(value, str):
         return value
     return f"{value:.4g}" if isinstance(value, float) else orjson.dumps(value).decode()
+
+
+def describe(point: Point) -> str:
+    """A point in one line: `d_model 256, activation swish`."""
+    return ", ".join(f"{name.rpartition('.')[2]} {label(value)}" for name, value in point.items())

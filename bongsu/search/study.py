@@ -22,9 +22,9 @@ from bongsu.search.space import (
     Range,
     Space,
     apply,
+    describe,
     flatten,
     grid_points,
-    label,
     merge,
     random_points,
 )
@@ -152,7 +152,7 @@ class Trial:
         return f"{self.group}-seed{self.seed}"
 
     def __str__(self) -> str:
-        return ", ".join(f"{name.rpartition('.')[2]} {label(value)}" for name, value in self.point.items())
+        return describe(self.point)
 
 
 @dataclass(frozen=True)
