@@ -58,4 +58,6 @@ def tune(
     start = time.perf_counter()
     search(ledger, ray, trackers)
     page = write_report(ledger, time.perf_counter() - start)
+    if left := len(ledger.begun()):
+        progress.note(f"{left:,} trials were stopped on the way. The same command goes on with them.")
     progress.note(f"report: {page}")
