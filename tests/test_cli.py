@@ -31,6 +31,10 @@ def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
         (["run", "nothere.toml"], "no such recipe", 1),
         (["predict", "nothere", "hello"], "no such folder", 1),
         (["predict", "nothere", "--format", "xml", "hello"], "one of jsonl, csv, kaggle", 1),
+        (["export", "nothere"], "no such folder", 1),
+        (["export", "nothere", "--to", "hf", "--int8"], "is for --to onnx", 1),
+        (["export", "nothere", "--to", "pickle"], "is not one of", 2),
+        (["import", "nothere", "--out", "there"], "no such file", 1),
         (["frobnicate"], "No such command", 2),
     ],
 )

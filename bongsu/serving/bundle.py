@@ -82,6 +82,16 @@ def open_bundle(folder: Path) -> Bundle:
     return Bundle(folder, str(manifest.get("kind")), file_hash(path)[:12])
 
 
+def refuse_to_replace(out: Path) -> None:
+    """A folder named by mistake, such as the run's own, must not make way for an export.
+
+    Raises:
+        WorkspaceError: when `out` is there, not empty, and no bundle.
+    """
+    if out.exists() and not is_bundle(out) and (out.is_file() or any(out.iterdir())):
+        raise WorkspaceError(f"{out}: holds something else than an export. Name a new folder with --out.")
+
+
 def refuse_pickles(path: Path) -> None:
     """Opening a pickle runs code of whoever made it.
 

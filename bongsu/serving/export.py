@@ -14,7 +14,7 @@ from bongsu.errors import WorkspaceError
 from bongsu.files import atomic_folder, read_json, write_json, write_text
 from bongsu.model.io import load_classifier, load_masked_lm, read_config
 from bongsu.recipe import Recipe, load_recipe
-from bongsu.serving.bundle import CONFIG, DETECTOR, DETECTOR_INT8, MASKED_LM, write_manifest
+from bongsu.serving.bundle import CONFIG, DETECTOR, DETECTOR_INT8, MASKED_LM, refuse_to_replace, write_manifest
 from bongsu.serving.card import model_card
 from bongsu.serving.engines import Engine
 from bongsu.serving.modernbert import write_modernbert
@@ -40,8 +40,10 @@ def export_onnx(run: Path, out: Path, int8: bool = False, licence: str | None = 
         int8: add an int8 engine; what it costs is measured on the run's rows and returned (None when the run keeps none).
 
     Raises:
-        WorkspaceError: when the run has no detector, or the graph's probabilities are not torch's to 1e-5.
+        WorkspaceError: when the run has no detector, the graph's probabilities are not torch's to 1e-5, or `out` holds
+            something else.
     """
+    refuse_to_replace(out)
     recipe, source = run_recipe(run), model_folder(run)
     classifier, details = load_classifier(source), read_config(source)["extra"]
     shortest = shortest_text(classifier)
@@ -84,8 +86,10 @@ def export_hf(run: Path, out: Path, licence: str | None = None) -> None:
     """Writes the encoder of a run with its masked-LM output as a folder that `transformers` opens as a stock ModernBERT.
 
     Raises:
-        WorkspaceError: when the run has no pre-trained encoder, or one that ModernBERT cannot hold.
+        WorkspaceError: when the run has no pre-trained encoder, or one that ModernBERT cannot hold, or `out` holds
+            something else.
     """
+    refuse_to_replace(out)
     recipe = run_recipe(run)
     source = masked_lm_folder(run, recipe)
     if source is None:

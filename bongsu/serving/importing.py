@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from bongsu.errors import WorkspaceError
 from bongsu.files import atomic_folder
 from bongsu.model.io import save_encoder
 from bongsu.serving.bundle import is_bundle, open_bundle
@@ -15,8 +16,11 @@ def import_modernbert(folder: Path, out: Path) -> bool:
     """Writes the model folder `out`; says whether its output layer is that of `folder` too, or its hidden states alone.
 
     Raises:
-        WorkspaceError: when the folder was changed since Bongsu wrote it, or Bongsu's encoder cannot hold its model.
+        WorkspaceError: when the folder was changed since Bongsu wrote it, or Bongsu's encoder cannot hold its model, or `out`
+            is there already.
     """
+    if out.exists():
+        raise WorkspaceError(f"{out}: is there already; name a new folder with --out.")
     if is_bundle(folder):
         open_bundle(folder)
     model, whole = read_modernbert(folder)

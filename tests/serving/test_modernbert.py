@@ -72,6 +72,21 @@ def test_what_goes_out_comes_back_the_same(exported: Path, ours: MaskedLanguageM
         assert torch.equal(back.state_dict()[name], tensor), name
 
 
+def test_the_verbs_do_it_too(made_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bongsu.cli import main
+
+    for words in (["export", str(made_run), "--to", "hf", "--out", str(tmp_path / "hf")],
+                  ["import", str(tmp_path / "hf"), "--out", str(tmp_path / "model")]):  # fmt: skip
+        monkeypatch.setattr("sys.argv", ["bongsu", *words])
+        with pytest.raises(SystemExit) as end:
+            main()
+        assert end.value.code in (0, None)
+    assert load_masked_lm(tmp_path / "model").encoder.config == load_masked_lm(made_run / "pretrain" / "model").encoder.config
+    for folder in (made_run, tmp_path):  # what stands there and is no export is not replaced
+        with pytest.raises(WorkspaceError, match="holds something else"):
+            export_hf(made_run, folder)
+
+
 @torch.inference_mode()
 def test_what_transformers_saved_comes_in(exported: Path, batch: dict[str, torch.Tensor], tmp_path: Path) -> None:
     """With a prediction head that was trained on, the hidden states are the same and the output is said not to be."""
