@@ -167,8 +167,12 @@ def _scheduler(plan: Plan) -> TrialScheduler:
     if search.scheduler == "median":
         return MedianStoppingRule(time_attr="training_iteration", grace_period=search.grace)
     if search.scheduler == "pbt":
+        # In step: where fewer run at a time than there are, the first would else be done before it is compared with the last.
         return PopulationBasedTraining(
-            time_attr="training_iteration", perturbation_interval=search.grace, hyperparam_mutations=_mutations(plan)
+            time_attr="training_iteration",
+            perturbation_interval=search.grace,
+            hyperparam_mutations=_mutations(plan),
+            synch=True,
         )
     return FIFOScheduler()  # type: ignore[no-untyped-call]
 
