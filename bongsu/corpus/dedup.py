@@ -77,14 +77,21 @@ class NearDuplicates:
 
     def seen(self, text: str) -> bool:
         """Whether a near-duplicate was seen before; if not, the text is remembered."""
-        sketch = _sketch(key(text))
-        values = sketch.hashvalues.astype(np.uint32)
-        for other in self._index.query(sketch):  # candidates of the index may be less alike than the threshold
+        mine = sketch(key(text))
+        values = mine.hashvalues.astype(np.uint32)
+        for other in self._index.query(mine):  # candidates of the index may be less alike than the threshold
             if np.mean(values == self._values[other]) >= self._threshold:
                 return True
-        self._index.insert(len(self._values), sketch, check_duplication=False)
+        self._index.insert(len(self._values), mine, check_duplication=False)
         self._values.append(values)
         return False
+
+
+def sketch(name: str, permutations: int = _PERMUTATIONS) -> MinHash:
+    """The MinHash of a text's key, over its set of character 5-shingles."""
+    made = _empty_sketch(permutations).copy()
+    made.update_batch([shingle.encode("utf-8", "surrogatepass") for shingle in _shingles(name)])
+    return made
 
 
 def near_groups(texts: Sequence[str], threshold: float = 0.8) -> npt.NDArray[np.int64]:
@@ -109,12 +116,12 @@ def near_groups(texts: Sequence[str], threshold: float = 0.8) -> npt.NDArray[np.
 
     index = _index(threshold)
     for number, name in enumerate(names):
-        sketch = _sketch(name)
-        for other in index.query(sketch):
+        hashed = sketch(name)
+        for other in index.query(hashed):
             mine, theirs = root(number), root(other)
             if mine != theirs and _jaccard(name, names[other]) >= threshold:
                 parent[max(mine, theirs)] = min(mine, theirs)
-        index.insert(number, sketch, check_duplication=False)
+        index.insert(number, hashed, check_duplication=False)
     return np.array([root(numbers[name]) for name in keys], dtype=np.int64)
 
 
@@ -134,12 +141,6 @@ def _index(threshold: float) -> MinHashLSH:
 
 
 @cache
-def _empty_sketch() -> MinHash:
+def _empty_sketch(permutations: int) -> MinHash:
     """Made once: drawing the permutations anew would cost more than a sketch."""
-    return MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=crc32)
-
-
-def _sketch(name: str) -> MinHash:
-    sketch = _empty_sketch().copy()
-    sketch.update_batch([shingle.encode("utf-8", "surrogatepass") for shingle in _shingles(name)])
-    return sketch
+    return MinHash(num_perm=permutations, seed=1, hashfunc=crc32)

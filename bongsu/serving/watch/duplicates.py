@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from zlib import crc32
-
 from datasketch import MinHash, MinHashLSH
 
 from bongsu.corpus.cleaning import key
+from bongsu.corpus.dedup import sketch
 
-_SHINGLE = 5
 _PERMUTATIONS = 64
 
 
@@ -17,20 +15,19 @@ class Window:
 
     def __init__(self, size: int, threshold: float = 0.7) -> None:
         self._size, self._threshold = size, threshold
-        self._blank = MinHash(num_perm=_PERMUTATIONS, seed=1, hashfunc=crc32)  # drawing permutations costs more than a sketch
         self._index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)
         self._sketches: dict[str, MinHash] = {}
 
     def join(self, identity: str, text: str) -> str:
         """The id of the remembered text most like this one (estimated Jaccard similarity of character 5-shingles at
         least the threshold), else `identity`, which is remembered."""
-        sketch = self._sketch(text)
-        alike = [(sketch.jaccard(self._sketches[other]), other) for other in self._index.query(sketch)]
+        mine = sketch(key(text), _PERMUTATIONS)
+        alike = [(mine.jaccard(self._sketches[other]), other) for other in self._index.query(mine)]
         if alike and max(alike)[0] >= self._threshold:
             return str(max(alike)[1])
         if identity not in self._sketches:
-            self._index.insert(identity, sketch, check_duplication=False)
-            self._sketches[identity] = sketch
+            self._index.insert(identity, mine, check_duplication=False)
+            self._sketches[identity] = mine
             while len(self._sketches) > self._size:
                 self.forget(next(iter(self._sketches)))
         return identity
@@ -39,9 +36,3 @@ class Window:
         """Takes a text out of the window, if it is in it."""
         if self._sketches.pop(identity, None) is not None:
             self._index.remove(identity)
-
-    def _sketch(self, text: str) -> MinHash:
-        name = key(text)
-        sketch = self._blank.copy()
-        sketch.update_batch([name[at : at + _SHINGLE].encode() for at in range(max(1, len(name) - _SHINGLE + 1))])
-        return sketch

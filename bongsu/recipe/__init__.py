@@ -1,0 +1,40 @@
+"""What a run is made of: typed sections, read from TOML, overridden with `section.key=value`, checked before any work.
+
+Paths in a recipe are relative to the current folder. `bongsu:NAME` is a file that ships with the package.
+Every key has a default that suits a laptop; `recipes/` holds runs one would start from.
+"""
+
+from bongsu.recipe.corpus import Cleaning, Corpus, Source, Tokenizer
+from bongsu.recipe.finetuning import Evaluate, Finetune, LabelledSource, Predict
+from bongsu.recipe.pretraining import Adapt, Model, Optimization, Pretrain
+from bongsu.recipe.reading import dump_recipe, load_recipe, override, parse_recipe, parse_section, put, read_tree
+from bongsu.recipe.section import GATED, Activation, Positive, Schedule, Section
+from bongsu.recipe.whole import Recipe
+
+__all__ = [
+    "GATED",
+    "Activation",
+    "Adapt",
+    "Cleaning",
+    "Corpus",
+    "Evaluate",
+    "Finetune",
+    "LabelledSource",
+    "Model",
+    "Optimization",
+    "Positive",
+    "Predict",
+    "Pretrain",
+    "Recipe",
+    "Schedule",
+    "Section",
+    "Source",
+    "Tokenizer",
+    "dump_recipe",
+    "load_recipe",
+    "override",
+    "parse_recipe",
+    "parse_section",
+    "put",
+    "read_tree",
+]

@@ -1,0 +1,80 @@
+"""The text, and what it is cut into."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from bongsu.recipe.section import BYTES, SPECIAL_TOKENS, Positive, Section
+
+
+class Source(Section):
+    """Where text comes from. `path` is a file, a glob, a folder, an fsspec URL, or `bongsu:NAME`."""
+
+    path: str
+    format: Literal["auto", "text", "csv", "tsv", "jsonl", "parquet", "pile", "aihub", "kaggle", "python"] = "auto"
+    text: str = "text"
+    """Column or key that holds the text (csv, tsv, jsonl, parquet)."""
+    where: dict[str, str] = {}
+    """Keep only rows whose columns have these values (csv, tsv, jsonl, parquet)."""
+    subsets: list[str] = []
+    """The Pile: keep only documents of these `pile_set_name`s; empty keeps all."""
+    languages: Literal["ko", "en", "both"] = "both"
+    """AI Hub: which side of each pair to read."""
+    sentences: bool | None = None
+    """Split documents into sentences. By default only The Pile's documents and Python's documentation are split."""
+    encoding: str = "utf-8"
+    limit: Positive | None = None
+    """Read at most this many documents."""
+    max_bad: Annotated[int, Field(ge=0)] = 1000
+    """Stop with an error after this many unreadable lines, rows or files."""
+
+
+class Cleaning(Section):
+    """Rules applied to each text, in this order; each is a switch."""
+
+    mojibake: bool = True
+    entities: bool = True
+    normalize: Literal["none", "nfc", "nfkc"] = "nfc"
+    control: bool = True
+    """Remove control and invisible characters."""
+    links: Literal["keep", "token", "remove"] = "token"
+    mentions: Literal["keep", "token", "remove"] = "token"
+    whitespace: bool = True
+    min_characters: Annotated[int, Field(ge=1)] = 2
+    max_characters: Positive = 2000
+    languages: list[Literal["ko", "en"]] = []
+    """Keep only texts written mostly in the scripts of these languages; empty keeps all."""
+
+
+class Corpus(Section):
+    """The text an encoder is pre-trained on."""
+
+    sources: list[Source] = Field(min_length=1)
+    cleaning: Cleaning = Cleaning()
+    duplicates: Literal["keep", "exact", "near"] = "exact"
+    """`near` adds MinHash over character shingles: about 0.15 ms a text, and memory that grows by about 6 kB a text kept."""
+    near_threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.8
+    validation: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.02
+    """Share of texts held out, chosen by a hash of the text."""
+    validation_sources: list[Source] = []
+    """Hold out these texts instead, so that runs on different text are measured on the same; none of them is trained on."""
+
+    @model_validator(mode="after")
+    def _nothing_on_both_sides(self) -> Corpus:
+        if self.validation_sources and self.duplicates == "keep":
+            raise ValueError("duplicates: with validation_sources, give exact or near, which keep their texts out of training")
+        return self
+
+
+class Tokenizer(Section):
+    """Byte-level BPE (Sennrich et al. 2016; Radford et al. 2019)."""
+
+    vocab_size: Annotated[int, Field(ge=BYTES + SPECIAL_TOKENS, le=500_000)] = 8000
+    normalize: Literal["nfc", "nfkc", "jamo"] = "nfc"
+    """`jamo` takes Hangul syllables apart (NFD)."""
+    lowercase: bool = False
+    min_frequency: Positive = 2
+    sample_mb: Annotated[float, Field(gt=0)] = 200.0
+    """Train on at most this many megabytes, taken evenly from the whole corpus."""

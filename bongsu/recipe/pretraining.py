@@ -1,0 +1,123 @@
+"""The encoder, and how it is trained."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from bongsu.recipe.corpus import Source
+from bongsu.recipe.section import GATED, Activation, Fraction, Positive, Probability, Schedule, Section
+
+
+class Model(Section):
+    """The encoder. `classic` is the study's, `modern` is ModernBERT's layer."""
+
+    preset: Literal["classic", "modern"] = "modern"
+    d_model: Positive = 256
+    n_layers: Positive = 4
+    n_heads: Positive = 4
+    d_ff: Positive | None = None
+    """Width of the feed-forward layer; by default 4 x d_model, or two thirds of that when gated (Shazeer 2020)."""
+    activation: Activation | None = None
+    """By default relu (classic) or geglu (modern)."""
+    dropout: Probability = 0.0
+    max_length: Positive = 512
+    """The most positions a sequence may have."""
+
+    @property
+    def resolved_activation(self) -> Activation:
+        return self.activation or ("relu" if self.preset == "classic" else "geglu")
+
+    @property
+    def resolved_d_ff(self) -> int:
+        if self.d_ff is not None:
+            return self.d_ff
+        if self.resolved_activation in GATED:
+            return -(-8 * self.d_model // 3 // 32) * 32
+        return 4 * self.d_model
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Model:
+        if self.d_model % self.n_heads:
+            near = [n for n in range(1, self.d_model + 1) if self.d_model % n == 0]
+            best = min(near, key=lambda n: abs(n - self.n_heads))
+            raise ValueError(f"n_heads: {self.n_heads} does not divide d_model {self.d_model}; the nearest that does is {best}")
+        if self.preset == "modern" and (self.d_model // self.n_heads) % 2:
+            raise ValueError(
+                f"n_heads: rotary positions need an even head size, d_model / n_heads is {self.d_model // self.n_heads}"
+            )
+        if self.preset == "classic" and self.d_model % 2:
+            raise ValueError(f"d_model: sinusoidal positions need an even size, not {self.d_model}")
+        return self
+
+
+class Optimization(Section):
+    """What the training loop needs to know, whatever it trains."""
+
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    betas: tuple[Probability, Probability] = (0.9, 0.98)
+    epsilon: Annotated[float, Field(gt=0)] = 1e-6
+    schedule: Schedule = "wsd"
+    warmup: Fraction = 0.05
+    """Share of the steps in which the learning rate rises from 0."""
+    decay: Fraction = 0.3
+    """`wsd`: share of the steps, at the end, in which the learning rate falls to `final`."""
+    final: Fraction = 0.0
+    """The last learning rate, as a share of `learning_rate` (exponential: at least 1e-4)."""
+    cycles: Positive = 3
+    """`cosine_restarts`: how many times the learning rate starts anew."""
+    clip: Annotated[float, Field(gt=0)] | None = 1.0
+    """Largest norm of the gradient."""
+    accumulate: Positive = 1
+    """Batches whose gradients are added up before a step."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: str = "auto"
+    log_every: Positive = 20
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
+    keep: Positive = 2
+    """How many of the latest checkpoints to keep beside the best."""
+    spike: Annotated[float, Field(gt=1.0)] | None = None
+    """A step whose loss is more than this many times the mean of the last ones is left out, as one whose loss is no number."""
+    max_skipped: Positive = 10
+    """After this many steps left out in a row, training has diverged."""
+    on_divergence: Literal["stop", "rollback"] = "stop"
+    """`rollback` goes back to the last checkpoint with half the learning rate, three times at most."""
+
+
+class Pretrain(Optimization):
+    """Masked-language modelling (Devlin et al. 2019; masks drawn anew every epoch as in Liu et al. 2019)."""
+
+    batch_sentences: Positive | None = None
+    batch_tokens: Positive | None = None
+    """One of the two; by default 128 sentences."""
+    row_length: Annotated[int, Field(ge=8)] = 128
+    """Sentences are packed into rows of this many tokens; longer sentences are cut."""
+    epochs: Annotated[float, Field(gt=0)] | None = None
+    steps: Positive | None = None
+    """One of the two; by default 3 epochs."""
+    mask_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.15
+    masking: Literal["dynamic", "static"] = "dynamic"
+    whole_words: bool = False
+    evaluations: Positive = 10
+    """How many times to measure on the validation split."""
+    validation_sentences: Positive = 4000
+    spike: Annotated[float, Field(gt=1.0)] | None = 2.0
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Pretrain:
+        if self.batch_sentences and self.batch_tokens:
+            raise ValueError("batch_tokens: give batch_sentences or batch_tokens, not both")
+        if self.epochs and self.steps:
+            raise ValueError("steps: give epochs or steps, not both")
+        return self
+
+
+class Adapt(Pretrain):
+    """Going on with pre-training on the task's own texts: those of [finetune]'s files and of [predict]'s, without labels."""
+
+    sources: list[Source] = []
+    """More texts like them."""
+    learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    warmup: Fraction = 0.1

@@ -1,0 +1,155 @@
+"""Recipes from TOML and back, with overrides and errors that name the nearest valid key."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+import tomli_w
+from pydantic import BaseModel, ValidationError
+
+from bongsu.errors import RecipeError
+from bongsu.recipe.section import Section, SectionT
+from bongsu.recipe.whole import Recipe
+
+
+def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
+    """Reads a recipe and applies `section.key=value` overrides (values are TOML, or plain text; `none` leaves a key empty).
+
+    Raises:
+        RecipeError: naming the key's path and the nearest valid name.
+    """
+    tree = read_tree(path)
+    override(tree, overrides or [])
+    return parse_recipe(tree, str(path))
+
+
+def read_tree(path: Path) -> dict[str, Any]:
+    """Reads a TOML file as it stands.
+
+    Raises:
+        RecipeError: when the file cannot be read.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"{path}: no such recipe.") from None
+    except (IsADirectoryError, UnicodeDecodeError):
+        raise RecipeError(f"{path}: not a recipe (a TOML text file is needed).") from None
+    except tomllib.TOMLDecodeError as error:
+        raise RecipeError(f"{path}: not valid TOML: {error}") from None
+
+
+def override(tree: dict[str, Any], changes: list[str]) -> None:
+    """Applies `section.key=value` to a tree of plain values; see `load_recipe`.
+
+    Raises:
+        RecipeError: when a change is not written so, or a part of its key is no section.
+    """
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals or not key.strip():
+            raise RecipeError(f"--set {change}: write it as section.key=value")
+        put(tree, key.strip(), _value(text), f"--set {change}")
+
+
+def parse_recipe(tree: dict[str, Any], where: str = "recipe") -> Recipe:
+    """Checks a tree of plain values; see `load_recipe`."""
+    return parse_section(Recipe, tree, where)
+
+
+def parse_section(kind: type[SectionT], tree: dict[str, Any], where: str) -> SectionT:
+    """Checks a tree of plain values against a section.
+
+    Raises:
+        RecipeError: beginning with `where`, with a line for each key that is wrong.
+    """
+    try:
+        return kind.model_validate(tree)
+    except ValidationError as error:
+        lines = [_explain(item, kind) for item in error.errors()]
+        raise RecipeError(f"{where}:\n" + "\n".join(f"  {line}" for line in lines)) from None
+
+
+def dump_recipe(recipe: Recipe) -> str:
+    """The recipe as TOML with every setting written out; reading it back gives an equal recipe."""
+    return tomli_w.dumps(_without_null(recipe.model_dump()))
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_null(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_null(item) for item in value]
+    return "none" if value is None else value
+
+
+def put(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
+    """Sets `section.key`, or the n-th of a list as `corpus.sources.0.path`, in a tree of plain values.
+
+    Raises:
+        RecipeError: beginning with `where`, when a part of the key is no section.
+    """
+    *sections, last = key.split(".")
+    node: Any = tree
+    for section in sections:
+        if isinstance(node, list) and section.isdigit() and int(section) < len(node):
+            node = node[int(section)]
+        elif isinstance(node, dict):
+            node = node.setdefault(section, {})
+        else:
+            raise RecipeError(f"{where}: {section!r} is not a section")
+    if isinstance(node, list) and last.isdigit() and int(last) < len(node):
+        node[int(last)] = value
+    elif isinstance(node, dict):
+        node[last] = value
+    else:
+        raise RecipeError(f"{where}: {sections[-1]!r} is not a section")
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def _explain(item: Any, kind: type[Section]) -> str:
+    path = ".".join(str(part) for part in item["loc"])
+    if item["type"] == "extra_forbidden":
+        names = _keys_at(kind, item["loc"][:-1])
+        near = difflib.get_close_matches(str(item["loc"][-1]), names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"the keys here are {', '.join(sorted(names))}"
+        return f"{path}: no such key; {hint}"
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return f"{path}.{message}" if path else message
+    if item["type"] == "missing":
+        return f"{path}: this key must be given"
+    if item["type"] == "literal_error":
+        expected = item["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        near = difflib.get_close_matches(str(item["input"]), expected, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{path}: {item['input']!r} is not one of {', '.join(expected)}{hint}"
+    return f"{path}: {message[0].lower()}{message[1:]} (given: {item['input']!r})"
+
+
+def _keys_at(kind: type[Section], location: tuple[Any, ...]) -> list[str]:
+    """The valid keys of the section at a location such as ("corpus", "sources", 0)."""
+    section: type[BaseModel] = kind
+    for part in location:
+        if isinstance(part, int) or part not in section.model_fields:
+            continue
+        section = next(
+            (kind for kind in _models_in(section.model_fields[part].annotation)),
+            section,
+        )
+    return list(section.model_fields)
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
