@@ -10,6 +10,7 @@ import typer
 
 from bongsu import progress
 from bongsu.cli.common import Set, app, need
+from bongsu.errors import BongsuError
 
 
 @app.command()
@@ -19,6 +20,9 @@ def tune(
     out: Annotated[Path | None, typer.Option("--out", help="Its folder (default: searches/NAME)", metavar="DIR")] = None,
     ray: Annotated[str | None, typer.Option("--ray", help="A Ray cluster (default: this machine)", metavar="ADDRESS")] = None,
     small: Annotated[bool, typer.Option("--small", help="The study's small size: minutes on two cores")] = False,
+    at_once: Annotated[
+        int | None, typer.Option("--at-once", help="Trials at a time here (default: as many as fit)", min=1, metavar="N")
+    ] = None,
     check: Annotated[bool, typer.Option("--check", help="Say how many points fit, and end")] = False,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write DIR/tensorboard as well")] = False,
     mlflow: Annotated[str | None, typer.Option("--mlflow", help="Log to an MLflow server", metavar="URI")] = None,
@@ -32,6 +36,8 @@ def tune(
     from bongsu.search.report import survey, write_report
     from bongsu.search.study import load_study
 
+    if ray is not None and at_once is not None:
+        raise BongsuError("--at-once: is for this machine; of a cluster Ray takes all it has")
     plan = load_study(study, changes, small)
     device = "cuda" if plan.study.resources.gpus else "cpu"
     points = survey(plan, device)
@@ -56,7 +62,7 @@ def tune(
     if mlflow is not None:
         trackers.append(MLflow(ledger, mlflow))
     start = time.perf_counter()
-    search(ledger, ray, trackers)
+    search(ledger, ray, trackers, at_once)
     page = write_report(ledger, time.perf_counter() - start)
     if left := len(ledger.begun()):
         progress.note(f"{left:,} trials were stopped on the way. The same command goes on with them.")

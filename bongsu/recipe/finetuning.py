@@ -110,6 +110,8 @@ class Finetune(Optimization):
     metric: Literal["accuracy", "f1", "roc_auc", "loss"] = "accuracy"
     patience: Positive | None = 3
     """Stop after this many epochs without a better `metric`."""
+    examine: bool = True
+    """Explain the errors a fold was surest of, and measure how steady its verdicts are; the trials of a search do not."""
     refit: bool = True
     """After measuring, train the detector on all rows; otherwise keep the first fold's."""
 

@@ -15,9 +15,10 @@ from bongsu.recipe import dump_recipe
 from bongsu.search import figures
 from bongsu.search.feasibility import Verdict, how_many_fit, verdicts
 from bongsu.search.ledger import FIGURES, Ledger, Record
+from bongsu.search.pairing import Difference, behind, effects
 from bongsu.search.space import describe, label
 from bongsu.search.study import Plan, Study, Trial
-from bongsu.search.studying import Result, Spread, by_value, counts, importances, results, told_apart
+from bongsu.search.studying import Result, Spread, counts, importances, results
 from bongsu.search.trial import curves
 
 BEST = "best.toml"
@@ -52,25 +53,26 @@ def write_report(ledger: Ledger, seconds: float) -> Path:
     }
     if found:
         best = found[0]
-        recipe = ledger.plan.recipe(Trial(best.point, records[best.names[0]].seed))
+        recipe = ledger.plan.to_keep(Trial(best.point, records[best.names[0]].seed))
         write_text(ledger.out / BEST, f"# The best of {study.name} by {study.objective}.\n{dump_recipe(recipe)}")
         importance = importances(found, study)
         logs = [(describe(result.point), curves(ledger.folder(name), study.stage)) for result in found for name in result.names]
         panels = ["loss", "accuracy", *([study.figure] if study.figure not in ("loss", "accuracy", "roc_auc") else [])]
         page |= {
             "best": best,
-            "apart": told_apart(found, study),
+            "apart": behind(best, found[1]) if len(found) > 1 else None,
+            "behind": [behind(best, result) for result in found[:_SHOWN]],
             "recipe": dump_recipe(recipe),
             "command": f"bongsu run {ledger.out / BEST}",
             "importance": importance,
-            "by_value": by_value(found, study) if len(study.space) > 1 else {},
+            "effects": effects(found, study) if len(study.space) > 1 else {},
             "comparison": Markup(figures.comparison(found, study)),
             "parallel": Markup(figures.parallel_coordinates(found, study)) if len(found) > 1 else "",
             "importance_figure": Markup(figures.importance_bars(importance)) if importance else "",
             "curves": [Markup(figures.learning_curves(logs, panel)) for panel in panels],
         }
     templates = environment(Path(__file__).parent)
-    templates.filters.update(label=label, spread=spread_text)
+    templates.filters.update(label=label, spread=spread_text, difference=difference_text)
     write_text(ledger.out / "report.html", templates.get_template("search.html").render(page))
     write_text(ledger.out / "results.md", markdown(study, found, records))
     return ledger.out / "report.html"
@@ -81,23 +83,35 @@ def markdown(study: Study, found: list[Result], records: dict[str, Record]) -> s
     shown = [figure for figure in FIGURES if any(figure in result.figures for result in found)]
     shown.sort(key=lambda figure: figure != study.figure)
     settings = [name.rpartition(".")[2] for name in study.space]
-    heads = [*settings, *(figure.replace("_", " ") for figure in shown), "seeds", "time"]
+    heads = [*settings, *(figure.replace("_", " ") for figure in shown), "against the best", "seeds", "time"]
     rows = [
         [
             *(label(result.point[name]) for name in study.space),
             *(spread_text(result.figures.get(figure)) for figure in shown),
+            difference_text(behind(found[0], result)) if result is not found[0] else "",
             f"{result.figures[study.figure].count}{'' if result.whole else ' (not all to the end)'}",
             progress.duration(result.seconds),
         ]
         for result in found
     ]
-    lines = [f"# {study.name}", "", *([study.question, ""] if study.question else [])]
-    for row in [heads, ["---"] * len(heads), *rows]:
-        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |")
+    lines = [f"# {study.name}", "", *([study.question, ""] if study.question else []), *_table(heads, rows)]
+    for name, values in (effects(found, study) if len(study.space) > 1 else {}).items():
+        heads = [name.rpartition(".")[2], f"{study.figure.replace('_', ' ')} over points", "against the first", "pairs"]
+        rows = [
+            [value, spread_text(effect.over_points), difference_text(pairs), str(pairs.count) if pairs else ""]
+            for value, effect in values.items()
+            for pairs in [effect.against_first]
+        ]
+        lines += ["", *_table(heads, rows)]
     ended = ", ".join(
         f"{row['trials']:,} {status} ({progress.duration(row['seconds'])})" for status, row in counts(records).items()
     )
     return "\n".join([*lines, "", f"Trials: {ended or 'none'}.", ""])
+
+
+def _table(heads: list[str], rows: list[list[str]]) -> list[str]:
+    """A table in Markdown, line by line."""
+    return [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in [heads, ["---"] * len(heads), *rows]]
 
 
 def spread_text(spread: Spread | None) -> str:
@@ -105,6 +119,13 @@ def spread_text(spread: Spread | None) -> str:
     if spread is None:
         return "–"
     return f"{spread.mean:.4f}" + ("" if spread.deviation is None else f" ± {spread.deviation:.4f}")
+
+
+def difference_text(difference: Difference | None) -> str:
+    """-0.0021 ± 0.0040: a mean difference with half the width of its 95 % interval."""
+    if difference is None:
+        return ""
+    return f"{difference.mean:+.4f}" + ("" if difference.half is None else f" ± {difference.half:.4f}")
 
 
 def survey(plan: Plan, device: str) -> list[Verdict]:

@@ -135,6 +135,10 @@ _SHAPE_OF_TRAINING = {
 }  # fmt: skip
 
 
+# A trial that diverges ends there and then, and only the figures of one are looked at.
+_OF_TRIALS = {"pretrain": {"max_skipped": 1}, "finetune": {"max_skipped": 1, "examine": False}}
+
+
 @dataclass(frozen=True)
 class Trial:
     """One run of a search: a point and a seed. Its name is a hash of both, so that a search that goes on finds it again."""
@@ -165,12 +169,15 @@ class Plan:
 
     def recipe(self, trial: Trial) -> Recipe:
         """Raises RecipeError when the point is no valid recipe, such as heads that do not divide the width."""
-        tree = apply(self.study.space, trial.point, self.tree)
-        tree["name"] = f"{self.study.name}-{trial.name}"
-        tree["seed"] = trial.seed
-        for stage in ("pretrain", "finetune"):
-            if stage in tree:
-                tree[stage] = {"max_skipped": 1, **tree[stage]}  # a trial that diverges ends there and then
+        return self._recipe(trial, f"{self.study.name}-{trial.name}", _OF_TRIALS)
+
+    def to_keep(self, trial: Trial) -> Recipe:
+        """The recipe of a trial for a run of its own, without what is for trials alone."""
+        return self._recipe(trial, f"{self.study.name}-best", {})
+
+    def _recipe(self, trial: Trial, name: str, defaults: dict[str, dict[str, Any]]) -> Recipe:
+        tree = apply(self.study.space, trial.point, self.tree) | {"name": name, "seed": trial.seed}
+        tree |= {stage: {**values, **tree[stage]} for stage, values in defaults.items() if stage in tree}
         recipe = parse_recipe(tree, str(trial))
         if getattr(recipe, self.study.stage) is None:
             raise RecipeError(f"{self.study.recipe}: objective {self.study.objective} needs a [{self.study.stage}] section")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
@@ -37,6 +36,8 @@ class Result:
     point: Point
     names: list[str]
     figures: dict[str, Spread]
+    by_seed: dict[int, float]
+    """The figure that decides, of each seed."""
     seconds: float
     """Mean of a trial."""
     whole: bool
@@ -57,7 +58,8 @@ def results(ledger: Ledger, records: dict[str, Record]) -> list[Result]:
                        for figure in FIGURES if any(figure in record.figures for record in told.values())}  # fmt: skip
             whole = all(record.status == "finished" for record in group.values())
             seconds = fmean(record.seconds for record in told.values())
-            found.append(Result(next(iter(told.values())).point, list(told), figures, seconds, whole))
+            by_seed = {record.seed: record.figures[study.figure] for record in told.values()}
+            found.append(Result(next(iter(told.values())).point, list(told), figures, by_seed, seconds, whole))
     sign = 1 if study.mode == "min" else -1
     return sorted(found, key=lambda result: (not result.whole, sign * result.figures[study.figure].mean))
 
@@ -65,18 +67,6 @@ def results(ledger: Ledger, records: dict[str, Record]) -> list[Result]:
 def spread(values: Sequence[float]) -> Spread:
     """Mean and standard deviation."""
     return Spread(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
-
-
-def told_apart(results: Sequence[Result], study: Study) -> bool | None:
-    """Whether the two best points differ by more than twice the standard error of their difference (Welch 1947); None when
-    there are not two, or no spread is known."""
-    if len(results) < 2:
-        return None
-    one, two = (result.figures[study.figure] for result in results[:2])
-    if one.deviation is None or two.deviation is None:
-        return None
-    error = math.sqrt(one.deviation**2 / one.count + two.deviation**2 / two.count)
-    return abs(one.mean - two.mean) > 2 * error
 
 
 def importances(results: Sequence[Result], study: Study) -> dict[str, float]:
@@ -99,19 +89,6 @@ def importances(results: Sequence[Result], study: Study) -> dict[str, float]:
     if not space or len({trial.value for trial in trials}) == 1:
         return {}
     return dict(get_param_importances(told, evaluator=FanovaImportanceEvaluator(seed=0)))
-
-
-def by_value(results: Sequence[Result], study: Study) -> dict[str, dict[str, Spread]]:
-    """For each setting with few values: the objective over all points that have each value."""
-    table: dict[str, dict[str, Spread]] = {}
-    for name in study.space:
-        values: dict[str, list[float]] = {}
-        for result in results:
-            if result.whole:
-                values.setdefault(label(result.point[name]), []).append(result.figures[study.figure].mean)
-        if 1 < len(values) <= 12:
-            table[name] = {value: spread(means) for value, means in values.items()}
-    return table
 
 
 def counts(records: dict[str, Record]) -> dict[str, dict[str, Any]]:

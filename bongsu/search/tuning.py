@@ -46,6 +46,7 @@ from bongsu.search.tracking import Tracker
 from bongsu.search.trial import run_trial, take_over
 from bongsu.workspace import Workspace
 
+_PLACE = "place"  # what a trial takes one of, where their number is limited
 # Ray Tune's own ways of logging, and of telling users about itself, have no place here.
 _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -57,21 +58,24 @@ _ENVIRONMENT = {
 }
 
 
-def search(ledger: Ledger, address: str | None = None, trackers: list[Tracker] | None = None) -> None:
+def search(
+    ledger: Ledger, address: str | None = None, trackers: list[Tracker] | None = None, at_once: int | None = None
+) -> None:
     """Runs the trials that have not ended; see `Ledger.records` for what came of them.
 
     Args:
         address: of a Ray cluster whose machines share the search's folder; by default this machine alone.
+        at_once: trials at a time on this machine; by default as many as its cores and GPUs allow.
 
     Raises:
         WorkspaceError: when the folder holds another study, or another search is at work in it.
     """
     study, out = ledger.plan.study, ledger.out
-    with Workspace(out).locked(), _cluster(address):
+    with Workspace(out).locked(), _cluster(address, at_once):
         _claim(ledger)
         shutil.rmtree(out / "ray", ignore_errors=True)
         population = study.search.scheduler == "pbt"
-        resources = {"cpu": study.resources.cpus, "gpu": study.resources.gpus}
+        resources = {"cpu": study.resources.cpus, "gpu": study.resources.gpus, **({_PLACE: 1} if at_once else {})}
         searcher = None if population else (Parzen if study.search.searcher == "tpe" else Listed)(ledger)
         total = None if study.search.searcher == "tpe" else len(ledger.plan.trials())
         with progress.bar(study.name, total or study.search.trials * study.seeds, "trials", done=len(ledger.records())) as bar:
@@ -208,15 +212,18 @@ def _of_member(members: dict[str, dict[str, Any]], key: str, spec: Any) -> Any:
 
 
 @contextmanager
-def _cluster(address: str | None) -> Iterator[None]:
-    """Ray, if it is not there yet: on this machine, or at an address."""
+def _cluster(address: str | None, places: int | None) -> Iterator[None]:
+    """Ray, if it is not there yet: on this machine, with places for so many trials, or at an address."""
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     if ray.is_initialized():
         yield
         return
     try:
-        local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 128 * 2**20} if address is None else {}
+        local: dict[str, Any] = {}
+        if address is None:
+            local = {"include_dashboard": False, "object_store_memory": 128 * 2**20}
+            local |= {"resources": {_PLACE: places}} if places else {}
         ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
     except ConnectionError as error:
         raise BongsuError(f"--ray {address}: no Ray cluster answers there ({str(error).splitlines()[0]})") from None

@@ -150,8 +150,8 @@ class Finetuning:
                 "labels": labels[development].tolist(),
                 "probabilities": probabilities(detector, task.development.ids).tolist(),
             },
-            "explained": self.explained(detector, held, predicted),
-            "robustness": flips([self.data.raw[row] for row in held[:STEADINESS_ROWS]], self.verdicts(detector), number),
+            "explained": self.explained(detector, held, predicted) if self.settings.examine else {},
+            "robustness": self.robustness(detector, held, number) if self.settings.examine else {},
             "epochs": (state.best_step or state.step) * self.settings.accumulate / task.batches_per_epoch,
             "state": dataclasses.asdict(state),
         }
@@ -168,6 +168,10 @@ class Finetuning:
             str(held[row]): as_shares(explain(classify, self.tokenizer, self.texts[held[row]], max_length, int(best[row])))
             for row in surest
         }
+
+    def robustness(self, detector: Classifier, held: Int64, number: int) -> dict[str, dict[str, int]]:
+        """How many verdicts on rows held out change with changes that do not matter; see `flips`."""
+        return flips([self.data.raw[row] for row in held[:STEADINESS_ROWS]], self.verdicts(detector), number)
 
     def verdicts(self, detector: Classifier) -> Verdicts:
         """What a fold's detector says of texts as they are sent, without context."""

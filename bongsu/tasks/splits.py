@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,11 @@ Split = tuple[Int64, Int64]
 
 def groups_of(texts: Sequence[str]) -> Int64:
     """Near-twins share a number. [rows] int64."""
+    return _groups(tuple(texts)).copy()
+
+
+@lru_cache(maxsize=4)
+def _groups(texts: tuple[str, ...]) -> Int64:
     return near_groups(texts).astype(np.int64)
 
 
@@ -33,8 +39,16 @@ def folds(labels: Int64, groups: Int64, count: int, seed: int) -> list[Split]:
         raise DataError(f"finetune.folds: the smallest class has {smallest} rows, too few for {count} folds.")
     if (different := len(np.unique(groups))) < count:
         raise DataError(f"finetune.folds: without near-twins there are {different} texts, too few for {count} folds.")
-    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed % 2**32)
-    return [(train.astype(np.int64), test.astype(np.int64)) for train, test in splitter.split(labels, labels, groups)]
+    return list(_folds(labels.astype(np.int64).tobytes(), groups.astype(np.int64).tobytes(), count, seed % 2**32))
+
+
+@lru_cache(maxsize=32)
+def _folds(labels: bytes, groups: bytes, count: int, seed: int) -> tuple[Split, ...]:
+    """Remembered: of thousands of groups they take seconds, and the trials of a search ask for the same ones."""
+    of_class, of_group = (np.frombuffer(values, dtype=np.int64) for values in (labels, groups))
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    parts = splitter.split(of_class, of_class, of_group)
+    return tuple((train.astype(np.int64), test.astype(np.int64)) for train, test in parts)
 
 
 def hold_out(labels: Int64, groups: Int64, share: float, seed: int) -> Split:

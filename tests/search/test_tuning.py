@@ -76,7 +76,7 @@ def test_each_trial_ends_as_it_should_and_the_page_tells(tmp_path: Path) -> None
         assert told in page
     assert "http" not in page.replace("http://www.w3.org", "")
     best = load_recipe(tmp_path / "out" / "best.toml")
-    assert best == book.plan.recipe(next(record.trial for record in records if record.status == "finished"))
+    assert best == book.plan.to_keep(next(record.trial for record in records if record.status == "finished"))
     assert "| fine | " in (tmp_path / "out" / "results.md").read_text()
 
 
