@@ -82,7 +82,9 @@ def warn(text: str) -> None:
 
 def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A small table; numbers are set right."""
-    grid = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, padding=(0, 2, 0, 0))
+    grid = Table(
+        title=title or None, title_justify="left", title_style="bold", header_style="dim", box=None, padding=(0, 2, 0, 0)
+    )
     for index, heading in enumerate(headings):
         number = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
         grid.add_column(heading, justify="right" if number else "left")

@@ -42,9 +42,10 @@ def tune(
     device = "cuda" if plan.study.resources.gpus else "cpu"
     points = survey(plan, device)
     valid = sum(point.bytes is not None for point in points)
-    progress.note(f"{plan.study.name}: {len(points):,} points, {valid:,} of them valid recipes; {plan.study.seeds} seeds each")
+    seeds = f"{plan.study.seeds} seeds each" if plan.study.seeds > 1 else "one seed each"
+    progress.note(f"{plan.study.name}: {len(points):,} points, {valid:,} of them valid recipes; {seeds}")
     fits = [[f"{size:g} GB", count] for size, count in how_many_fit(points).items()]
-    progress.table("told from the recipe alone", ["memory", "points that fit"], fits)
+    progress.table("", ["a device of", "points that fit, told from the recipe alone"], fits)
     if check:
         return
     folder = out or Path("searches") / (plan.study.name + ("-small" if small else ""))

@@ -25,7 +25,7 @@ from bongsu import progress
 from bongsu.errors import TrainingError
 from bongsu.recipe import Optimization
 from bongsu.training.checkpoints import checkpoints, load_checkpoint, prune, resume_latest, save_checkpoint
-from bongsu.training.devices import autocast, resolve_device, resolve_precision
+from bongsu.training.devices import autocast, resolve_device, resolve_precision, seed_random_numbers
 from bongsu.training.guard import Guard
 from bongsu.training.log import Log, Outcome, Window
 from bongsu.training.optimizers import build_optimizer
@@ -132,7 +132,7 @@ def train(task: Task, plan: Plan, settings: Optimization, folder: Path, on_evalu
             factor = learning_rate_factor(settings, state.step, plan.steps) * state.guard.learning_rate_factor
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
-            torch.manual_seed(plan.seed * 1_000_003 + state.step)
+            seed_random_numbers(device, plan.seed * 1_000_003 + state.step)
             model.train()
             outcomes = []
             for _ in range(settings.accumulate):

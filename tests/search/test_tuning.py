@@ -99,7 +99,7 @@ main()
 @pytest.mark.usefixtures("_cluster")
 def test_killed_and_gone_on_with_no_finished_trial_is_lost(tmp_path: Path) -> None:
     book = ledger(tmp_path, {"pretrain.learning_rate": [1e-3, 2e-3]}, seeds=2)
-    command = [sys.executable, "-c", KILLED, "tune", str(tmp_path / "study.toml"), "--out", str(book.out)]
+    command = [sys.executable, "-c", KILLED, "tune", str(tmp_path / "study.toml"), "--out", str(book.out), "--at-once", "1"]
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     killed = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert killed.returncode == -signal.SIGKILL
@@ -113,6 +113,26 @@ def test_killed_and_gone_on_with_no_finished_trial_is_lost(tmp_path: Path) -> No
     search(book)
     with pytest.raises(WorkspaceError, match="another study"):
         search(Ledger(load_study(tmp_path / "study.toml", ["pretrain.steps=13"]), book.out, 4e9, "cpu"))
+
+
+def test_a_trial_that_was_stopped_goes_on_from_its_last_evaluation(tmp_path: Path) -> None:
+    book = ledger(tmp_path, {"pretrain.learning_rate": [1e-3]})
+    (trial,) = book.plan.trials()
+    steps: list[float] = []
+
+    def stops(figures: dict[str, float]) -> None:
+        steps.append(figures["step"])
+        if len(steps) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_trial(book, trial, trial.name, stops)
+    assert steps == [4, 8]
+    assert book.read(trial.name) is None
+    record = run_trial(book, trial, trial.name, lambda figures: steps.append(figures["step"]))
+    assert steps == [4, 8, 12]
+    whole = run_trial(Ledger(book.plan, tmp_path / "whole", 4e9, "cpu"), trial, trial.name, lambda figures: None)
+    assert record.figures == whole.figures
 
 
 @pytest.mark.usefixtures("_cluster")

@@ -66,3 +66,11 @@ def test_seeds_are_measured_and_the_temperature_is_in_the_model(tokenizer: Token
     kept = probabilities(model, encode(tokenizer, [known["texts"][row] for row in held], 32))
     logits = np.log(kept[:, 1] / kept[:, 0]) * known["temperature"]
     np.testing.assert_allclose(logits, np.log(raw[:, 1] / raw[:, 0]), rtol=1e-3, atol=1e-4)
+
+
+def test_what_a_search_does_not_look_at_is_left_out(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    recipe = make(tokenizer, tmp_path, folds=0, refit=False, examine=False)
+    finetune(recipe, tmp_path / "encoder", tmp_path / "out")
+    known = read_json(tmp_path / "out" / "predictions.json")
+    assert (known["explained"], known["robustness"]) == ({}, [])
+    assert len(known["probabilities"]) == len(known["rows"])
