@@ -63,6 +63,14 @@ def build_report(recipe: Recipe, workspace: Workspace, folder: Path) -> tuple[st
             f"Adapted to the task's texts: masked-token accuracy {final['validation_accuracy']:.3f} and "
             f"{final['validation_bits_per_byte']:.2f} bits per byte on those held out, after {int(final['step']):,} steps."
         )
+    if recipe.intermediate:
+        stage = workspace.folder("intermediate")
+        final, counts = read_log(stage / "checkpoints" / "metrics.jsonl")[-1], read_json(stage / "sources.json")["labels"]
+        summary["intermediate"] = {**final, "labels": counts}
+        summary["sentences"].append(
+            f"Trained on {sum(counts.values()):,} texts of {len(counts)} other labels: accuracy "
+            f"{final['validation_accuracy']:.3f} on those held out."
+        )
     if recipe.finetune:
         _add_classification(recipe, workspace, folder, report, summary)
     report["summary"] = summary["sentences"]
@@ -246,7 +254,7 @@ def _print(section: dict[str, Any], title: str) -> None:
 
 
 def _stages(workspace: Workspace) -> list[dict[str, Any]]:
-    names = ("corpus", "tokenizer", "tokens", "pretrain", "adapt", "finetune")
+    names = ("corpus", "tokenizer", "tokens", "pretrain", "adapt", "intermediate", "finetune")
     seconds = {name: workspace.seconds(name) for name in names}
     return [{"name": name, "seconds": value} for name, value in seconds.items() if value is not None]
 

@@ -1,4 +1,4 @@
-"""A recipe as a list of stages: prepare → tokenizer → encode → pretrain → adapt → finetune → evaluate → predict."""
+"""A recipe as a list of stages: from `prepare` to `predict`, in the order of `FOLDERS`."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from bongsu.recipe import Optimization, Recipe
 from bongsu.tasks.adapting import adapt
 from bongsu.tasks.detector import Detector
 from bongsu.tasks.finetuning import finetune
+from bongsu.tasks.intermediate import READ, train_on_sources
 from bongsu.tasks.labelled import check_columns
 from bongsu.tasks.pretraining import pretrain
 from bongsu.tokens.bpe import load_tokenizer, measure, sample_evenly, save_tokenizer, train_tokenizer
@@ -30,6 +31,7 @@ FOLDERS = {
     "encode": "tokens",
     "pretrain": "pretrain",
     "adapt": "adapt",
+    "intermediate": "intermediate",
     "finetune": "finetune",
     "evaluate": "evaluation",
     "predict": "predictions",
@@ -78,12 +80,16 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
             encoder_folder = model_folder(Path(recipe.finetune.encoder))
             read_config(encoder_folder, "masked_lm")
             encoder_inputs = [file_fingerprint(str(encoder_folder / name)) for name in ("config.json", "model.safetensors")]
-        check_columns(recipe.finetune, kaggle=recipe.predict is not None and recipe.predict.format == "kaggle")
+        others = recipe.intermediate.sources if recipe.intermediate else []
+        check_columns(recipe.finetune, recipe.predict is not None and recipe.predict.format == "kaggle", others)
         labelled = [recipe.finetune.train, recipe.finetune.test, recipe.finetune.corrections]
         files = [path for path in (*labelled, *(source.path for source in recipe.finetune.extra)) if path]
         if recipe.adapt:
             chain.append(_adapt_stage(recipe, encoder_folder, encoder_inputs, listener))
             encoder_folder, encoder_inputs = workspace.folder("adapt") / "model", [chain[-1].fingerprint]
+        if recipe.intermediate:
+            chain.append(_intermediate_stage(recipe, encoder_folder, encoder_inputs, listener))
+            encoder_folder, encoder_inputs = workspace.folder("intermediate") / "model", [chain[-1].fingerprint]
         inputs = [*encoder_inputs, *(file_fingerprint(name) for path in files for name in resolve(path))]
         chain.append(
             Stage(
@@ -200,6 +206,27 @@ def _adapt(recipe: Recipe, encoder: Path, folder: Path, listener: Listener | Non
     progress.note(
         f"adapt: {state.step:,} steps, masked-token accuracy {state.last['accuracy']:.3f}, "
         f"{state.last['bits_per_byte']:.3f} bits per byte on held-out texts of the task"
+    )
+
+
+def _intermediate_stage(recipe: Recipe, encoder: Path, encoder_inputs: list[str], listener: Listener | None) -> Stage:
+    assert recipe.intermediate is not None
+    assert recipe.finetune is not None
+    task = recipe.finetune
+    files = [path for path in [task.train, task.test, *(source.path for source in recipe.intermediate.sources)] if path]
+    return Stage(
+        "intermediate",
+        {**_settings(recipe, "intermediate"), **task.model_dump(mode="json", include=READ), "seed": recipe.seed},
+        [*encoder_inputs, *(file_fingerprint(name) for path in files for name in resolve(path))],
+        lambda folder: _intermediate(recipe, encoder, folder, listener),
+        goes_on=True,
+    )
+
+
+def _intermediate(recipe: Recipe, encoder: Path, folder: Path, listener: Listener | None) -> None:
+    state, names = train_on_sources(recipe, encoder, folder, partial(listener, "intermediate") if listener else None)
+    progress.note(
+        f"intermediate: {state.step:,} steps, accuracy {state.last['accuracy']:.3f} on held-out texts among {len(names)} labels"
     )
 
 

@@ -19,7 +19,23 @@ class LabelledSource(Section):
     label: str = "target"
     labels: dict[str, str] = {}
     """What its labels are called in the training file; other rows are left out. By default they are called the same."""
+    all: str | None = None
+    """The label of every text, for a file without labels; then `label` and `labels` are not read."""
     where: dict[str, str] = {}
+    limit: Positive | None = None
+    """At most this many texts, drawn evenly from the whole source."""
+
+
+class Intermediate(Section):
+    """Training on other labels before those of the task (Phang et al. 2018; Pruksachatkun et al. 2020): where a message comes
+    from, or what another file calls it, says much of what it is. The head is as [finetune] says, and thrown away."""
+
+    sources: list[LabelledSource] = Field(min_length=1)
+    """Two labels and more among all of them. Near-twins of [finetune]'s own files are left out."""
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    batch_size: Positive = 32
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    encoder_learning_rate: Annotated[float, Field(gt=0)] = 3e-4
 
 
 class Finetune(Optimization):

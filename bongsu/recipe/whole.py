@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from bongsu.recipe.corpus import Corpus, Tokenizer
-from bongsu.recipe.finetuning import Evaluate, Finetune, Predict
+from bongsu.recipe.finetuning import Evaluate, Finetune, Intermediate, Predict
 from bongsu.recipe.pretraining import Adapt, Model, Pretrain
 from bongsu.recipe.section import Section
 
@@ -22,6 +22,7 @@ class Recipe(Section):
     model: Model = Model()
     pretrain: Pretrain | None = None
     adapt: Adapt | None = None
+    intermediate: Intermediate | None = None
     finetune: Finetune | None = None
     evaluate: Evaluate = Evaluate()
     predict: Predict | None = None
@@ -51,6 +52,8 @@ class Recipe(Section):
                 )
         if self.adapt and not self.finetune:
             raise ValueError("adapt.sources: adapting needs a [finetune] section, whose texts it learns from")
+        if self.intermediate and not self.finetune:
+            raise ValueError("intermediate.sources: training on other labels needs a [finetune] section to prepare for")
         if self.adapt and self.pretrain and self.adapt.row_length > self.model.max_length:
             raise ValueError(f"adapt.row_length: rows of {self.adapt.row_length} tokens need model.max_length of as many")
         if self.predict and not self.finetune:

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from bongsu.corpus.cleaning import Cleaner
 from bongsu.corpus.readers import Problems, read_rows
 from bongsu.errors import DataError, RecipeError
-from bongsu.recipe import Finetune, Source
+from bongsu.recipe import Cleaning, Finetune, LabelledSource, Source
 from bongsu.tasks.texts import as_read, cleaned, in_context
+from bongsu.tokens.random import mix, permute
 
 Int64 = npt.NDArray[np.int64]
 DROP = "drop"  # in a corrections file: leave the row out
@@ -80,34 +81,63 @@ def read_extra(settings: Finetune, classes: Sequence[str]) -> tuple[list[str], I
     Raises:
         DataError: when a source holds no text with a label that is one of them.
     """
-    cleaner = Cleaner(settings.cleaning)
+    texts, labels = read_sources(settings.extra, settings.cleaning, classes)
+    return texts, np.array([classes.index(label) for label in labels], dtype=np.int64)
+
+
+def read_sources(
+    sources: Sequence[LabelledSource], cleaning: Cleaning, classes: Sequence[str] | None = None
+) -> tuple[list[str], list[str]]:
+    """Cleaned texts of labelled sources, and the label of each.
+
+    Args:
+        classes: the labels there may be; by default whatever the sources call them.
+
+    Raises:
+        DataError: when a source holds no text with a label that is wanted, or calls one what is none of `classes`.
+    """
+    cleaner = Cleaner(cleaning)
     texts: list[str] = []
-    labels: list[int] = []
-    for source in settings.extra:
-        before = len(texts)
-        names = source.labels or {name: name for name in classes}
-        wrong = [name for name in names.values() if name not in classes]
-        if wrong:
+    labels: list[str] = []
+    for number, source in enumerate(sources):
+        names = source.labels or ({name: name for name in classes} if classes is not None else {})
+        wrong = [
+            name for name in ([source.all] if source.all else names.values()) if classes is not None and name not in classes
+        ]
+        if classes is not None and wrong:
             raise DataError(f"{source.path}: {wrong[0]!r} is not one of the labels {', '.join(classes)}.")
-        rows = Source(path=source.path, text=source.text, where=source.where)
-        for _, row in read_rows(rows, Problems(1000), [source.text, source.label]):
-            name = names.get(row[source.label].strip())
-            if name is not None and row[source.text].strip():
-                texts.append(cleaned(cleaner, row[source.text]))
-                labels.append(classes.index(name))
-        if len(texts) == before:
-            raise DataError(f"{source.path}: no row has a label among {', '.join(names)} in column {source.label!r}.")
-    return texts, np.array(labels, dtype=np.int64)
+        rows = []
+        for _, row in read_rows(
+            Source(path=source.path, text=source.text, where=source.where), Problems(1000), _read_of(source)
+        ):
+            name = source.all or (names.get(row[source.label].strip()) if names else row[source.label].strip())
+            if name and row[source.text].strip():
+                rows.append((row[source.text], name))
+        if not rows:
+            among = f" among {', '.join(names)}" if names else ""
+            raise DataError(f"{source.path}: no row has a label{among} in column {source.label!r}.")
+        if source.limit is not None and len(rows) > source.limit:
+            chosen = np.sort(permute(np.arange(source.limit), len(rows), mix(0, number)))
+            rows = [rows[row] for row in chosen.tolist()]
+        texts += [cleaned(cleaner, text) for text, _ in rows]
+        labels += [name for _, name in rows]
+    return texts, labels
+
+
+def _read_of(source: LabelledSource) -> list[str]:
+    """The columns that are read of a source."""
+    return [source.text] if source.all else [source.text, source.label]
 
 
 # Columns of the "Disasters on social media" file (Figure Eight), which holds the labels of Kaggle's test rows.
 TEST_LABELS = {"choose_one", "choose_one:confidence", "choose_one_gold", "_unit_id", "_golden", "_trusted_judgments"}
 
 
-def check_columns(settings: Finetune, kaggle: bool = False) -> None:
+def check_columns(settings: Finetune, kaggle: bool = False, others: Sequence[LabelledSource] = ()) -> None:
     """Looks at the first row of the labelled files, so that a missing column is found before hours of pre-training.
 
     Args:
+        others: more labelled sources of the run.
         kaggle: whether the run makes a submission, which must not learn from the labels of the test rows.
 
     Raises:
@@ -116,7 +146,7 @@ def check_columns(settings: Finetune, kaggle: bool = False) -> None:
     own = _columns(settings)
     files = [(settings.train, settings.where, [*own, *([settings.leave_out] if settings.leave_out else [])])]
     files += [(settings.test, settings.test_where, own)] if settings.test else []
-    files += [(source.path, source.where, [source.text, source.label]) for source in settings.extra]
+    files += [(source.path, source.where, _read_of(source)) for source in (*settings.extra, *others)]
     for path, where, columns in files:
         row = next(read_rows(Source(path=path, text=columns[0], where=where), Problems(1000), columns), None)
         if row is not None and kaggle and (found := sorted(TEST_LABELS & row[1].keys())):

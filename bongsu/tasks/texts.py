@@ -13,7 +13,7 @@ from bongsu.corpus.cleaning import Cleaner
 from bongsu.tokens.bpe import PAD_ID, UNK_ID
 
 Int64 = npt.NDArray[np.int64]
-LENGTH_STEP = 16  # lengths are rounded up to this, so that few shapes occur
+LENGTH_STEP = 8  # lengths are rounded up to this, so that few shapes occur
 
 
 def as_read(cleaner: Cleaner, text: str, context: Sequence[str] = ()) -> str:
