@@ -93,7 +93,7 @@ def estimate(recipe: Recipe, run: Path) -> Estimate:
 
 def likely_shape(settings: Pretrain) -> BatchShape:
     """The shape of a run's batches, as far as it can be told before the corpus is encoded."""
-    return _likely_shape(settings.row_length, settings.mask_rate, settings.batch_sentences, settings.batch_tokens)
+    return _likely_shape(settings.row_length, settings.highest_mask_rate, settings.batch_sentences, settings.batch_tokens)
 
 
 @cache

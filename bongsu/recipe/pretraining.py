@@ -55,10 +55,14 @@ class Model(Section):
 class Optimization(Section):
     """What the training loop needs to know, whatever it trains."""
 
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """`muon`: for the matrices of the layers the update is made orthogonal (Jordan 2024); AdamW for all else."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     betas: tuple[Probability, Probability] = (0.9, 0.98)
     epsilon: Annotated[float, Field(gt=0)] = 1e-6
+    momentum: Probability = 0.95
+    """Muon's."""
     schedule: Schedule = "wsd"
     warmup: Fraction = 0.05
     """Share of the steps in which the learning rate rises from 0."""
@@ -98,12 +102,18 @@ class Pretrain(Optimization):
     steps: Positive | None = None
     """One of the two; by default 3 epochs."""
     mask_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.15
+    mask_rate_start: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
+    """The rate training begins with; it changes evenly to `mask_rate`, at which validation is always measured."""
     masking: Literal["dynamic", "static"] = "dynamic"
     whole_words: bool = False
     evaluations: Positive = 10
     """How many times to measure on the validation split."""
     validation_sentences: Positive = 4000
     spike: Annotated[float, Field(gt=1.0)] | None = 2.0
+
+    @property
+    def highest_mask_rate(self) -> float:
+        return max(self.mask_rate, self.mask_rate_start or 0.0)
 
     @model_validator(mode="after")
     def _one_of_each(self) -> Pretrain:

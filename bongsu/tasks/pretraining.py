@@ -117,7 +117,8 @@ def pretrain(
     if held_out.sentences == 0:
         raise DataError("The validation split is empty: raise corpus.validation or add text.")
     shape = training_shape(shards, settings)
-    batches = Batches(shards, shape, settings, vocab_size, recipe.seed, starts)
+    steps = total_steps(recipe, shards.sentences, shape)
+    batches = Batches(shards, shape, settings, vocab_size, recipe.seed, starts, steps * settings.accumulate)
     validation = Batches(held_out, shape, settings, vocab_size, VALIDATION_SEED, starts)
 
     if start is not None:
@@ -133,7 +134,6 @@ def pretrain(
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
     )
-    steps = total_steps(recipe, shards.sentences, shape)
     plan = Plan(
         steps=steps,
         evaluate_every=max(1, math.ceil(steps / settings.evaluations)),

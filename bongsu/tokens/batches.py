@@ -51,6 +51,8 @@ class Batches:
     vocab_size: int
     seed: int
     word_starts: Bool | None = None
+    total: int | None = None
+    """Batches of the whole training, over which `mask_rate_start` changes to `mask_rate`."""
 
     def batch(self, n: int) -> Batch:
         """Batch `n` of training."""
@@ -58,7 +60,14 @@ class Batches:
         epoch, index = np.divmod(stream, self.shards.sentences)
         sentence = permute(index, self.shards.sentences, mix(self.seed, _ORDER, epoch))
         mask_epoch = np.zeros_like(epoch) if self.settings.masking == "static" else epoch
-        return self._assemble(sentence, mask_epoch, epoch)
+        return self._assemble(sentence, mask_epoch, epoch, self.mask_rate(n))
+
+    def mask_rate(self, n: int) -> float:
+        """The share of the tokens that batch `n` hides."""
+        start, end = self.settings.mask_rate_start, self.settings.mask_rate
+        if start is None or self.total is None:
+            return end
+        return start + (end - start) * min(1.0, n / max(1, self.total - 1))
 
     def validation(self, limit: int) -> list[Batch]:
         """Batches that hold the first `limit` sentences of a seeded order, each once, with masks that never change."""
@@ -70,7 +79,7 @@ class Batches:
             head, later = np.split(sentence, [max(1, int(0.8 * self.shape.sentences))])
             fits = pack(self._lengths(head), self.shape.rows, self.shape.row_length)[0] >= 0
             epoch = np.full(int(fits.sum()), _VALIDATION_EPOCH)
-            batches.append(self._assemble(head[fits], epoch, epoch))
+            batches.append(self._assemble(head[fits], epoch, epoch, self.settings.mask_rate))
             sentence = np.concatenate([head[~fits], later])
         return batches
 
@@ -78,7 +87,7 @@ class Batches:
         length: Int64 = self.shards.offsets[sentence + 1] - self.shards.offsets[sentence]
         return np.minimum(length, self.shape.row_length)
 
-    def _assemble(self, sentence: Int64, mask_epoch: Int64, epoch: Int64) -> Batch:
+    def _assemble(self, sentence: Int64, mask_epoch: Int64, epoch: Int64, mask_rate: float) -> Batch:
         shards, row_length = self.shards, self.shape.row_length
         start, end = shards.offsets[sentence], shards.offsets[sentence + 1]
         length = self._lengths(sentence)
@@ -95,7 +104,7 @@ class Batches:
         position = np.arange(len(owner)) - np.repeat(np.cumsum(length) - length, length)
         tokens = shards.tokens[start[owner] + position].astype(np.int64)
         keys = mix(self.seed, _MASKS, mask_epoch, sentence)
-        seen, chosen = mask_tokens(tokens, owner, keys, self.settings.mask_rate, self.vocab_size, self.word_starts)
+        seen, chosen = mask_tokens(tokens, owner, keys, mask_rate, self.vocab_size, self.word_starts)
         flat = (row * row_length + column)[owner] + position
 
         # More than fit is rare; those past the end are shown unmasked and not predicted.
@@ -125,4 +134,4 @@ def training_shape(shards: Shards, settings: recipe.Pretrain) -> BatchShape:
     sentences = settings.batch_sentences or 128
     if settings.batch_tokens:
         sentences = sentences_for_tokens(lengths, settings.batch_tokens)
-    return batch_shape(lengths, settings.row_length, settings.mask_rate, sentences)
+    return batch_shape(lengths, settings.row_length, settings.highest_mask_rate, sentences)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+import ctypes
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Literal
 
 import torch
 
 from bongsu.errors import RecipeError
 
+_MALLOPT = {"M_TRIM_THRESHOLD": -1, "M_TOP_PAD": -2, "M_MMAP_THRESHOLD": -3}  # numbers of glibc's malloc.h
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -57,3 +59,16 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     if precision == "bfloat16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
+
+
+def keep_freed_memory() -> None:
+    """Lets the C library keep what tensors gave back, for the next step's.
+
+    By default glibc takes every large tensor from the system anew, which fills it with zeros page by page: about one second in
+    seven of a training step on a CPU (`benchmarks/pretraining.py`). Other C libraries are left as they are.
+    """
+    with suppress(OSError, AttributeError, TypeError):
+        library = ctypes.CDLL(None)
+        library.mallopt(_MALLOPT["M_MMAP_THRESHOLD"], 2**30)
+        library.mallopt(_MALLOPT["M_TRIM_THRESHOLD"], 2**31 - 1)
+        library.mallopt(_MALLOPT["M_TOP_PAD"], 2**26)

@@ -25,7 +25,7 @@ from bongsu import progress
 from bongsu.errors import TrainingError
 from bongsu.recipe import Optimization
 from bongsu.training.checkpoints import checkpoints, load_checkpoint, prune, resume_latest, save_checkpoint
-from bongsu.training.devices import autocast, resolve_device, resolve_precision, seed_random_numbers
+from bongsu.training.devices import autocast, keep_freed_memory, resolve_device, resolve_precision, seed_random_numbers
 from bongsu.training.guard import Guard
 from bongsu.training.log import Log, Outcome, Window
 from bongsu.training.optimizers import build_optimizer
@@ -101,6 +101,8 @@ def train(task: Task, plan: Plan, settings: Optimization, folder: Path, on_evalu
         KeyboardInterrupt: after Ctrl-C, once a checkpoint is written.
     """
     device = resolve_device(settings.device)
+    if device.type == "cpu":
+        keep_freed_memory()
     precision = resolve_precision(settings.precision, device)
     model = task.model.to(device)
     optimizer = build_optimizer(task.groups(), settings, device)

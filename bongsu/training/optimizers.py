@@ -1,4 +1,4 @@
-"""AdamW (Loshchilov and Hutter 2019), with weight decay only where it belongs."""
+"""AdamW (Loshchilov and Hutter 2019), or Muon (Jordan 2024) for the matrices with AdamW for the rest."""
 
 from __future__ import annotations
 
@@ -19,18 +19,44 @@ def parameter_groups(module: nn.Module, learning_rate: float, weight_decay: floa
         if parameter.requires_grad:
             (plain if parameter.ndim < 2 or id(parameter) in embeddings else decayed).append(parameter)
     groups = [
-        {"params": decayed, "weight_decay": weight_decay, "peak": learning_rate},
-        {"params": plain, "weight_decay": 0.0, "peak": learning_rate},
+        {"params": decayed, "weight_decay": weight_decay, "peak": learning_rate, "matrices": True},
+        {"params": plain, "weight_decay": 0.0, "peak": learning_rate, "matrices": False},
     ]
     return [group for group in groups if group["params"]]
 
 
 def build_optimizer(groups: list[dict[str, Any]], settings: Optimization, device: torch.device) -> torch.optim.Optimizer:
-    """AdamW over groups that carry their own `peak` learning rate."""
-    return torch.optim.AdamW(
-        groups,
-        lr=settings.learning_rate,
-        betas=settings.betas,
-        eps=settings.epsilon,
-        fused=device.type in ("cpu", "cuda"),
-    )
+    """The recipe's optimizer over groups that carry their own `peak` learning rate."""
+    orthogonal = [group for group in groups if settings.optimizer == "muon" and _orthogonal(group)]
+    others = [group for group in groups if not any(group is one for one in orthogonal)]
+    parts: list[torch.optim.Optimizer] = []
+    if orthogonal:
+        # Updates as large as AdamW's usually are, so that one learning rate serves both (Liu et al. 2025, section 2.2).
+        muon = torch.optim.Muon(
+            orthogonal, lr=settings.learning_rate, momentum=settings.momentum, adjust_lr_fn="match_rms_adamw"
+        )
+        parts.append(muon)
+    if others:
+        fused = device.type in ("cpu", "cuda")
+        rate, betas, epsilon = settings.learning_rate, settings.betas, settings.epsilon
+        parts.append(torch.optim.AdamW(others, lr=rate, betas=betas, eps=epsilon, fused=fused))
+    return parts[0] if len(parts) == 1 else Together(parts)
+
+
+class Together(torch.optim.Optimizer):
+    """Optimizers of different parameters as one: one list of groups, one state, one step."""
+
+    def __init__(self, parts: list[torch.optim.Optimizer]) -> None:
+        super().__init__([group for part in parts for group in part.param_groups], {})  # type: ignore[no-untyped-call]
+        self.parts = parts
+        for part in parts:
+            part.state = self.state
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for part in self.parts:
+            part.step()
+
+
+def _orthogonal(group: dict[str, Any]) -> bool:
+    """Whether Muon, which is for the matrices of hidden layers, takes a group."""
+    return bool(group.get("matrices")) and all(parameter.ndim == 2 for parameter in group["params"])

@@ -202,3 +202,19 @@ def test_batches_by_tokens() -> None:
     assert shape.sentences == round(2048 / shards.lengths(64).mean())
     real = np.mean([(Batches(shards, shape, settings, VOCAB, 0).batch(n).segment_ids > 0).sum() for n in range(20)])
     assert abs(real - 2048) < 150
+
+
+def test_the_mask_rate_changes_evenly_and_validation_is_left_alone() -> None:
+    shards = make_shards()
+    settings = Pretrain.model_validate({"batch_sentences": 64, "row_length": 64, "mask_rate": 0.15, "mask_rate_start": 0.3})
+    falling = Batches(shards, training_shape(shards, settings), settings, VOCAB, 0, total=101)
+    assert [falling.mask_rate(n) for n in (0, 50, 100, 200)] == pytest.approx([0.3, 0.225, 0.15, 0.15])
+
+    def share(batches: list[Batch]) -> float:
+        hidden = sum(int((batch.targets != IGNORE).sum()) for batch in batches)
+        return hidden / sum(int((batch.segment_ids > 0).sum()) for batch in batches)
+
+    assert share([falling.batch(n) for n in range(5)]) == pytest.approx(0.3, abs=0.01)
+    assert share([falling.batch(n) for n in range(100, 110)]) == pytest.approx(0.15, abs=0.01)
+    assert share(falling.validation(500)) == pytest.approx(0.15, abs=0.01)
+    assert {len(falling.batch(n).read) for n in (0, 60, 120)} == {falling.shape.masked}

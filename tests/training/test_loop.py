@@ -56,6 +56,19 @@ def test_training_learns_and_repeats_itself(tmp_path: Path, straight: toy.Toy) -
     once_each(tmp_path)
 
 
+def test_two_optimizers_together_go_on_too(tmp_path: Path) -> None:
+    def fail(n: int) -> None:
+        if n == 7:
+            raise Stop
+
+    straight, _ = toy.run(tmp_path / "straight", 12, optimizer="muon")
+    with pytest.raises(Stop):
+        toy.run(tmp_path / "stopped", 12, toy.Toy(on_batch=fail), optimizer="muon", checkpoint_minutes=1e-9)
+    again, _ = toy.run(tmp_path / "stopped", 12, optimizer="muon")
+    assert same(again.model, straight.model)
+    assert not same(again.model, toy.run(tmp_path / "other", 12)[0].model)
+
+
 @pytest.mark.parametrize("minutes", [1e-9, 60.0])
 def test_errors_in_batches_do_not_change_the_outcome(tmp_path: Path, straight: toy.Toy, minutes: float) -> None:
     """Stopped by an error at five batches, and gone on each time: from the step before, or from the last evaluation."""

@@ -65,3 +65,45 @@ def test_two_steps_of_adamw_by_hand() -> None:
             values[name] = values[name] * (1 - 0.1 * decay) - 0.1 * update
         optimizer.step()
     assert {name: parameter.item() for name, parameter in module.named_parameters()} == pytest.approx(values, rel=1e-5)
+
+
+def test_muon_takes_the_matrices_and_adamw_the_rest() -> None:
+    """Each parameter moves as under torch's own Muon or AdamW alone, and a learning rate set in the groups reaches both."""
+    torch.manual_seed(0)
+    module, alone = Small(), Small()
+    alone.load_state_dict(module.state_dict())
+    module.convolution.requires_grad_(False)
+    alone.convolution.requires_grad_(False)
+    settings = Optimization(optimizer="muon", learning_rate=0.1)
+    optimizer = build_optimizer(parameter_groups(module, 0.1, 0.5), settings, torch.device("cpu"))
+    matrices = [alone.linear.weight]
+    rest = [p for p in alone.parameters() if p.requires_grad and p is not alone.linear.weight]
+    muon = torch.optim.Muon(matrices, lr=0.05, weight_decay=0.5, adjust_lr_fn="match_rms_adamw")
+    adamw = torch.optim.AdamW(rest, lr=0.05, betas=settings.betas, eps=settings.epsilon, weight_decay=0.0, fused=True)
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] / 2
+    for _ in range(3):
+        for mine, other in zip(module.parameters(), alone.parameters(), strict=True):
+            if mine.requires_grad:
+                mine.grad = torch.randn_like(mine)
+                other.grad = mine.grad.clone()
+        optimizer.step()
+        muon.step()
+        adamw.step()
+    for mine, other in zip(module.parameters(), alone.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, rtol=0, atol=0)
+    assert set(optimizer.state) == {p for p in module.parameters() if p.requires_grad}
+
+
+def test_muons_step_is_nearly_orthogonal() -> None:
+    """Of the size AdamW's have: singular values near 0.2 √(longer side) · learning rate, whatever the gradient's are."""
+    torch.manual_seed(0)
+    layer = nn.Linear(32, 64, bias=False)
+    before = layer.weight.detach().clone()
+    optimizer = build_optimizer(
+        parameter_groups(layer, 0.1, 0.0), Optimization(optimizer="muon", learning_rate=0.1), torch.device("cpu")
+    )
+    layer.weight.grad = torch.randn(64, 32) @ torch.diag(torch.logspace(0, 2, 32))
+    optimizer.step()
+    sizes = torch.linalg.svdvals(layer.weight.detach() - before) / (0.1 * 0.2 * 64**0.5)
+    assert 0.5 < sizes.min() <= sizes.max() < 1.4

@@ -1,0 +1,220 @@
+"""Pre-training, real tokens a second, against `transformers` as one would write it.
+
+    python -m benchmarks.pretraining TEXTS [--size small|medium|study] [--steps 30] [--repeats 5] [--grow]
+
+TEXTS is a file of one text a line (.txt, .gz, .zst). The peer is BertForMaskedLM of the same width and depth, from scratch,
+with Trainer, DataCollatorForLanguageModeling and dynamic padding, otherwise its defaults; and the same with bf16=True. Both
+sides get the same token ids from the same tokenizer, 128 sentences a step. Padding counts for nothing. Every measurement is a
+process of its own with all cores; the sides take turns. `--grow` shows instead how Bongsu's rate and memory change with row
+length, batch, vocabulary and corpus.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measuring import in_turn, markdown, peak_megabytes
+from bongsu.recipe import Recipe, parse_recipe
+
+BONGSU, TRAINER, TRAINER_BF16 = "bongsu", "transformers Trainer", "transformers Trainer, bf16"
+SIDES = (BONGSU, TRAINER, TRAINER_BF16)
+SIZES: dict[str, dict[str, Any]] = {
+    "small": {"d_model": 256, "n_layers": 4, "n_heads": 4, "vocab_size": 5000},
+    "medium": {"d_model": 512, "n_layers": 6, "n_heads": 8, "vocab_size": 5000},
+    "study": {"d_model": 768, "n_layers": 8, "n_heads": 12, "vocab_size": 5000},
+}
+_WARM = 5  # steps before the clock starts
+_STARTED = time.time()
+
+
+def main() -> None:
+    """Parses, prepares the shards once, measures, prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("texts", type=Path)
+    parser.add_argument("--size", choices=SIZES, default="small")
+    parser.add_argument("--steps", type=int, default=30)
+    parser.add_argument("--peer-steps", type=int, default=12, help="steps of the peer, which takes longer for each")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--sides", nargs="*", choices=SIDES, default=SIDES)
+    parser.add_argument("--set", action="append", default=[], help="a change of Bongsu's recipe, section.key=value")
+    parser.add_argument("--grow", action="store_true")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        measure = _bongsu if options.side == BONGSU else _trainer
+        print(json.dumps(measure(options)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        if options.grow:
+            _grow(options, Path(folder))
+        else:
+            _compare(options, Path(folder))
+
+
+def _compare(options: argparse.Namespace, folder: Path) -> None:
+    run = _shards(options.texts, options.size, folder, options.set)
+    figures = in_turn("benchmarks.pretraining", options.sides, _arguments(options, run), options.repeats)
+    peer = figures.get(TRAINER, figures[options.sides[-1]])["rate"]
+    print(f"{options.size}: {SIZES[options.size]}, {options.steps} steps, medians of {options.repeats}\n")
+    rows = [
+        [side, f"{found['rate']:,.0f}", f"{found['rate'] / peer:.1f}", f"{found['first_step']:.1f}", f"{found['mb']:,.0f}"]
+        for side, found in figures.items()
+    ]
+    print(markdown(["", "tokens/s", "× Trainer", "first step after, s", "memory MB"], rows))
+
+
+def _grow(options: argparse.Namespace, folder: Path) -> None:
+    rows = []
+    for title, change in (
+        *((f"rows of {length}", f"pretrain.row_length={length}") for length in (32, 64, 128, 256)),
+        *((f"{count} sentences a batch", f"pretrain.batch_sentences={count}") for count in (32, 128, 512)),
+        *((f"vocabulary {size:,}", f"tokenizer.vocab_size={size}") for size in (1000, 5000, 20_000)),
+        *((f"{count:,} texts", f"corpus.sources.0.limit={count}") for count in (10_000, 40_000, 160_000)),
+    ):
+        options.set = [change]
+        run = _shards(options.texts, options.size, folder / str(len(rows)), options.set)
+        found = in_turn("benchmarks.pretraining", [BONGSU], _arguments(options, run), options.repeats)[BONGSU]
+        rows.append([title, f"{found['rate']:,.0f}", f"{found['mb']:,.0f}"])
+    print(markdown(["", "tokens/s", "memory MB"], rows))
+
+
+def _arguments(options: argparse.Namespace, run: Path) -> list[str]:
+    changes = [part for change in options.set for part in ("--set", change)]
+    steps = ["--steps", str(options.steps), "--peer-steps", str(options.peer_steps)]
+    return [str(options.texts), "--run", str(run), "--size", options.size, *steps, *changes]
+
+
+def _recipe(texts: Path, size: str, steps: int, changes: list[str]) -> Recipe:
+    from bongsu.recipe import override
+
+    shape = dict(SIZES[size])
+    tree: dict[str, Any] = {
+        "name": "benchmark",
+        "corpus": {"sources": [{"path": str(texts)}]},
+        "tokenizer": {"vocab_size": shape.pop("vocab_size")},
+        "model": {**shape, "max_length": 512},
+        "pretrain": {
+            "row_length": 64,
+            "batch_sentences": 128,
+            "steps": steps,
+            "evaluations": 1,
+            "validation_sentences": 1,
+            "checkpoint_minutes": 1000,
+        },
+    }
+    override(tree, changes)
+    return parse_recipe(tree)
+
+
+def _shards(texts: Path, size: str, folder: Path, changes: list[str]) -> Path:
+    from bongsu.pipeline.running import run
+
+    return run(_recipe(texts, size, 1, changes), out=folder / "run", until="encode").path
+
+
+def _steps_clock() -> list[float]:
+    """The moment after every step of an AdamW to come: both sides use torch's."""
+    import torch
+
+    ends: list[float] = []
+    plain = torch.optim.AdamW.step
+
+    def step(self: Any, *arguments: Any, **named: Any) -> Any:
+        done = plain(self, *arguments, **named)
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        ends.append(time.time())
+        return done
+
+    torch.optim.AdamW.step = step  # type: ignore[method-assign]
+    return ends
+
+
+def _figures(ends: list[float], tokens: list[int]) -> dict[str, float]:
+    rates = [
+        count / (end - start) for start, end, count in zip(ends[_WARM:-1], ends[_WARM + 1 :], tokens[_WARM + 1 :], strict=True)
+    ]
+    return {"rate": statistics.median(rates), "first_step": ends[0] - _STARTED, "mb": peak_megabytes()}
+
+
+def _bongsu(options: argparse.Namespace) -> dict[str, float]:
+    from bongsu.tasks.pretraining import pretrain
+    from bongsu.tokens.batches import Batches, training_shape
+    from bongsu.tokens.shards import open_shards
+
+    ends = _steps_clock()
+    recipe = _recipe(options.texts, options.size, options.steps, options.set)
+    with tempfile.TemporaryDirectory() as folder:
+        pretrain(recipe, options.run / "tokenizer", options.run / "tokens", Path(folder))
+    assert recipe.pretrain is not None
+    shards = open_shards(options.run / "tokens", "train", verify=False)
+    batches = Batches(
+        shards, training_shape(shards, recipe.pretrain), recipe.pretrain, recipe.tokenizer.vocab_size, recipe.seed
+    )
+    return _figures(ends, [int((batches.batch(n).segment_ids > 0).sum()) for n in range(options.steps)])
+
+
+def _trainer(options: argparse.Namespace) -> dict[str, float]:
+    from transformers import (
+        AutoTokenizer,
+        BertConfig,
+        BertForMaskedLM,
+        DataCollatorForLanguageModeling,
+        Trainer,
+        TrainingArguments,
+    )
+
+    from bongsu.tokens.shards import open_shards
+
+    ends = _steps_clock()
+    shape = SIZES[options.size]
+    shards = open_shards(options.run / "tokens", "train", verify=False)
+    tokenizer = AutoTokenizer.from_pretrained(options.run / "tokenizer")
+    count = min(shards.sentences, 128 * options.peer_steps * 4)
+    offsets = shards.offsets
+    texts = [{"input_ids": shards.tokens[offsets[n] : offsets[n + 1]][:512].tolist()} for n in range(count)]
+    model = BertForMaskedLM(
+        BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=shape["d_model"],
+            num_hidden_layers=shape["n_layers"],
+            num_attention_heads=shape["n_heads"],
+            intermediate_size=4 * shape["d_model"],
+        )
+    )
+    tokens: list[int] = []
+
+    class Counted(DataCollatorForLanguageModeling):
+        """The collator, telling how many real tokens each batch holds."""
+
+        def __call__(self, examples: list[dict[str, list[int]]]) -> Any:
+            tokens.append(sum(len(example["input_ids"]) for example in examples))
+            return super().__call__(examples)
+
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(
+            model=model,
+            args=TrainingArguments(
+                folder,
+                per_device_train_batch_size=128,
+                max_steps=options.peer_steps,
+                bf16=options.side == TRAINER_BF16,
+                report_to=[],
+                save_strategy="no",
+            ),
+            train_dataset=texts,
+            data_collator=Counted(tokenizer, mlm_probability=0.15),
+        )
+        trainer.train()
+    return _figures(ends, tokens[: len(ends)])
+
+
+if __name__ == "__main__":
+    main()
