@@ -162,6 +162,7 @@ def _bongsu(options: argparse.Namespace) -> dict[str, float]:
 
 
 def _trainer(options: argparse.Namespace) -> dict[str, float]:
+    import torch
     from transformers import (
         AutoTokenizer,
         BertConfig,
@@ -206,6 +207,7 @@ def _trainer(options: argparse.Namespace) -> dict[str, float]:
                 per_device_train_batch_size=128,
                 max_steps=options.peer_steps,
                 bf16=options.side == TRAINER_BF16,
+                use_cpu=not torch.cuda.is_available(),
                 report_to=[],
                 save_strategy="no",
             ),
