@@ -106,6 +106,8 @@ class Pretrain(Optimization):
     """The rate training begins with; it changes evenly to `mask_rate`, at which validation is always measured."""
     masking: Literal["dynamic", "static"] = "dynamic"
     whole_words: bool = False
+    average: Fraction = 0.0
+    """Measure and keep the mean of the weights over this last share of the steps (Izmailov et al. 2018)."""
     evaluations: Positive = 10
     """How many times to measure on the validation split."""
     validation_sentences: Positive = 4000

@@ -19,10 +19,11 @@ from torch import Tensor, nn
 from bongsu.model.heads import Classifier
 from bongsu.recipe import Finetune
 from bongsu.tasks.augmentation import Augmentation
-from bongsu.tasks.regularization import Averaged, disagreement, mixed, thawed_from
+from bongsu.tasks.regularization import disagreement, mixed, thawed_from
 from bongsu.tasks.texts import pad
 from bongsu.tokens.bpe import PAD_ID
 from bongsu.tokens.random import mix, permute
+from bongsu.training.averaging import Averaged, exponential
 from bongsu.training.log import Outcome
 from bongsu.training.optimizers import parameter_groups
 
@@ -75,7 +76,7 @@ class Classification:
             weights = len(self.training.labels) / (len(counts) * np.maximum(1, counts))
             self.class_weights = torch.tensor(weights, dtype=torch.float32)
         self.targets = np.eye(classes, dtype=np.float32)[self.training.labels]
-        self.model = Averaged(self.classifier, self.settings.ema) if self.settings.ema else self.classifier
+        self.model = Averaged(self.classifier, exponential(self.settings.ema)) if self.settings.ema else self.classifier
         self._order = lru_cache(maxsize=2)(self._epoch_order)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 
 from bongsu.errors import DataError
 from bongsu.files import atomic_folder, write_json
@@ -24,6 +24,7 @@ from bongsu.tokens.batches import IGNORE, Batch, Batches, training_shape
 from bongsu.tokens.bpe import MASK_ID, load_tokenizer, save_tokenizer, token_bytes, word_starts
 from bongsu.tokens.packing import BatchShape
 from bongsu.tokens.shards import open_shards
+from bongsu.training.averaging import Averaged, mean_from
 from bongsu.training.log import Outcome
 from bongsu.training.loop import OnEvaluation, Plan, State, train
 from bongsu.training.optimizers import parameter_groups
@@ -36,19 +37,32 @@ VALIDATION_SEED = 0
 class MaskedLanguageModelling:
     """The task, for `training.loop.train`."""
 
-    model: MaskedLanguageModel
+    language_model: MaskedLanguageModel
     training: Batches
     held_out: list[Batch]
     bytes_of: Tensor
     """[vocab_size] int64: bytes of text each id stands for."""
     learning_rate: float
     weight_decay: float
+    average_from: int | None = None
+    """The step after which the weights that are measured and kept are the mean of all since."""
+    model: nn.Module = field(init=False)
+    """What the loop trains and saves: the language model, with the mean of its weights if there is one."""
+
+    def __post_init__(self) -> None:
+        live, start = self.language_model, self.average_from
+        self.model = live if start is None else Averaged(live, mean_from(start))
+
+    @property
+    def kept(self) -> MaskedLanguageModel:
+        """The language model to measure and to keep."""
+        return self.model.average if isinstance(self.model, Averaged) else self.language_model
 
     def batch(self, n: int) -> Batch:
         return self.training.batch(n)
 
     def loss(self, batch: Batch) -> Outcome:
-        logits, targets = self._forward(batch)
+        logits, targets = self._forward(self.language_model, batch)
         loss = F.cross_entropy(logits, targets, ignore_index=IGNORE)
         counted = targets != IGNORE
         correct = (logits.argmax(-1) == targets) & counted
@@ -62,7 +76,7 @@ class MaskedLanguageModelling:
         """
         nats = bits = correct = count = size = 0.0
         for batch in self.held_out:
-            logits, targets = self._forward(batch)
+            logits, targets = self._forward(self.kept, batch)
             counted = targets != IGNORE
             nats += float(F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum"))
             correct += float(((logits.argmax(-1) == targets) & counted).sum())
@@ -72,19 +86,21 @@ class MaskedLanguageModelling:
         return {"loss": nats / max(1.0, count), "accuracy": correct / max(1.0, count), "bits_per_byte": bits / max(1.0, size)}
 
     def groups(self) -> list[dict[str, Any]]:
-        return parameter_groups(self.model, self.learning_rate, self.weight_decay)
+        return parameter_groups(self.language_model, self.learning_rate, self.weight_decay)
 
     def after_step(self) -> None:
-        """Nothing to bound."""
+        """The mean goes on."""
+        if isinstance(self.model, Averaged):
+            self.model.update()
 
-    def _forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _forward(self, model: MaskedLanguageModel, batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits [M, vocab_size] float32 and targets [M] int64."""
-        device = self.model.output_bias.device
+        device = model.output_bias.device
         ids, segments, positions, read, targets = (
             torch.from_numpy(array).to(device, non_blocking=True)
             for array in (batch.input_ids, batch.segment_ids, batch.positions, batch.read, batch.targets)
         )
-        return self.model(ids, segments, positions, read).float(), targets
+        return model(ids, segments, positions, read).float(), targets
 
 
 def total_steps(recipe: Recipe, sentences: int, shape: BatchShape) -> int:
@@ -127,12 +143,13 @@ def pretrain(
         model = MaskedLanguageModel(EncoderConfig.from_recipe(recipe.model, vocab_size))
         initialize(model, recipe.seed)
     task = MaskedLanguageModelling(
-        model=model,
+        language_model=model,
         training=batches,
         held_out=validation.validation(settings.validation_sentences),
         bytes_of=torch.from_numpy(token_bytes(tokenizer)),
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
+        average_from=round((1 - settings.average) * steps) if settings.average else None,
     )
     plan = Plan(
         steps=steps,
@@ -144,7 +161,7 @@ def pretrain(
     state = train(task, plan, settings, folder / "checkpoints", on_evaluation)
     write_json(folder / "samples.json", samples(task, tokenizer))
     with atomic_folder(folder / "model") as model_folder:
-        save_encoder(model_folder, task.model, {"validation": state.last})
+        save_encoder(model_folder, task.kept, {"validation": state.last})
         save_tokenizer(tokenizer, model_folder, model.encoder.config.max_length)
     return state
 
@@ -154,7 +171,7 @@ def samples(task: MaskedLanguageModelling, tokenizer: Tokenizer, rows: int = 4) 
     """What the model saw: a few packed rows with what was hidden, and what the model makes of it."""
     task.model.eval()
     batch = task.held_out[0]
-    logits, targets = task._forward(batch)
+    logits, targets = task._forward(task.kept, batch)
     best = F.softmax(logits, dim=-1).max(-1)
     guesses = {
         int(place): (int(target), int(guess), float(probability))

@@ -1,15 +1,12 @@
-"""What keeps a few thousand labels from being learned by heart: mixing, agreeing with oneself, averaging, thawing slowly."""
+"""What keeps a few thousand labels from being learned by heart: mixing, agreeing with oneself, thawing slowly."""
 
 from __future__ import annotations
 
-import copy
 import math
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
-from bongsu.model.heads import Classifier
+from torch import Tensor
 
 
 def mixed(features: Tensor, targets: Tensor, alpha: float) -> tuple[Tensor, Tensor]:
@@ -47,25 +44,3 @@ def thawed_from(epoch: float, n_layers: int, unfreeze_epochs: float) -> int:
     if epoch >= unfreeze_epochs:
         return 0
     return n_layers - math.floor(epoch / unfreeze_epochs * n_layers)
-
-
-class Averaged(nn.Module):
-    """A classifier and the exponential moving average of its weights, in one module, so that a checkpoint holds both."""
-
-    steps: Tensor
-
-    def __init__(self, live: Classifier, decay: float) -> None:
-        super().__init__()
-        self.live = live
-        self.average = copy.deepcopy(live).requires_grad_(False)
-        self.decay = decay
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """After a step. The average begins short, or the first random weights would stay in it for long."""
-        self.steps += 1
-        steps = float(self.steps)
-        share = 1.0 - min(self.decay, (1.0 + steps) / (10.0 + steps))
-        for kept, new in zip(self.average.parameters(), self.live.parameters(), strict=True):
-            kept.lerp_(new, share)

@@ -14,7 +14,7 @@ from bongsu.model.heads import Classifier, CNNConfig
 from bongsu.model.initialization import initialize
 from bongsu.recipe import Finetune
 from bongsu.tasks.classification import Classification, Encoded, figures, probabilities
-from bongsu.tasks.regularization import Averaged
+from bongsu.training.averaging import Averaged
 
 SETTINGS = {"batch_size": 8, "class_weights": "balanced"}
 
