@@ -47,7 +47,7 @@ class Together(torch.optim.Optimizer):
     """Optimizers of different parameters as one: one list of groups, one state, one step."""
 
     def __init__(self, parts: list[torch.optim.Optimizer]) -> None:
-        super().__init__([group for part in parts for group in part.param_groups], {})  # type: ignore[no-untyped-call]
+        super().__init__([group for part in parts for group in part.param_groups], {})
         self.parts = parts
         for part in parts:
             part.state = self.state
