@@ -16,6 +16,8 @@ from bongsu.search.studying import Result
 _HUES = ("blue", "orange", "green", "violet")
 _DASHES = ("solid", (0, (4, 2)), (0, (1, 1.5)))
 _ROW = 0.27  # inches
+_WIDEST = 48  # signs of a point's name
+_BAND = 0.36  # of the room between two values of a setting: what the lines through one of them are spread over
 _NAMED = len(_HUES) * len(_DASHES)
 
 
@@ -45,6 +47,7 @@ def learning_curves(trials: Sequence[tuple[str, Sequence[Sequence[Mapping[str, A
                     shown = name if (few or number == 0) and name not in seen else "_"
                     seen.add(name)
                     axis.plot(steps, values, color=COLOURS[colour], linestyle=style, linewidth=1.3, label=shown,
+                              marker="o" if len(steps) == 1 else "", markersize=4,
                               alpha=0.75 if few or number == 0 else 0.25)  # fmt: skip
         handles, labels = axis.get_legend_handles_labels()
         order = sorted(range(len(labels)), key=lambda index: names.index(labels[index]))
@@ -58,46 +61,58 @@ def comparison(results: Sequence[Result], study: Study) -> str:
     """The best points one above the other: mean and standard deviation over seeds of the figure that decides."""
     shown = list(results)[:24][::-1]
     figure, (axis,) = canvas(1, width=7.5, height=0.9 + _ROW * len(shown))
-    frame(axis, f"{PANELS[study.figure][0] if study.figure in PANELS else study.figure}, mean and deviation over seeds", "")
+    head = PANELS[study.figure][0] if study.figure in PANELS else "ROC-AUC"
+    frame(axis, f"{head}, mean and deviation over seeds" if study.seeds > 1 else f"{head} of each point", "")
     for row, result in enumerate(shown):
         spread = result.figures[study.figure]
         colour = COLOURS["orange" if row == len(shown) - 1 else "blue"]
         axis.errorbar(spread.mean, row, xerr=spread.deviation or 0.0, fmt="o", color=colour, markersize=5, linewidth=1.6,
                       alpha=1.0 if result.whole else 0.4)  # fmt: skip
-    names = [_short(describe(result.point), 64) for result in shown]
+    names = [describe(result.point) for result in shown]
+    if max(map(len, names)) > _WIDEST:  # the settings' names once, and each point by its values
+        axis.set_ylabel(" · ".join(name.rpartition(".")[2] for name in study.space), fontsize=8.5, color=COLOURS["ink"])
+        names = [_short(" · ".join(label(value) for value in result.point.values()), _WIDEST) for result in shown]
     axis.set_yticks(range(len(shown)), names)
     axis.set_ylim(-0.7, len(shown) - 0.3)
     return finish(figure, "comparison", None, names)
 
 
 def parallel_coordinates(results: Sequence[Result], study: Study) -> str:
-    """Each point a line through its settings to the figure that decides; the better, the warmer and stronger."""
+    """Each point a line through its settings to the figure that decides; the better, the warmer and stronger.
+
+    Where a setting has few values, the lines through one of them lie one above the other, the best on top.
+    """
     axes_of = [*study.space, study.figure]
-    figure, (axis,) = canvas(1, width=max(5.0, 1.9 * len(axes_of)), height=3.6)
+    figure, (axis,) = canvas(1, width=max(5.0, 1.9 * len(axes_of)), height=4.2)
     frame(axis, "Settings and outcome", "")
     axis.grid(False)
-    columns = []
-    for name in study.space:
-        places, ticks = _scale([result.point[name] for result in results])
-        columns.append(places)
-        for place, text in ticks:
-            axis.text(len(columns) - 1 + 0.03, place, _short(text, 18), fontsize=7, color=COLOURS["ink"], va="center")
     values = [result.figures[study.figure].mean for result in results]
-    places, ticks = _scale(values, evenly=False)
-    columns.append(places)
-    for place, text in ticks:
-        axis.text(len(columns) - 1 + 0.03, place, text, fontsize=7, color=COLOURS["ink"], va="center")
-    good = np.array(places if study.mode == "max" else [1 - place for place in places])
+    outcome, outcome_ticks = _scale(values, evenly=False)
+    good = np.array(outcome if study.mode == "max" else [1 - place for place in outcome])
+    rank = np.argsort(np.argsort(good)) / max(1, len(good) - 1)
+    columns, ticks_of = [], []
+    for name in study.space:
+        settings = [result.point[name] for result in results]
+        places, ticks = _scale(settings)
+        width = _BAND / max(1, len(ticks) - 1) if _is_stepped(settings) else 0.0
+        columns.append([place + width * (float(high) - 0.5) for place, high in zip(places, rank, strict=True)])
+        ticks_of.append([(place + width / 2 + 0.012, text) for place, text in ticks] if width else ticks)
+    columns.append(list(outcome))
+    ticks_of.append(outcome_ticks)
     for index in np.argsort(good):
         colour = COLOURS["orange" if good[index] > 0.8 else "blue"]
         axis.plot(range(len(columns)), [column[index] for column in columns], color=colour, linewidth=1.3,
                   alpha=float(0.15 + 0.7 * good[index] ** 2))  # fmt: skip
-    for place in range(len(columns)):
-        axis.axvline(place, color=COLOURS["grid"], linewidth=0.8)
+    for number, ticks in enumerate(ticks_of):
+        axis.axvline(number, color=COLOURS["grid"], linewidth=0.8)
+        last = number == len(columns) - 1
+        for place, text in ticks:
+            axis.text(number + 0.03, place, _short(text, 18), fontsize=8, color=COLOURS["ink"],
+                      va="center" if last else "bottom")  # fmt: skip
     axis.set_xticks(range(len(columns)), [name.rpartition(".")[2] for name in axes_of])
     axis.set_yticks([])
-    axis.set_xlim(-0.1, len(columns) - 0.6)
-    axis.set_ylim(-0.06, 1.06)
+    axis.set_xlim(-0.3, len(columns) - 0.6)
+    axis.set_ylim(-0.2, 1.24)
     return finish(figure, "parallel", None)
 
 
@@ -116,11 +131,8 @@ def importance_bars(importance: Mapping[str, float]) -> str:
 def _scale(values: Sequence[Any], evenly: bool = True) -> tuple[list[float], list[tuple[float, str]]]:
     """Places from 0 to 1 and the ticks of one axis: numbers by size (by logarithm when they span more than a factor of 20);
     names, and with `evenly` a few numbers, evenly."""
-    different = list(dict.fromkeys(label(value) for value in values))
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    if numbers:
-        different = list(dict.fromkeys(label(value) for value in sorted(values)))
-    if not numbers or (evenly and len(different) <= 6):
+    different = list(dict.fromkeys(label(value) for value in (sorted(values) if _are_numbers(values) else values)))
+    if evenly and _is_stepped(values):
         at = {text: index / max(1, len(different) - 1) for index, text in enumerate(different)}
         return [at[label(value)] for value in values], [(place, text) for text, place in at.items()]
     array = np.array(values, dtype=np.float64)
@@ -131,6 +143,15 @@ def _scale(values: Sequence[Any], evenly: bool = True) -> tuple[list[float], lis
     marks = np.linspace(low, high, 4 if high > low else 1)
     ticks = [((float(m) - low) / ((high - low) or 1), label(float(np.exp(m) if logarithmic else m))) for m in marks]
     return [float(place) for place in places], ticks
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+
+
+def _is_stepped(values: Sequence[Any]) -> bool:
+    """Whether they are few, or no numbers."""
+    return not _are_numbers(values) or len({label(value) for value in values}) <= 6
 
 
 def _short(text: str, length: int = 40) -> str:

@@ -16,6 +16,7 @@ import tomli_w
 import torch
 
 from bongsu.errors import BongsuError, TrainingError, WorkspaceError
+from bongsu.files import read_json
 from bongsu.recipe import load_recipe
 from bongsu.search import trial as trial_module
 from bongsu.search.ledger import Ledger
@@ -71,6 +72,11 @@ def test_each_trial_ends_as_it_should_and_the_page_tells(tmp_path: Path) -> None
     assert not list((tmp_path / "out" / "shared").rglob("step-*"))  # of those that finished; the others have none
 
     assert len(list((tmp_path / "out" / "shared").glob("corpus-*"))) == 1  # four trials ran, the corpus was made once
+    shown = [read_json(folder / "samples.json") for folder in sorted((tmp_path / "out" / "shared").glob("pretrain-*"))
+             if (folder / "samples.json").is_file()]  # fmt: skip
+    hidden = [[(token["text"], token["target"]) for row in sample for token in row["tokens"]] for sample in shown]
+    assert len(hidden) == 2  # of the two seeds: measured on the same tokens
+    assert hidden[0] == hidden[1]
     page = write_report(book, 1.0).read_text()
     for told in ("diverged", "does not divide", "GB, and has 4.0 GB", "prefers-color-scheme"):
         assert told in page
