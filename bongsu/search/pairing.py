@@ -13,9 +13,11 @@ from statistics import fmean, stdev
 import orjson
 from scipy.stats import t as student
 
+from bongsu.search.ledger import Ledger
 from bongsu.search.space import LogRange, Point, Range, label
 from bongsu.search.study import Study
 from bongsu.search.studying import Result, Spread, spread
+from bongsu.search.trial import rows_right
 
 MOST_VALUES = 12
 """Of a setting with more, the values are not set side by side."""
@@ -58,6 +60,16 @@ def difference(pairs: Sequence[tuple[float, float]]) -> Difference | None:
 def behind(best: Result, other: Result) -> Difference | None:
     """How the figure of another point differs from the best's, over the seeds that both were run with."""
     return difference([(best.by_seed[seed], other.by_seed[seed]) for seed in best.by_seed if seed in other.by_seed])
+
+
+def behind_by_rows(best: Result, other: Result, ledger: Ledger) -> Difference | None:
+    """The same of accuracy over the rows held out, which tells something of a single seed too."""
+    seeds = [dict(zip(result.by_seed, result.names, strict=True)) for result in (best, other)]
+    pairs: list[tuple[float, float]] = []
+    for seed in seeds[0].keys() & seeds[1].keys():
+        first, second = (rows_right(ledger.folder(names[seed])) for names in seeds)
+        pairs.extend((first[row], second[row]) for row in first.keys() & second.keys())
+    return difference(pairs)
 
 
 def effects(results: Sequence[Result], study: Study) -> dict[str, dict[str, Effect]]:

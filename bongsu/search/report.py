@@ -15,13 +15,15 @@ from bongsu.recipe import dump_recipe
 from bongsu.search import figures
 from bongsu.search.feasibility import Verdict, how_many_fit, verdicts
 from bongsu.search.ledger import FIGURES, Ledger, Record
-from bongsu.search.pairing import Difference, behind, effects
+from bongsu.search.pairing import Difference, behind, behind_by_rows, effects
 from bongsu.search.space import describe, label
 from bongsu.search.study import Plan, Study, Trial
 from bongsu.search.studying import Result, Spread, counts, importances, results
 from bongsu.search.trial import curves
 
 BEST = "best.toml"
+BY_ROWS = "finetune.accuracy"
+"""The objective whose points are compared row by row."""
 _SHOWN = 20
 _PROBLEMS = ("diverged", "out of memory", "infeasible", "invalid", "failed", "stopped")
 
@@ -34,6 +36,7 @@ def write_report(ledger: Ledger, seconds: float) -> Path:
     """
     study, records = ledger.plan.study, ledger.records()
     found = results(ledger, records)
+    behind_best = [against(found[0], result, ledger) for result in found]
     surveyed = survey(ledger.plan, ledger.device)
     page: dict[str, Any] = {
         "study": study,
@@ -60,8 +63,9 @@ def write_report(ledger: Ledger, seconds: float) -> Path:
         panels = ["loss", "accuracy", *([study.figure] if study.figure not in ("loss", "accuracy", "roc_auc") else [])]
         page |= {
             "best": best,
-            "apart": behind(best, found[1]) if len(found) > 1 else None,
-            "behind": [behind(best, result) for result in found[:_SHOWN]],
+            "behind": behind_best,
+            "level": sum(told is not None and told.half is not None and not told.told for told in behind_best[1:]),
+            "by_rows": study.objective == BY_ROWS,
             "recipe": dump_recipe(recipe),
             "command": f"bongsu run {ledger.out / BEST}",
             "importance": importance,
@@ -74,11 +78,16 @@ def write_report(ledger: Ledger, seconds: float) -> Path:
     templates = environment(Path(__file__).parent)
     templates.filters.update(label=label, spread=spread_text, difference=difference_text)
     write_text(ledger.out / "report.html", templates.get_template("search.html").render(page))
-    write_text(ledger.out / "results.md", markdown(study, found, records))
+    write_text(ledger.out / "results.md", markdown(study, found, records, behind_best))
     return ledger.out / "report.html"
 
 
-def markdown(study: Study, found: list[Result], records: dict[str, Record]) -> str:
+def against(best: Result, other: Result, ledger: Ledger) -> Difference | None:
+    """How a point differs from the best in the figure that decides."""
+    return behind_by_rows(best, other, ledger) if ledger.plan.study.objective == BY_ROWS else behind(best, other)
+
+
+def markdown(study: Study, found: list[Result], records: dict[str, Record], behind_best: list[Difference | None]) -> str:
     """The points as a table, the best first, and how many trials ended how."""
     shown = [figure for figure in FIGURES if any(figure in result.figures for result in found)]
     shown.sort(key=lambda figure: figure != study.figure)
@@ -88,11 +97,11 @@ def markdown(study: Study, found: list[Result], records: dict[str, Record]) -> s
         [
             *(label(result.point[name]) for name in study.space),
             *(spread_text(result.figures.get(figure)) for figure in shown),
-            difference_text(behind(found[0], result)) if result is not found[0] else "",
+            difference_text(told) if result is not found[0] else "",
             f"{result.figures[study.figure].count}{'' if result.whole else ' (not all to the end)'}",
             progress.duration(result.seconds),
         ]
-        for result in found
+        for result, told in zip(found, behind_best, strict=True)
     ]
     lines = [f"# {study.name}", "", *([study.question, ""] if study.question else []), *_table(heads, rows)]
     for name, values in (effects(found, study) if len(study.space) > 1 else {}).items():

@@ -79,6 +79,13 @@ def outcome(folder: Path, stage: str) -> dict[str, float]:
     return figures(np.array(data["labels"])[data["rows"]], np.array(data["probabilities"]))
 
 
+def rows_right(folder: Path) -> dict[int, bool]:
+    """Of a trial of fine-tuning: whether its verdict on each row held out is right."""
+    data = read_json(folder / "finetune" / "predictions.json")
+    right = np.array(data["probabilities"]).argmax(axis=1) == np.array(data["labels"])[data["rows"]]
+    return dict(zip(data["rows"], right.tolist(), strict=True))
+
+
 def curves(folder: Path, stage: str) -> list[list[dict[str, float]]]:
     """The logs of a trial: one of pre-training, one a fold of fine-tuning."""
     pattern = "checkpoints/metrics.jsonl" if stage == "pretrain" else "fold-*/checkpoints/metrics.jsonl"

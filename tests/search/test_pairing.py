@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
-from bongsu.search.pairing import behind, difference, effects
-from bongsu.search.study import Study
+from bongsu.evaluation.bootstrap import paired_difference
+from bongsu.files import write_json
+from bongsu.search.ledger import Ledger
+from bongsu.search.pairing import behind, behind_by_rows, difference, effects
+from bongsu.search.study import Plan, Study
 from bongsu.search.studying import Result, spread
 
 FIGURES = st.floats(-10, 10)
@@ -76,3 +81,25 @@ def test_values_without_a_like_point_to_compare_have_no_difference() -> None:
     table = effects([result({"a": 1, "b": "x"}, {0: 0.5}), result({"a": 2, "b": "y"}, {0: 0.7})], study)
     assert table["a"]["2"].against_first is None
     assert table["a"]["2"].over_points.mean == 0.7
+
+
+def test_row_by_row_it_says_what_the_bootstrap_says(tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    book = Ledger(Plan(a_study(a=[1, 2]), {}), tmp_path, 1e9, "cpu")
+    labels = draw.integers(0, 2, 900)
+    rows = np.arange(0, 900, 2)
+    right = {name: draw.random(len(rows)) < share for name, share in (("x", 0.8), ("y", 0.7))}
+    told = {name: np.where(where, labels[rows], 1 - labels[rows]) for name, where in right.items()}
+    for name, verdict in told.items():
+        probabilities = np.where(np.arange(2) == verdict[:, None], 0.9, 0.1)
+        (tmp_path / "trials" / name / "finetune").mkdir(parents=True)
+        content = {"labels": labels.tolist(), "rows": rows.tolist(), "probabilities": probabilities.tolist()}
+        write_json(tmp_path / "trials" / name / "finetune" / "predictions.json", content)
+    points = [Result({"a": number}, [name], {}, {0: 0.0}, 0.0, True) for number, name in enumerate(told)]
+    found = behind_by_rows(points[0], points[1], book)
+    expected = paired_difference(labels[rows], told["y"], told["x"])
+    assert found is not None
+    assert found.half is not None
+    assert found.count == 450
+    assert 100 * found.mean == pytest.approx(expected["difference"])
+    assert [100 * (found.mean - found.half), 100 * (found.mean + found.half)] == pytest.approx(expected["interval"], abs=0.5)
