@@ -60,7 +60,7 @@ def learning_curves(trials: Sequence[tuple[str, Sequence[Sequence[Mapping[str, A
 def comparison(results: Sequence[Result], study: Study) -> str:
     """The best points one above the other: mean and standard deviation over seeds of the figure that decides."""
     shown = list(results)[:24][::-1]
-    figure, (axis,) = canvas(1, width=7.5, height=0.9 + _ROW * len(shown))
+    figure, (axis,) = canvas(1, width=9.5, height=0.9 + _ROW * len(shown))
     head = PANELS[study.figure][0] if study.figure in PANELS else "ROC-AUC"
     frame(axis, f"{head}, mean and deviation over seeds" if study.seeds > 1 else f"{head} of each point", "")
     for row, result in enumerate(shown):
@@ -119,7 +119,7 @@ def parallel_coordinates(results: Sequence[Result], study: Study) -> str:
 def importance_bars(importance: Mapping[str, float]) -> str:
     """The share of the variance each setting explains."""
     names = list(importance)[::-1]
-    figure, (axis,) = canvas(1, width=6.0, height=0.9 + _ROW * len(names))
+    figure, (axis,) = canvas(1, width=9.5, height=0.9 + _ROW * len(names))
     frame(axis, "Importance (fANOVA)", "share of the variance between points")
     axis.barh(range(len(names)), [importance[name] for name in names], height=0.55, color=COLOURS["blue"], alpha=0.85)
     axis.set_yticks(range(len(names)), names)
