@@ -1,12 +1,13 @@
 """Pre-training, real tokens a second, against `transformers` as one would write it.
 
-    python -m benchmarks.pretraining TEXTS [--size small|medium|study] [--steps 30] [--repeats 5] [--grow]
+    python -m benchmarks.pretraining TEXTS [--size small|medium|study] [--steps 30] [--repeats 5] [--grow | --minutes 3]
 
 TEXTS is a file of one text a line (.txt, .gz, .zst). The peer is BertForMaskedLM of the same width and depth, from scratch,
 with Trainer, DataCollatorForLanguageModeling and dynamic padding, otherwise its defaults; and the same with bf16=True. Both
 sides get the same token ids from the same tokenizer, 128 sentences a step. Padding counts for nothing. Every measurement is a
 process of its own with all cores; the sides take turns. `--grow` shows instead how Bongsu's rate and memory change with row
-length, batch, vocabulary and corpus.
+length, batch, vocabulary and corpus. `--minutes` trains each side that long, at the same peak learning rate, and compares the
+loss on the same hidden tokens of held-out texts.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.measuring import in_turn, markdown, peak_megabytes
+from bongsu.files import read_json
 from bongsu.recipe import Recipe, parse_recipe
 
 BONGSU, TRAINER, TRAINER_BF16 = "bongsu", "transformers Trainer", "transformers Trainer, bf16"
@@ -29,6 +31,7 @@ SIZES: dict[str, dict[str, Any]] = {
     "medium": {"d_model": 512, "n_layers": 6, "n_heads": 8, "vocab_size": 5000},
     "study": {"d_model": 768, "n_layers": 8, "n_heads": 12, "vocab_size": 5000},
 }
+_HELD_OUT = 1000  # sentences that the loss is measured on
 _WARM = 5  # steps before the clock starts
 _STARTED = time.time()
 
@@ -44,6 +47,8 @@ def main() -> None:
     parser.add_argument("--sides", nargs="*", choices=SIDES, default=SIDES)
     parser.add_argument("--set", action="append", default=[], help="a change of Bongsu's recipe, section.key=value")
     parser.add_argument("--grow", action="store_true")
+    parser.add_argument("--minutes", type=float)
+    parser.add_argument("--learning-rate", type=float, help="of both sides; by default each has its own")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -54,6 +59,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         if options.grow:
             _grow(options, Path(folder))
+        elif options.minutes:
+            _race(options, Path(folder))
         else:
             _compare(options, Path(folder))
 
@@ -68,6 +75,20 @@ def _compare(options: argparse.Namespace, folder: Path) -> None:
         for side, found in figures.items()
     ]
     print(markdown(["", "tokens/s", "× Trainer", "first step after, s", "memory MB"], rows))
+
+
+def _race(options: argparse.Namespace, folder: Path) -> None:
+    run = _shards(options.texts, options.size, folder, options.set)
+    options.learning_rate = options.learning_rate or 1e-3
+    rates = in_turn("benchmarks.pretraining", options.sides, _arguments(options, run), 1)
+    counts = read_json(run / "tokens" / "tokens.json")["splits"]["train"]
+    rows = []
+    for side in options.sides:
+        batch = 128 * counts["tokens"] / counts["sentences"]
+        options.steps = options.peer_steps = round(60 * options.minutes * rates[side]["rate"] / batch)
+        found = in_turn("benchmarks.pretraining", [side], _arguments(options, run), 1)[side]
+        rows.append([side, options.steps, f"{found['seconds'] / 60:.1f}", f"{found['loss']:.3f}"])
+    print(markdown(["", "steps", "minutes", "validation loss"], rows))
 
 
 def _grow(options: argparse.Namespace, folder: Path) -> None:
@@ -88,7 +109,8 @@ def _grow(options: argparse.Namespace, folder: Path) -> None:
 def _arguments(options: argparse.Namespace, run: Path) -> list[str]:
     changes = [part for change in options.set for part in ("--set", change)]
     steps = ["--steps", str(options.steps), "--peer-steps", str(options.peer_steps)]
-    return [str(options.texts), "--run", str(run), "--size", options.size, *steps, *changes]
+    rate = ["--learning-rate", str(options.learning_rate)] if options.learning_rate else []
+    return [str(options.texts), "--run", str(run), "--size", options.size, *steps, *rate, *changes]
 
 
 def _recipe(texts: Path, size: str, steps: int, changes: list[str]) -> Recipe:
@@ -105,7 +127,7 @@ def _recipe(texts: Path, size: str, steps: int, changes: list[str]) -> Recipe:
             "batch_sentences": 128,
             "steps": steps,
             "evaluations": 1,
-            "validation_sentences": 1,
+            "validation_sentences": _HELD_OUT,
             "checkpoint_minutes": 1000,
         },
     }
@@ -141,7 +163,8 @@ def _figures(ends: list[float], tokens: list[int]) -> dict[str, float]:
     rates = [
         count / (end - start) for start, end, count in zip(ends[_WARM:-1], ends[_WARM + 1 :], tokens[_WARM + 1 :], strict=True)
     ]
-    return {"rate": statistics.median(rates), "first_step": ends[0] - _STARTED, "mb": peak_megabytes()}
+    first = ends[0] - _STARTED
+    return {"rate": statistics.median(rates), "first_step": first, "mb": peak_megabytes(), "seconds": ends[-1] - ends[0]}
 
 
 def _bongsu(options: argparse.Namespace) -> dict[str, float]:
@@ -150,15 +173,17 @@ def _bongsu(options: argparse.Namespace) -> dict[str, float]:
     from bongsu.tokens.shards import open_shards
 
     ends = _steps_clock()
-    recipe = _recipe(options.texts, options.size, options.steps, options.set)
+    changes = [f"pretrain.learning_rate={options.learning_rate}"] if options.learning_rate else []
+    recipe = _recipe(options.texts, options.size, options.steps, [*options.set, *changes])
     with tempfile.TemporaryDirectory() as folder:
-        pretrain(recipe, options.run / "tokenizer", options.run / "tokens", Path(folder))
+        state = pretrain(recipe, options.run / "tokenizer", options.run / "tokens", Path(folder))
     assert recipe.pretrain is not None
     shards = open_shards(options.run / "tokens", "train", verify=False)
     batches = Batches(
         shards, training_shape(shards, recipe.pretrain), recipe.pretrain, recipe.tokenizer.vocab_size, recipe.seed
     )
-    return _figures(ends, [int((batches.batch(n).segment_ids > 0).sum()) for n in range(options.steps)])
+    tokens = [int((batches.batch(n).segment_ids > 0).sum()) for n in range(min(options.steps, 100))]
+    return {**_figures(ends[:100], tokens), "loss": state.last["loss"], "seconds": ends[-1] - ends[0]}
 
 
 def _trainer(options: argparse.Namespace) -> dict[str, float]:
@@ -210,12 +235,45 @@ def _trainer(options: argparse.Namespace) -> dict[str, float]:
                 use_cpu=not torch.cuda.is_available(),
                 report_to=[],
                 save_strategy="no",
+                **(
+                    {"learning_rate": options.learning_rate, "warmup_steps": options.peer_steps // 20}
+                    if options.learning_rate
+                    else {}
+                ),
             ),
             train_dataset=texts,
             data_collator=Counted(tokenizer, mlm_probability=0.15),
         )
         trainer.train()
-    return _figures(ends, tokens[: len(ends)])
+    return {**_figures(ends, tokens[: len(ends)]), "loss": _loss(model, options)}
+
+
+def _loss(model: Any, options: argparse.Namespace) -> float:
+    """Of the peer, on the packed and masked rows that Bongsu measures itself on, in float32."""
+    import torch
+    from torch.nn import functional as F
+
+    from bongsu.tasks.pretraining import VALIDATION_SEED
+    from bongsu.tokens.batches import IGNORE, Batches, training_shape
+    from bongsu.tokens.shards import open_shards
+
+    settings = _recipe(options.texts, options.size, 1, options.set).pretrain
+    assert settings is not None
+    train, held_out = (open_shards(options.run / "tokens", split, verify=False) for split in ("train", "validation"))
+    batches = Batches(held_out, training_shape(train, settings), settings, model.config.vocab_size, VALIDATION_SEED)
+    nats = count = 0.0
+    model.eval()
+    for batch in batches.validation(_HELD_OUT):
+        ids, segments, positions, read, targets = (
+            torch.from_numpy(part).to(model.device)
+            for part in (batch.input_ids, batch.segment_ids, batch.positions, batch.read, batch.targets)
+        )
+        same = segments[:, None, :, None] == segments[:, None, None, :]  # [rows, 1, L, L]: a token sees its own sentence
+        with torch.inference_mode():
+            logits = model(input_ids=ids, attention_mask=same, position_ids=positions).logits.flatten(0, 1)[read].float()
+        nats += float(F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum"))
+        count += float((targets != IGNORE).sum())
+    return nats / count
 
 
 if __name__ == "__main__":
