@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bongsu.files import read_json
-from bongsu.pipeline.stages import model_folder
+from bongsu.pipeline.stages import named_encoder
 from bongsu.recipe import load_recipe
 from bongsu.tasks.finetuning import Finetuning
 from bongsu.tasks.labelled import read_labelled
@@ -53,7 +53,7 @@ def measure(arguments: argparse.Namespace, name: str) -> None:
     assert settings.encoder is not None, "give the encoder's folder: --set finetune.encoder=runs/kaggle"
     data = read_labelled(settings, settings.train, settings.where)
     folder = arguments.out / name.replace(" ", "-")
-    work = Finetuning(recipe, settings, model_folder(Path(settings.encoder)), folder, data, None)
+    work = Finetuning(recipe, settings, named_encoder(settings.encoder), folder, data, None)
     splits = work.splits()
     for seed in range(arguments.seeds):
         for number, split in enumerate(splits[: arguments.folds]):

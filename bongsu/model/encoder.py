@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -216,6 +216,23 @@ class Encoder(nn.Module):
             x = layer(x, mask, turn)
             outputs.append(x)
         return [*outputs[:-1], self.final_norm(x)]
+
+    def from_the_top(self) -> list[nn.Module]:
+        """What stands above the layers, then each layer from the last to the first, then the embeddings."""
+        return [self.final_norm, *reversed(self.layers), self.embeddings]
+
+    def keep_layers(self, n: int) -> None:
+        """Takes all but the first n layers away; the final norm stays."""
+        self.layers = self.layers[:n]
+        self.config = replace(self.config, n_layers=n)
+
+    def set_dropout(self, share: float) -> None:
+        """Sets the dropout, whatever the encoder was trained with."""
+        for part in self.modules():
+            if isinstance(part, nn.Dropout):
+                part.p = share
+            elif isinstance(part, SelfAttention):
+                part.dropout = share
 
     def enter(
         self, input_ids: Tensor, segment_ids: Tensor | None, positions: Tensor | None

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 
 from bongsu import recipe
 from bongsu.errors import RecipeError
-from bongsu.model.attention import SelfAttention
 from bongsu.model.encoder import Encoder, EncoderConfig
+from bongsu.model.hub import HubEncoder
 
 
 class MaskedLanguageModel(nn.Module):
@@ -125,9 +125,9 @@ class SentenceCNN(nn.Module):
 
 
 class Classifier(nn.Module):
-    """An encoder and a sentence CNN."""
+    """An encoder, ours or one of `transformers`, and a sentence CNN."""
 
-    def __init__(self, encoder: Encoder, config: CNNConfig) -> None:
+    def __init__(self, encoder: Encoder | HubEncoder, config: CNNConfig) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = SentenceCNN(encoder.config.d_model, config)
@@ -155,14 +155,6 @@ class Classifier(nn.Module):
         weights = self.mixture.softmax(dim=0)
         return torch.stack([weight * output for weight, output in zip(weights, outputs, strict=True)]).sum(dim=0)
 
-    def set_dropout(self, share: float) -> None:
-        """Sets the dropout inside the encoder, whatever it was trained with."""
-        for part in self.encoder.modules():
-            if isinstance(part, nn.Dropout):
-                part.p = share
-            elif isinstance(part, SelfAttention):
-                part.dropout = share
-
     @torch.no_grad()
     def divide_logits(self, temperature: float) -> None:
         """Divides the logits by a temperature, inside the last layer, so that probabilities are as sure as they ought to be."""
@@ -184,8 +176,7 @@ class Classifier(nn.Module):
         left = self.encoder.config.n_layers - n
         if left < 1:
             raise RecipeError(f"finetune.remove_last: {n} would leave no layer of {left + n}; give at most {left + n - 1}.")
-        self.encoder.layers = self.encoder.layers[:left]
-        self.encoder.config = replace(self.encoder.config, n_layers=left)
+        self.encoder.keep_layers(left)
 
     def freeze(self, unfreeze_last: int = 0) -> None:
         """Trains the head alone, or with it the encoder's last n layers and final norm.

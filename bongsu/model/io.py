@@ -15,6 +15,7 @@ from bongsu.errors import WorkspaceError
 from bongsu.files import read_json, write_bytes, write_json
 from bongsu.model.encoder import Encoder, EncoderConfig
 from bongsu.model.heads import Classifier, CNNConfig, MaskedLanguageModel
+from bongsu.model.hub import HubEncoder, is_hub_folder
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -49,12 +50,20 @@ def load_masked_lm(folder: Path) -> MaskedLanguageModel:
     return _load(folder, lambda: MaskedLanguageModel(EncoderConfig.from_dict(config["encoder"])))
 
 
+def load_encoder(folder: Path) -> Encoder | HubEncoder:
+    """The encoder in a folder of ours, without its output layer, or in one of `transformers`; see `load_masked_lm`."""
+    return HubEncoder.open(folder) if is_hub_folder(folder) else load_masked_lm(folder).encoder
+
+
 def load_classifier(folder: Path) -> Classifier:
     """The classifier saved in `folder`; see `load_masked_lm`."""
     config = read_config(folder, "classifier")
 
     def build() -> Classifier:
-        return Classifier(Encoder(EncoderConfig.from_dict(config["encoder"])), CNNConfig.from_dict(config["head"]))
+        values = config["encoder"]
+        hub = "transformers" in values
+        encoder = HubEncoder.from_dict(values) if hub else Encoder(EncoderConfig.from_dict(values))
+        return Classifier(encoder, CNNConfig.from_dict(config["head"]))
 
     return _load(folder, build)
 
@@ -75,6 +84,8 @@ def read_config(folder: Path, kind: Kind | None = None) -> dict[str, Any]:
         raise WorkspaceError(f"{folder}: no model here ({CONFIG} is missing). Name the folder a run wrote its model to.")
     config = read_json(path)
     found = config.get("kind") if isinstance(config, dict) else None
+    if isinstance(config, dict) and "model_type" in config:
+        raise WorkspaceError(f'{folder}: a model of transformers; for a detector on it write finetune.encoder = "hf:{folder}".')
     if found not in ("masked_lm", "classifier"):
         raise WorkspaceError(f"{path}: not a model of Bongsu (`kind` is {found!r}). Name a folder that Bongsu wrote.")
     if kind is not None and found != kind:

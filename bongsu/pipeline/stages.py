@@ -11,10 +11,11 @@ from bongsu import progress
 from bongsu.corpus.prepare import prepare, texts
 from bongsu.corpus.readers import resolve
 from bongsu.files import read_json, write_bytes, write_json, write_text
+from bongsu.model.hub import check_folder, weight_files
 from bongsu.model.io import read_config
 from bongsu.pipeline.predicting import predict_file
 from bongsu.pipeline.reporting import build_report
-from bongsu.recipe import Optimization, Recipe
+from bongsu.recipe import HUB, Optimization, Recipe
 from bongsu.tasks.adapting import adapt
 from bongsu.tasks.detector import Detector
 from bongsu.tasks.finetuning import finetune
@@ -77,9 +78,8 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
             encoder_inputs = [chain[-1].fingerprint]
     if recipe.finetune:
         if recipe.finetune.encoder:
-            encoder_folder = model_folder(Path(recipe.finetune.encoder))
-            read_config(encoder_folder, "masked_lm")
-            encoder_inputs = [file_fingerprint(str(encoder_folder / name)) for name in ("config.json", "model.safetensors")]
+            encoder_folder = named_encoder(recipe.finetune.encoder)
+            encoder_inputs = [file_fingerprint(str(file)) for file in weight_files(encoder_folder)]
         others = recipe.intermediate.sources if recipe.intermediate else []
         check_columns(recipe.finetune, recipe.predict is not None and recipe.predict.format == "kaggle", others)
         labelled = [recipe.finetune.train, recipe.finetune.test, recipe.finetune.corrections]
@@ -114,12 +114,21 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
     return chain
 
 
-def model_folder(path: Path) -> Path:
-    """The encoder inside a run's folder, or the folder itself."""
-    for candidate in (path / "pretrain" / "model", path / "model"):
-        if (candidate / "config.json").is_file():
-            return candidate
-    return path
+def named_encoder(name: str) -> Path:
+    """The folder of the encoder that a recipe names: a run's, a model folder, or with "hf:" in front one of `transformers`.
+
+    Raises:
+        WorkspaceError: when there is none in it.
+    """
+    if name.startswith(HUB):
+        folder = Path(name.removeprefix(HUB))
+        check_folder(folder)
+        return folder
+    path = Path(name)
+    candidates = (path / "pretrain" / "model", path / "model", path)
+    folder = next((candidate for candidate in candidates if (candidate / "config.json").is_file()), path)
+    read_config(folder, "masked_lm")
+    return folder
 
 
 def _settings(recipe: Recipe, section: str) -> dict[str, Any]:

@@ -10,6 +10,8 @@ from bongsu.recipe.corpus import Cleaning
 from bongsu.recipe.pretraining import Optimization
 from bongsu.recipe.section import Fraction, Positive, Probability, Schedule, Section
 
+HUB = "hf:"  # before the folder of an encoder of `transformers`
+
 
 class LabelledSource(Section):
     """Labelled texts of another file, to train on and never to measure on."""
@@ -62,7 +64,8 @@ class Finetune(Optimization):
     """More to train on; near-twins of the rows measured on are left out."""
     cleaning: Cleaning = Cleaning(min_characters=1)
     encoder: str | None = None
-    """A model folder to start from; by default the one this recipe pre-trains."""
+    """A model folder to start from; by default the one this recipe pre-trains. "hf:PATH" is a folder of `transformers`, with
+    safetensors and a tokenizer.json: BERT, MiniLM, XLM-R, ModernBERT and their kin (`pip install 'bongsu[hub]'`)."""
 
     kernel_sizes: list[Positive] = Field(default=[2, 3, 4], min_length=1)
     filters: Positive = 100
@@ -139,6 +142,8 @@ class Finetune(Optimization):
             raise ValueError("leave_out: needs folds, of which each leaves out some of the column's values")
         if self.unfreeze_last and not self.freeze:
             raise ValueError("unfreeze_last: has a meaning only with freeze = true")
+        if self.encoder and self.encoder.startswith(HUB) and self.augmentation == "masked_lm":
+            raise ValueError('augmentation: "masked_lm" needs an encoder that Bongsu pre-trained; give "aeda", "eda" or "none"')
         return self
 
 

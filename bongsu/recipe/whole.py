@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from bongsu.recipe.corpus import Corpus, Tokenizer
-from bongsu.recipe.finetuning import Evaluate, Finetune, Intermediate, Predict
+from bongsu.recipe.finetuning import HUB, Evaluate, Finetune, Intermediate, Predict
 from bongsu.recipe.pretraining import Adapt, Model, Pretrain
 from bongsu.recipe.section import Section
 
@@ -54,6 +54,8 @@ class Recipe(Section):
             raise ValueError("adapt.sources: adapting needs a [finetune] section, whose texts it learns from")
         if self.intermediate and not self.finetune:
             raise ValueError("intermediate.sources: training on other labels needs a [finetune] section to prepare for")
+        if (self.adapt or self.intermediate) and self.finetune and (self.finetune.encoder or "").startswith(HUB):
+            raise ValueError("finetune.encoder: only an encoder that Bongsu pre-trained can be adapted or trained in between")
         if self.adapt and self.pretrain and self.adapt.row_length > self.model.max_length:
             raise ValueError(f"adapt.row_length: rows of {self.adapt.row_length} tokens need model.max_length of as many")
         if self.predict and not self.finetune:

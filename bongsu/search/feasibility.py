@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import cache
 
 import torch
 
 from bongsu.errors import RecipeError
 from bongsu.model.encoder import EncoderConfig
+from bongsu.model.hub import HubEncoder, is_hub_folder
 from bongsu.model.io import read_config
 from bongsu.model.memory import Load, training_bytes
 from bongsu.pipeline.planning import likely_shape
-from bongsu.pipeline.stages import model_folder
+from bongsu.pipeline.stages import named_encoder
 from bongsu.recipe import Finetune, Optimization, Pretrain, Recipe
 from bongsu.search.study import Plan, Resources, Trial
 from bongsu.training.devices import resolve_precision
@@ -76,7 +77,7 @@ def _pretraining(recipe: Recipe, settings: Pretrain, device: str) -> float:
 def _finetuning(recipe: Recipe, settings: Finetune, device: str) -> float:
     config = EncoderConfig.from_recipe(recipe.model, recipe.tokenizer.vocab_size)
     if settings.encoder:
-        config = EncoderConfig.from_dict(read_config(model_folder(Path(settings.encoder)), "masked_lm")["encoder"])
+        config = _encoder_config(settings.encoder)
     config = replace(config, n_layers=config.n_layers - settings.remove_last)
     positions = settings.batch_size * settings.max_length
     head = sum(settings.filters * (config.d_model * kernel + 1) for kernel in settings.kernel_sizes)
@@ -84,6 +85,17 @@ def _finetuning(recipe: Recipe, settings: Finetune, device: str) -> float:
     columns = positions * settings.filters * len(settings.kernel_sizes)
     load = Load(positions, settings.max_length, positions, columns, settings.unfreeze_last if settings.freeze else None)
     return training_bytes(config, load, _bytes_a_number(settings, device), device, head)
+
+
+@cache
+def _encoder_config(name: str) -> EncoderConfig:
+    """The shape of a named encoder; for one of `transformers` that of ours which takes about as much memory."""
+    folder = named_encoder(name)
+    if not is_hub_folder(folder):
+        return EncoderConfig.from_dict(read_config(folder, "masked_lm")["encoder"])
+    hub = HubEncoder.open(folder).config
+    sizes = (hub.d_model, hub.n_layers, hub.n_heads, hub.d_ff)
+    return EncoderConfig(hub.vocab_size, "classic", *sizes, "gelu", dropout=0.1, max_length=hub.max_length)
 
 
 def _bytes_a_number(settings: Optimization, device: str) -> int:

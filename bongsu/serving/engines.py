@@ -14,7 +14,7 @@ from bongsu.errors import WorkspaceError
 from bongsu.serving.bundle import DETECTOR, DETECTOR_INT8, Bundle
 from bongsu.tasks.prediction import Float32
 from bongsu.tasks.texts import Int64, pad
-from bongsu.tokens.bpe import MASK_ID
+from bongsu.tokens.special import MASK_ID, PAD_ID
 
 Choice = Literal["auto", "float32", "int8"]
 
@@ -27,10 +27,11 @@ _GAIN = 1.1  # how much faster int8 must be to be worth its loss
 class Engine:
     """A graph from token ids to class probabilities. A text's answer does not depend on the texts beside it."""
 
-    def __init__(self, name: Literal["float32", "int8"], path: Path, shortest: int) -> None:
+    def __init__(self, name: Literal["float32", "int8"], path: Path, shortest: int, pad_id: int = PAD_ID) -> None:
         self.name = name
         self._session = open_session(path)
         self._shortest = shortest
+        self._pad_id = pad_id
 
     def run(self, ids: Sequence[Int64]) -> Float32:
         """Probabilities [texts, classes] of texts of about one length.
@@ -39,17 +40,17 @@ class Engine:
         would change the answer. On a small model that costs no time.
         """
         if self.name == "int8":
-            return np.concatenate([self._run(pad([row], step=1)) for row in ids])
-        return self._run(pad(ids, STEP))
+            return np.concatenate([self._run(pad([row], 1, self._pad_id)) for row in ids])
+        return self._run(pad(ids, STEP, self._pad_id))
 
     def _run(self, input_ids: Int64) -> Float32:
         missing = self._shortest - input_ids.shape[1]
         if missing > 0:
-            input_ids = np.pad(input_ids, ((0, 0), (0, missing)))  # [PAD] is 0
+            input_ids = np.pad(input_ids, ((0, 0), (0, missing)), constant_values=self._pad_id)
         return np.asarray(self._session.run(None, {"input_ids": input_ids})[0], dtype=np.float32)
 
 
-def choose_engine(bundle: Bundle, choice: Choice, shortest: int, int8_accurate: bool) -> Engine:
+def choose_engine(bundle: Bundle, choice: Choice, shortest: int, int8_accurate: bool, pad_id: int = PAD_ID) -> Engine:
     """The engine asked for. With "auto": int8 when it lost little at export and is faster here, which not every processor is.
 
     Raises:
@@ -58,11 +59,11 @@ def choose_engine(bundle: Bundle, choice: Choice, shortest: int, int8_accurate: 
     if choice == "int8":
         if not bundle.has(DETECTOR_INT8):
             raise WorkspaceError(f"{bundle.path}: has no int8 engine; export it with `bongsu export RUN --to onnx --int8`.")
-        return Engine("int8", bundle.path / DETECTOR_INT8, shortest)
-    exact = Engine("float32", bundle.path / DETECTOR, shortest)
+        return Engine("int8", bundle.path / DETECTOR_INT8, shortest, pad_id)
+    exact = Engine("float32", bundle.path / DETECTOR, shortest, pad_id)
     if choice == "float32" or not (bundle.has(DETECTOR_INT8) and int8_accurate):
         return exact
-    small = Engine("int8", bundle.path / DETECTOR_INT8, shortest)
+    small = Engine("int8", bundle.path / DETECTOR_INT8, shortest, pad_id)
     return small if _seconds(exact) > _GAIN * _seconds(small) else exact
 
 

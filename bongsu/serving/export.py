@@ -48,14 +48,16 @@ def export_onnx(run: Path, out: Path, int8: bool = False, licence: str | None = 
     classifier, details = load_classifier(source), read_config(source)["extra"]
     shortest = shortest_text(classifier)
     encoder = masked_lm_folder(run, recipe)
+    tokenizer = load_tokenizer(source, foreign=True)
+    pad_id = classifier.encoder.config.pad_id
     texts, labels, origin = _rows(run)
 
     def ids(count: int) -> list[Int64]:
-        return encode(load_tokenizer(source), (texts or list(_SAMPLE))[:count], details["max_length"])
+        return encode(tokenizer, (texts or list(_SAMPLE))[:count], details["max_length"])
 
     with atomic_folder(out) as folder:
         export_detector(classifier, folder / DETECTOR)
-        exact = Engine("float32", folder / DETECTOR, shortest)
+        exact = Engine("float32", folder / DETECTOR, shortest, pad_id)
         checked = ids(_CHECKED)
         apart = float(np.abs(_run(exact, checked) - probabilities(classifier, checked)).max())
         if not apart <= TOLERANCE:
@@ -64,7 +66,7 @@ def export_onnx(run: Path, out: Path, int8: bool = False, licence: str | None = 
         if int8:
             quantize(folder / DETECTOR, folder / DETECTOR_INT8)
             if texts:
-                small, rows = Engine("int8", folder / DETECTOR_INT8, shortest), ids(_MEASURED)
+                small, rows = Engine("int8", folder / DETECTOR_INT8, shortest, pad_id), ids(_MEASURED)
                 loss = int8_loss(_run(exact, rows), _run(small, rows), labels[:_MEASURED], origin)
         if encoder is not None:
             export_masked_lm(load_masked_lm(encoder), folder / MASKED_LM)

@@ -22,7 +22,7 @@ from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.io import CONFIG, WEIGHTS
 from bongsu.recipe import Activation
 from bongsu.serving.bundle import refuse_pickles
-from bongsu.tokens.bpe import MASK_ID, PAD_ID
+from bongsu.tokens.special import MASK_ID, PAD_ID
 
 _ACTIVATIONS: dict[str, Activation] = {"gelu": "geglu", "silu": "swiglu"}
 _FULL = "full_attention"

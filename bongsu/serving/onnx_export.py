@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bongsu.files import write_bytes
 from bongsu.model.heads import Classifier, MaskedLanguageModel
-from bongsu.tokens.bpe import UNK_ID
+from bongsu.tokens.special import UNK_ID
 
 _MOST_TEXTS = 2**16
 
@@ -45,7 +45,8 @@ def export_detector(classifier: Classifier, path: Path) -> None:
     """Writes `input_ids` int64 [texts, length] -> `probabilities` float32 [texts, classes]."""
     shortest = shortest_text(classifier)
     sizes = {"input_ids": _text_sizes(shortest, classifier.encoder.config.max_length)}
-    _export(_Detector(classifier), {"input_ids": _example(shortest)}, sizes, path)
+    example = _example(shortest, classifier.encoder.config.pad_id + 1)
+    _export(_Detector(classifier), {"input_ids": example}, sizes, path)
 
 
 def shortest_text(classifier: Classifier) -> int:
@@ -62,9 +63,9 @@ def export_masked_lm(model: MaskedLanguageModel, path: Path) -> None:
     _export(_MaskedLM(model), {"input_ids": _example(2), "read": torch.tensor([0, 3, 4])}, sizes, path)
 
 
-def _example(shortest: int) -> Tensor:
+def _example(shortest: int, token: int = UNK_ID) -> Tensor:
     """Sizes of 2 and more, none of them alike, so that the exporter takes none for fixed or for another."""
-    return torch.full((3, shortest + 4), UNK_ID)
+    return torch.full((3, shortest + 4), token)
 
 
 def _text_sizes(shortest: int, longest: int) -> dict[int, Any]:

@@ -18,7 +18,8 @@ from bongsu.serving.bundle import MASKED_LM, Bundle, open_bundle
 from bongsu.serving.engines import STEP, Choice, choose_engine, open_session
 from bongsu.tasks.prediction import Float32, Prediction, TextClassifier
 from bongsu.tasks.texts import Int64, cleaned
-from bongsu.tokens.bpe import MASK, MASK_ID, load_tokenizer
+from bongsu.tokens.bpe import load_tokenizer
+from bongsu.tokens.special import MASK, MASK_ID, special_tokens
 
 __all__ = ["Choice", "Prediction", "Predictor"]
 
@@ -30,12 +31,13 @@ class Predictor(TextClassifier):
 
     def __init__(self, bundle: Bundle, engine: Choice = "auto", sessions: int | None = None) -> None:
         config = bundle.config()
-        super().__init__(load_tokenizer(bundle.path), config["detector"])
+        super().__init__(load_tokenizer(bundle.path, foreign=True), config["detector"])
         self.name: str = config["name"]
         """The recipe's."""
         self.version = bundle.version
         """12 digits that no other bundle has."""
-        self._engine = choose_engine(bundle, engine, config["shortest"], config["int8_accurate"])
+        pad_id = special_tokens(self.tokenizer).pad
+        self._engine = choose_engine(bundle, engine, config["shortest"], config["int8_accurate"], pad_id)
         self._masked_lm = open_session(bundle.path / MASKED_LM) if bundle.has(MASKED_LM) else None
         self._pool = ThreadPoolExecutor(sessions or cores(), thread_name_prefix="bongsu-predict")
 

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 
 from bongsu.model.heads import MaskedLanguageModel
-from bongsu.tokens.bpe import MASK_ID, PAD_ID, SPECIAL
 from bongsu.tokens.random import mix, uniform
+from bongsu.tokens.special import MASK_ID, PAD_ID, SPECIAL
 
 Int64 = npt.NDArray[np.int64]
 Augmentation = Callable[[int, int], Int64]
@@ -98,13 +98,14 @@ def shown(
     bare: Sequence[Int64] | None = None,
     context_dropout: float = 0.0,
     token_dropout: float = 0.0,
+    mask_id: int = MASK_ID,
 ) -> Augmentation:
     """What a text looks like in an epoch.
 
     Args:
         changed, share: with this probability the changed copy is shown.
         bare, context_dropout: with this probability the text is shown without its context.
-        token_dropout: each token is [MASK] with this probability.
+        token_dropout: each token is `mask_id` with this probability.
     """
 
     def show(row: int, epoch: int) -> Int64:
@@ -119,7 +120,7 @@ def shown(
             text = ids[row]
         if token_dropout:
             hidden = uniform(mix(seed, _DROP, epoch, row, np.arange(len(text)))) < token_dropout
-            text = np.where(hidden, MASK_ID, text)
+            text = np.where(hidden, mask_id, text)
         return text
 
     return show

@@ -21,7 +21,6 @@ from bongsu.recipe import Finetune
 from bongsu.tasks.augmentation import Augmentation
 from bongsu.tasks.regularization import disagreement, mixed, thawed_from
 from bongsu.tasks.texts import pad
-from bongsu.tokens.bpe import PAD_ID
 from bongsu.tokens.random import mix, permute
 from bongsu.training.averaging import Averaged, exponential
 from bongsu.training.log import Outcome
@@ -93,7 +92,8 @@ class Classification:
         epoch, index = divmod(n, self.batches_per_epoch)
         rows = self._order(epoch)[index]
         show = self.augmentation or (lambda row, _: self.training.ids[row])
-        return TextBatch(pad([show(row, epoch) for row in rows.tolist()]), self.targets[rows], n / self.batches_per_epoch)
+        table = pad([show(row, epoch) for row in rows.tolist()], pad_id=self.classifier.encoder.config.pad_id)
+        return TextBatch(table, self.targets[rows], n / self.batches_per_epoch)
 
     def loss(self, batch: TextBatch) -> Outcome:
         settings, classifier = self.settings, self.classifier
@@ -114,7 +114,8 @@ class Classification:
             pairs = logits.view(settings.dropout_samples, 2, len(ids), -1)
             loss = loss + settings.r_drop * disagreement(pairs[:, 0].flatten(0, 1), pairs[:, 1].flatten(0, 1))
         correct = (logits[: len(ids)].argmax(-1) == targets.argmax(-1)).sum()
-        return Outcome(loss, correct, torch.tensor(len(ids)), int((batch.input_ids != PAD_ID).sum()))
+        tokens = int((batch.input_ids != classifier.encoder.config.pad_id).sum())
+        return Outcome(loss, correct, torch.tensor(len(ids)), tokens)
 
     def evaluate(self) -> dict[str, float]:
         """Loss, accuracy, F1 and ROC-AUC on the development split; not a number without one."""
@@ -131,7 +132,7 @@ class Classification:
             head.append({"params": [classifier.mixture], "weight_decay": 0.0, "peak": settings.learning_rate})
         if settings.layer_decay == 1.0:
             return [*parameter_groups(encoder, rate, settings.weight_decay), *head]
-        parts: list[nn.Module] = [encoder.final_norm, *reversed(encoder.layers), encoder.embeddings]
+        parts = encoder.from_the_top()
         depths = [0, *range(len(encoder.layers)), len(encoder.layers)]
         return [
             *(
@@ -166,7 +167,8 @@ def probabilities(model: Classifier, ids: Sequence[Int64], batch_size: int = 64)
     result = np.zeros((len(ids), model.head.config.n_classes))
     for start in range(0, len(ids), batch_size):
         rows = order[start : start + batch_size]
-        logits = model(torch.from_numpy(pad([ids[row] for row in rows])).to(device)).double()
+        table = pad([ids[row] for row in rows], pad_id=model.encoder.config.pad_id)
+        logits = model(torch.from_numpy(table).to(device)).double()
         result[rows] = F.softmax(logits, dim=-1).cpu().numpy()
     return result
 

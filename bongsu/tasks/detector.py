@@ -36,7 +36,7 @@ class Detector(TextClassifier):
         """
         folder = model_folder(folder)
         model = load_classifier(folder)
-        return cls(model, load_tokenizer(folder), read_config(folder)["extra"])
+        return cls(model, load_tokenizer(folder, foreign=True), read_config(folder)["extra"])
 
     def classify(self, ids: Sequence[Int64]) -> Float32:
         return probabilities(self.model, ids).astype(np.float32)

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-from bongsu.tokens.bpe import MASK_ID, UNK_ID
+from bongsu.tasks.texts import encode_one
+from bongsu.tokens.special import UNK_ID, special_tokens
 
 Int64 = npt.NDArray[np.int64]
 Classify = Callable[[Sequence[Int64]], npt.NDArray[Any]]
@@ -31,14 +32,16 @@ def explain(classify: Classify, tokenizer: Tokenizer, text: str, max_length: int
     Args:
         text: as the model reads it.
     """
-    encoding = tokenizer.encode(text)
-    ids = np.array(encoding.ids[:max_length] or [UNK_ID], dtype=np.int64)
+    encoding = encode_one(tokenizer, text, max_length)
+    ids = np.array(encoding.ids or [UNK_ID], dtype=np.int64)
     words = list(re.finditer(r"\S+", text))
     starts = np.array([word.start() for word in words])
-    # A token belongs to the word that its last character is in: byte-level tokens take the blank before them along.
-    owner = np.array([np.searchsorted(starts, end - 1, side="right") - 1 for _, end in encoding.offsets[:max_length]])
+    # A token belongs to the word that its last character is in: byte-level tokens take the blank before them along. What
+    # stands around a text ends at 0, and belongs to none.
+    owner = np.array([np.searchsorted(starts, end - 1, side="right") - 1 for _, end in encoding.offsets])
     read = int(owner.max(initial=-1)) + 1
-    table = classify([ids, *(np.where(owner == number, MASK_ID, ids) for number in range(read))])[:, of]
+    mask = special_tokens(tokenizer).mask
+    table = classify([ids, *(np.where(owner == number, mask, ids) for number in range(read))])[:, of]
     weights = [*(table[0] - table[1:]).tolist(), *[0.0] * (len(words) - read)]
     return [Word(word[0], weight) for word, weight in zip(words, weights, strict=True)]
 

@@ -22,8 +22,9 @@ from bongsu.corpus.cleaning import Cleaner
 from bongsu.errors import DataError, RecipeError
 from bongsu.files import atomic_folder, read_json, write_json
 from bongsu.model.heads import Classifier, CNNConfig
+from bongsu.model.hub import is_hub_folder
 from bongsu.model.initialization import initialize
-from bongsu.model.io import load_masked_lm, save_classifier
+from bongsu.model.io import load_encoder, load_masked_lm, save_classifier
 from bongsu.recipe import Finetune, Recipe
 from bongsu.tasks.augmentation import Augmentation, changed_words, replaced_tokens, shown
 from bongsu.tasks.calibration import at_temperature, calibrated_by_folds, temperature
@@ -34,6 +35,7 @@ from bongsu.tasks.robustness import Verdicts, flips
 from bongsu.tasks.splits import Split, distinct, folds, groups_of, hold_out, leave_out
 from bongsu.tasks.texts import as_read, encode
 from bongsu.tokens.bpe import load_tokenizer, save_tokenizer
+from bongsu.tokens.special import special_tokens
 from bongsu.training.devices import resolve_device
 from bongsu.training.loop import OnEvaluation, Plan, State, load_best, train
 
@@ -97,7 +99,7 @@ class Finetuning:
 
     def __post_init__(self) -> None:
         settings, data = self.settings, self.data
-        self.tokenizer = load_tokenizer(self.encoder_folder)
+        self.tokenizer = load_tokenizer(self.encoder_folder, foreign=is_hub_folder(self.encoder_folder))
         extra, extra_labels = read_extra(settings, data.classes)  # these rows come after the file's own
         self.cleaned = [*data.cleaned, *extra]
         self.texts = [*data.texts, *extra]
@@ -242,6 +244,7 @@ class Finetuning:
             None if self.bare is None else [self.bare[row] for row in rows],
             settings.context_dropout,
             settings.token_dropout,
+            special_tokens(self.tokenizer).mask,
         )
 
     def plan(self, task: Classification, title: str) -> Plan:
@@ -259,14 +262,14 @@ class Finetuning:
     def start(self, seed: int) -> Classifier:
         """The pre-trained encoder under a fresh head, with layers removed and frozen as the recipe says."""
         settings = self.settings
-        encoder = load_masked_lm(self.encoder_folder).encoder
+        encoder = load_encoder(self.encoder_folder)
         if settings.max_length > encoder.config.max_length:  # what the recipe cannot know of an encoder in a folder of its own
             longest = encoder.config.max_length
             raise RecipeError(f"finetune.max_length: {settings.max_length} is more than the encoder's {longest} positions")
         classifier = Classifier(encoder, CNNConfig.from_recipe(settings, len(self.data.classes)))
         initialize(classifier.head, seed)
         if settings.encoder_dropout is not None:
-            classifier.set_dropout(settings.encoder_dropout)
+            classifier.encoder.set_dropout(settings.encoder_dropout)
         if settings.remove_last:
             classifier.remove_last(settings.remove_last)
         if settings.freeze:

@@ -19,10 +19,8 @@ from bongsu.errors import RecipeError, WorkspaceError
 from bongsu.files import write_json, write_text
 from bongsu.tokens.merges import learn_merges
 from bongsu.tokens.normalization import fast_normalizer
+from bongsu.tokens.special import MASK_ID, PAD_ID, SPECIAL, UNK, UNK_ID, special_tokens
 
-PAD, UNK, MASK = "[PAD]", "[UNK]", "[MASK]"
-SPECIAL = (PAD, UNK, MASK)
-PAD_ID, UNK_ID, MASK_ID = range(3)
 PLACEHOLDERS = ("[LINK]", "[USER]")
 
 
@@ -54,12 +52,13 @@ def train_tokenizer(settings: recipe.Tokenizer, texts: Iterable[str]) -> Tokeniz
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, max_length: int) -> None:
     """Writes `tokenizer.json` and the `tokenizer_config.json` that lets `transformers.AutoTokenizer` open the folder."""
     write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=False))
+    pad, unk, mask = special_tokens(tokenizer).names
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_length,
-        "pad_token": PAD,
-        "unk_token": UNK,
-        "mask_token": MASK,
+        "pad_token": pad,
+        "unk_token": unk,
+        "mask_token": mask,
         "padding_side": "right",
         "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", "attention_mask"],
@@ -67,10 +66,13 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, max_length: int) -> None:
     write_json(folder / "tokenizer_config.json", config)
 
 
-def load_tokenizer(folder: Path) -> Tokenizer:
+def load_tokenizer(folder: Path, foreign: bool = False) -> Tokenizer:
     """Opens a tokenizer for encoding text.
 
     A text that happens to hold the characters "[MASK]" is text: it is never read as the special token.
+
+    Args:
+        foreign: one that came with a model of `transformers` will do.
 
     Raises:
         WorkspaceError: when there is no tokenizer in the folder, or it is not one of ours.
@@ -82,7 +84,11 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
         raise WorkspaceError(f"{path}: not a tokenizer ({error}).") from None
-    if [tokenizer.token_to_id(token) for token in SPECIAL] != [PAD_ID, UNK_ID, MASK_ID]:
+    if foreign:
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        special_tokens(tokenizer)
+    elif [tokenizer.token_to_id(token) for token in SPECIAL] != [PAD_ID, UNK_ID, MASK_ID]:
         raise WorkspaceError(f"{path}: its first entries are not {' '.join(SPECIAL)}; Bongsu did not make this tokenizer.")
     tokenizer.encode_special_tokens = True
     return tokenizer

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from bongsu.tokens.bpe import MASK_ID, SPECIAL
 from bongsu.tokens.random import UInt64, mix, uniform
+from bongsu.tokens.special import MASK_ID, SPECIAL
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]

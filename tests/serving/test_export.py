@@ -21,7 +21,7 @@ from bongsu.serving.export import export_onnx
 from bongsu.serving.predictor import Predictor
 from bongsu.tasks.detector import Detector
 from bongsu.tasks.prediction import TextClassifier
-from bongsu.tokens.bpe import MASK_ID
+from bongsu.tokens.special import MASK_ID
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from bongsu.model.initialization import initialize
 from bongsu.tasks.classification import probabilities
 from bongsu.tasks.explaining import as_shares, explain
 from bongsu.tasks.robustness import CHANGES, flips, typing_error
-from bongsu.tokens.bpe import MASK_ID
+from bongsu.tokens.special import MASK_ID
 
 
 @pytest.fixture

@@ -15,18 +15,8 @@ from tokenizers import Tokenizer
 
 from bongsu import recipe
 from bongsu.errors import RecipeError, WorkspaceError
-from bongsu.tokens.bpe import (
-    MASK_ID,
-    PAD_ID,
-    UNK_ID,
-    load_tokenizer,
-    measure,
-    sample_evenly,
-    save_tokenizer,
-    token_bytes,
-    train_tokenizer,
-    word_starts,
-)
+from bongsu.tokens.bpe import load_tokenizer, measure, sample_evenly, save_tokenizer, token_bytes, train_tokenizer, word_starts
+from bongsu.tokens.special import MASK_ID, PAD_ID, UNK_ID
 
 Form = Literal["nfc", "nfkc", "jamo"]
 UNICODE_FORM: dict[Form, Any] = {"nfc": "NFC", "nfkc": "NFKC", "jamo": "NFD"}

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from bongsu.tokens.bpe import MASK_ID
 from bongsu.tokens.masking import mask_tokens
 from bongsu.tokens.random import mix, uniform
+from bongsu.tokens.special import MASK_ID
 
 VOCAB = 100
 
