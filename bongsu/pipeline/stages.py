@@ -82,7 +82,7 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
             encoder_inputs = [file_fingerprint(str(file)) for file in weight_files(encoder_folder)]
         others = recipe.intermediate.sources if recipe.intermediate else []
         check_columns(recipe.finetune, recipe.predict is not None and recipe.predict.format == "kaggle", others)
-        labelled = [recipe.finetune.train, recipe.finetune.test, recipe.finetune.corrections]
+        labelled = [recipe.finetune.train, recipe.finetune.test, recipe.finetune.corrections, recipe.finetune.pairs]
         files = [path for path in (*labelled, *(source.path for source in recipe.finetune.extra)) if path]
         if recipe.adapt:
             chain.append(_adapt_stage(recipe, encoder_folder, encoder_inputs, listener))

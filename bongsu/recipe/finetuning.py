@@ -103,9 +103,12 @@ class Finetune(Optimization):
     """Share of tokens that are [MASK] in training."""
     context_dropout: Probability = 0.0
     """Share of texts shown without their context columns in training, so that the detector works without them."""
-    augmentation: Literal["none", "aeda", "eda", "masked_lm"] = "none"
-    """Changed copies of training texts: signs put in (Karimi et al. 2021), words swapped and left out (Wei and Zou 2019), or
-    tokens replaced by what the pre-trained encoder expects there."""
+    augmentation: Literal["none", "aeda", "eda", "masked_lm", "pairs"] = "none"
+    """Changed copies of training texts: signs put in (Karimi et al. 2021), words swapped and left out (Wei and Zou 2019),
+    tokens replaced by what the pre-trained encoder expects there, or paraphrases from the file `pairs`."""
+    pairs: str | None = None
+    """A file with columns `text` and `paraphrase`: texts of the training file as they stand there, and what says the same, such
+    as a translation, or one there and back (Sennrich et al. 2016). A text may have many, or none."""
     augmented: Fraction = 0.5
     """Share of texts that are shown changed, with `augmentation`."""
     mixup: Annotated[float, Field(ge=0)] = 0.0
@@ -142,6 +145,8 @@ class Finetune(Optimization):
             raise ValueError("leave_out: needs folds, of which each leaves out some of the column's values")
         if self.unfreeze_last and not self.freeze:
             raise ValueError("unfreeze_last: has a meaning only with freeze = true")
+        if (self.augmentation == "pairs") != (self.pairs is not None):
+            raise ValueError('pairs: augmentation = "pairs" and a file of pairs go together')
         if self.encoder and self.encoder.startswith(HUB) and self.augmentation == "masked_lm":
             raise ValueError('augmentation: "masked_lm" needs an encoder that Bongsu pre-trained; give "aeda", "eda" or "none"')
         return self

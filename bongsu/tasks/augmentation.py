@@ -90,6 +90,11 @@ def replaced_tokens(model: MaskedLanguageModel, ids: Sequence[Int64], seed: int,
     return made
 
 
+def in_turn(copies: Sequence[Sequence[Int64]], otherwise: Sequence[Int64]) -> Augmentation:
+    """Another of a text's copies each epoch; a text that has none is shown as it is, `otherwise`."""
+    return lambda row, epoch: copies[row][epoch % len(copies[row])] if copies[row] else otherwise[row]
+
+
 def shown(
     ids: Sequence[Int64],
     seed: int,

@@ -26,14 +26,14 @@ from bongsu.model.hub import is_hub_folder
 from bongsu.model.initialization import initialize
 from bongsu.model.io import load_encoder, load_masked_lm, save_classifier
 from bongsu.recipe import Finetune, Recipe
-from bongsu.tasks.augmentation import Augmentation, changed_words, replaced_tokens, shown
+from bongsu.tasks.augmentation import Augmentation, changed_words, in_turn, replaced_tokens, shown
 from bongsu.tasks.calibration import at_temperature, calibrated_by_folds, temperature
 from bongsu.tasks.classification import Classification, Encoded, figures, probabilities
 from bongsu.tasks.explaining import as_shares, explain
-from bongsu.tasks.labelled import Labelled, read_extra, read_labelled
+from bongsu.tasks.labelled import Labelled, read_extra, read_labelled, read_pairs
 from bongsu.tasks.robustness import Verdicts, flips
-from bongsu.tasks.splits import Split, distinct, folds, groups_of, hold_out, leave_out
-from bongsu.tasks.texts import as_read, encode
+from bongsu.tasks.splits import Split, distinct, groups_of, hold_out, protocol_splits
+from bongsu.tasks.texts import as_read, encode, in_context
 from bongsu.tokens.bpe import load_tokenizer, save_tokenizer
 from bongsu.tokens.special import special_tokens
 from bongsu.training.devices import resolve_device
@@ -111,16 +111,14 @@ class Finetuning:
         if settings.augmentation == "masked_lm":
             masked_lm = load_masked_lm(self.encoder_folder).to(resolve_device(settings.device))
             self.replaced = replaced_tokens(masked_lm, self.ids, self.recipe.seed)
+        elif settings.augmentation == "pairs":
+            fronts = [*data.contexts, *([] for _ in extra)]
+            for texts, front in zip(read_pairs(settings, self.cleaned), fronts, strict=True):
+                self.replaced.append(encode(self.tokenizer, [in_context(text, front) for text in texts], settings.max_length))
 
     def splits(self) -> list[Split]:
         """The rows of each fold."""
-        settings, labels, seed = self.settings, self.data.labels, self.recipe.seed
-        groups = self.groups[: len(labels)]
-        if settings.leave_out:
-            return leave_out(labels, self.data.values, groups, settings.folds, seed)
-        if settings.folds:
-            return folds(labels, groups, settings.folds, seed)
-        return [hold_out(labels, groups, settings.holdout, seed)]
+        return protocol_splits(self.settings, self.data, self.groups[: len(self.data.labels)], self.recipe.seed)
 
     def member(self, fold: int, seed: int) -> Path:
         """The folder of a fold trained from a seed."""
@@ -233,9 +231,8 @@ class Finetuning:
             changed = changed_words(
                 settings.augmentation, texts, lambda text: encode(self.tokenizer, [text], settings.max_length)[0], seed
             )
-        elif settings.augmentation == "masked_lm":
-            copies = [self.replaced[row] for row in rows]
-            changed = lambda row, epoch: copies[row][epoch % len(copies[row])]  # noqa: E731
+        elif settings.augmentation != "none":
+            changed = in_turn([self.replaced[row] for row in rows], [self.ids[row] for row in rows])
         return shown(
             [self.ids[row] for row in rows],
             seed,

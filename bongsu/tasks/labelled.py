@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bongsu.corpus.cleaning import Cleaner
+from bongsu.corpus.cleaning import Cleaner, key
 from bongsu.corpus.readers import Problems, read_rows
 from bongsu.errors import DataError, RecipeError
 from bongsu.recipe import Cleaning, Finetune, LabelledSource, Source
@@ -16,6 +16,7 @@ from bongsu.tasks.texts import as_read, cleaned, in_context
 from bongsu.tokens.random import mix, permute
 
 Int64 = npt.NDArray[np.int64]
+PAIR = ["text", "paraphrase"]
 DROP = "drop"  # in a corrections file: leave the row out
 
 
@@ -129,6 +130,26 @@ def _read_of(source: LabelledSource) -> list[str]:
     return [source.text] if source.all else [source.text, source.label]
 
 
+def read_pairs(settings: Finetune, texts: Sequence[str]) -> list[list[str]]:
+    """Of each cleaned text its paraphrases in the file `pairs`, cleaned; of most texts there may be none.
+
+    A paraphrase that is itself among the texts is left out: it may be a row that is measured on.
+
+    Raises:
+        DataError: when no text of the file is among the texts.
+    """
+    assert settings.pairs is not None
+    cleaner = Cleaner(settings.cleaning)
+    found: dict[str, list[str]] = {key(text): [] for text in texts}
+    for _, row in read_rows(Source(path=settings.pairs), Problems(1000), PAIR):
+        text, paraphrase = (cleaned(cleaner, row[name]) for name in PAIR)
+        if paraphrase and key(paraphrase) not in found:
+            found.get(key(text), []).append(paraphrase)
+    if not any(found.values()):
+        raise DataError(f"{settings.pairs}: none of its texts with a paraphrase of its own is a text of {settings.train}.")
+    return [found[key(text)] for text in texts]
+
+
 # Columns of the "Disasters on social media" file (Figure Eight), which holds the labels of Kaggle's test rows.
 TEST_LABELS = {"choose_one", "choose_one:confidence", "choose_one_gold", "_unit_id", "_golden", "_trusted_judgments"}
 
@@ -147,6 +168,7 @@ def check_columns(settings: Finetune, kaggle: bool = False, others: Sequence[Lab
     files = [(settings.train, settings.where, [*own, *([settings.leave_out] if settings.leave_out else [])])]
     files += [(settings.test, settings.test_where, own)] if settings.test else []
     files += [(source.path, source.where, _read_of(source)) for source in (*settings.extra, *others)]
+    files += [(settings.pairs, {}, PAIR)] if settings.pairs else []
     for path, where, columns in files:
         row = next(read_rows(Source(path=path, text=columns[0], where=where), Problems(1000), columns), None)
         if row is not None and kaggle and (found := sorted(TEST_LABELS & row[1].keys())):

@@ -12,6 +12,8 @@ from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold
 from bongsu.corpus.cleaning import key
 from bongsu.corpus.dedup import near_groups
 from bongsu.errors import DataError
+from bongsu.recipe import Finetune
+from bongsu.tasks.labelled import Labelled
 
 Int64 = npt.NDArray[np.int64]
 Split = tuple[Int64, Int64]
@@ -26,6 +28,15 @@ def groups_of(texts: Sequence[str]) -> Int64:
 @lru_cache(maxsize=4)
 def _groups(texts: tuple[str, ...]) -> Int64:
     return near_groups(texts).astype(np.int64)
+
+
+def protocol_splits(settings: Finetune, data: Labelled, groups: Int64, seed: int) -> list[Split]:
+    """The rows of each fold, as the recipe wants them measured."""
+    if settings.leave_out:
+        return leave_out(data.labels, data.values, groups, settings.folds, seed)
+    if settings.folds:
+        return folds(data.labels, groups, settings.folds, seed)
+    return [hold_out(data.labels, groups, settings.holdout, seed)]
 
 
 def folds(labels: Int64, groups: Int64, count: int, seed: int) -> list[Split]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from tokenizers import Tokenizer
 
+from bongsu.errors import DataError, RecipeError
 from bongsu.files import read_json
 from bongsu.model.encoder import EncoderConfig
 from bongsu.model.heads import MaskedLanguageModel
@@ -49,6 +51,28 @@ def test_no_fold_trains_on_what_it_measures(tokenizer: Tokenizer, tmp_path: Path
         task = work.task(np.concatenate([train, extra]), work.take(held), 0)
         shown = [tuple(ids) for ids in task.training.ids]
         assert len(shown) == len(set(shown))
+
+
+def test_paraphrases_are_shown_of_training_texts_alone(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs.csv"
+    recipe = make(tokenizer, tmp_path, augmentation="pairs", pairs=str(pairs), augmented=1.0)
+    settings = recipe.finetune
+    assert settings is not None
+    data = read_labelled(settings, settings.train, {})
+    one, two, three = data.cleaned[:3]
+    rows = [(one, "a blaze on the hill"), (one.upper(), "the hill burns"), (two, three), (three, ""), ("not there", "at all")]
+    pairs.write_text("text,paraphrase\n" + "\n".join(f'"{text}","{paraphrase}"' for text, paraphrase in rows) + "\n")
+    work = Finetuning(recipe, settings, tmp_path / "encoder", tmp_path / "out", data, None)
+    show = work.augmentation(np.arange(3), seed=0)
+    both = encode(tokenizer, ["a blaze on the hill", "the hill burns"], 32)
+    assert [show(0, epoch).tolist() for epoch in range(4)] == [ids.tolist() for ids in both] * 2
+    for row in (1, 2):  # nothing that is measured on, nothing empty
+        assert np.array_equal(show(row, 0), work.ids[row])
+    pairs.write_text('text,paraphrase\n"not there","at all"\n')
+    with pytest.raises(DataError, match="none of its texts"):
+        Finetuning(recipe, settings, tmp_path / "encoder", tmp_path / "out", data, None)
+    with pytest.raises(RecipeError, match="go together"):
+        make(tokenizer, tmp_path, augmentation="pairs")
 
 
 def test_seeds_are_measured_and_the_temperature_is_in_the_model(tokenizer: Tokenizer, tmp_path: Path) -> None:
