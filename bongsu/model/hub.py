@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -64,12 +65,10 @@ class HubEncoder(nn.Module):
             MissingExtraError: without `transformers`.
         """
         check_folder(folder)
-        need("transformers", "hub")
-        from transformers import AutoModel
-
+        transformers = _library()
         try:
             with _quiet():
-                model, found = AutoModel.from_pretrained(
+                model, found = transformers.AutoModel.from_pretrained(
                     folder,
                     attn_implementation="eager",  # see `attention.plain_attention`
                     local_files_only=True,
@@ -87,14 +86,12 @@ class HubEncoder(nn.Module):
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> HubEncoder:
         """The opposite of `HubConfig.to_dict`: the encoder, on the CPU, with weights of no meaning."""
-        need("transformers", "hub")
-        from transformers import AutoConfig, AutoModel
-
+        transformers = _library()
         rest = {key: value for key, value in values["transformers"].items() if key != "model_type"}
         # Not on the meta device: what the model computes for itself, such as positions, is not among the weights.
         with _quiet(), torch.device("cpu"), torch.random.fork_rng(devices=[]):
-            config = AutoConfig.for_model(values["transformers"]["model_type"], **rest)
-            return cls(AutoModel.from_config(config, attn_implementation="eager"))
+            config = transformers.AutoConfig.for_model(values["transformers"]["model_type"], **rest)
+            return cls(transformers.AutoModel.from_config(config, attn_implementation="eager"))
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -203,11 +200,16 @@ def _read(model: nn.Module) -> HubConfig:
     )
 
 
+def _library() -> Any:
+    """`transformers`, which takes seconds to import."""
+    need("transformers", "hub")
+    return import_module("transformers")
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keeps the library's bars and remarks on weights that an encoder has no use for from the terminal."""
-    from transformers import logging
-
+    logging = _library().logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

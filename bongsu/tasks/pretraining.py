@@ -24,8 +24,8 @@ from bongsu.tokens.batches import IGNORE, Batch, Batches, training_shape
 from bongsu.tokens.bpe import load_tokenizer, save_tokenizer, token_bytes, word_starts
 from bongsu.tokens.packing import BatchShape
 from bongsu.tokens.shards import open_shards
-from bongsu.training.averaging import Averaged, mean_from
 from bongsu.tokens.special import MASK_ID
+from bongsu.training.averaging import Averaged, mean_from
 from bongsu.training.log import Outcome
 from bongsu.training.loop import OnEvaluation, Plan, State, train
 from bongsu.training.optimizers import parameter_groups

@@ -32,12 +32,14 @@ def special_tokens(tokenizer: Tokenizer) -> Special:
     Raises:
         WorkspaceError: when one of them is missing.
     """
-    names = []
+    names: list[str] = []
+    ids: list[int] = []
     for name in SPECIAL:
         spellings = (name, f"<{name[1:-1].lower()}>")
-        known = [spelling for spelling in spellings if tokenizer.token_to_id(spelling) is not None]
+        known = [(token, spelling) for spelling in spellings if (token := tokenizer.token_to_id(spelling)) is not None]
         if not known:
             raise WorkspaceError(f"The tokenizer has neither {' nor '.join(spellings)}: not that of a masked language model.")
-        names.append(known[0])
-    pad, unk, mask = (tokenizer.token_to_id(name) for name in names)
+        ids.append(known[0][0])
+        names.append(known[0][1])
+    pad, unk, mask = ids
     return Special(pad, unk, mask, tuple(tokenizer.encode("").ids), (names[0], names[1], names[2]))
