@@ -15,8 +15,8 @@ import numpy.typing as npt
 from bongsu import progress
 from bongsu.corpus.cleaning import key
 from bongsu.errors import DataError
-from bongsu.evaluation.baselines import tfidf_logistic
 from bongsu.files import read_json
+from bongsu.tasks.baselines import tfidf_logistic
 from bongsu.tasks.labelled import Labelled
 from bongsu.tasks.splits import folds, groups_of
 

@@ -35,11 +35,3 @@ def repeats(labels: Int64, seeds: Float64, fold: Int64, threshold: float = 0.5) 
         half = float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
         interval = [mean - half, mean + half]
     return {"mean": mean, "interval": interval, "count": len(values), "table": table.tolist()}
-
-
-def ensemble(*tables: Float64) -> Float64:
-    """Probabilities [N, C] of several classifiers put together: the mean of their logarithms (a product of experts)."""
-    logs = np.mean([np.log(np.maximum(table, 1e-6)) for table in tables], axis=0)
-    raised = np.exp(logs - logs.max(axis=1, keepdims=True))
-    together: Float64 = raised / raised.sum(axis=1, keepdims=True)
-    return together

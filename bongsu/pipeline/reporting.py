@@ -12,19 +12,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bongsu.evaluation.baselines import majority, tfidf_logistic
 from bongsu.evaluation.bootstrap import paired_difference
 from bongsu.evaluation.calibration import calibration, reliability
 from bongsu.evaluation.figures import confusion_matrix, save_png, training_curves
 from bongsu.evaluation.metrics import classification_metrics, predictions, threshold_curve
 from bongsu.evaluation.operating import operating_points
-from bongsu.evaluation.repeats import ensemble, repeats
+from bongsu.evaluation.repeats import repeats
 from bongsu.evaluation.report import render
 from bongsu.files import read_json
 from bongsu.model.encoder import EncoderConfig
 from bongsu.model.sizes import parameter_count
 from bongsu.progress import table
 from bongsu.recipe import Finetune, Recipe, dump_recipe
+from bongsu.tasks.baselines import majority, tfidf_logistic
+from bongsu.tasks.calibration import ensemble
 from bongsu.training.log import read_log
 from bongsu.workspace import Workspace
 
@@ -118,8 +119,13 @@ def _add_classification(
     protocol = _protocol(settings, len(rows), len(data["splits"]))
     fold, seeds = np.array(data["fold"]), np.array(data["seeds"])
     others = {MAJORITY: majority_p[rows], TFIDF: tfidf_p[rows]}
-    if len(seeds) > 1:
-        others[f"{len(seeds)} seeds together"] = ensemble(*seeds)
+    members = np.array(data.get("members", seeds))
+    if "teacher" in data:
+        others["one of its teachers"] = members[0]
+    if len(members) > 1:
+        others[f"{len(members)} seeds together"] = ensemble(*members)
+    if "teacher" in data:
+        others["its teachers together"] = np.array(data["teacher"])
     others["with TF-IDF together"] = ensemble(ensemble(*seeds), tfidf_p[rows])
     section = classification_section(recipe, labels[rows], probabilities, others, names, protocol)
     section["repeats"] = repeats(labels[rows], seeds, fold, recipe.evaluate.resolved_threshold)

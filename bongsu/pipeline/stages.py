@@ -18,9 +18,9 @@ from bongsu.pipeline.reporting import build_report
 from bongsu.recipe import HUB, Optimization, Recipe
 from bongsu.tasks.adapting import adapt
 from bongsu.tasks.detector import Detector
-from bongsu.tasks.finetuning import finetune
 from bongsu.tasks.intermediate import READ, train_on_sources
 from bongsu.tasks.labelled import check_columns
+from bongsu.tasks.making import finetune
 from bongsu.tasks.pretraining import pretrain
 from bongsu.tokens.bpe import load_tokenizer, measure, sample_evenly, save_tokenizer, train_tokenizer
 from bongsu.tokens.shards import write_shards

@@ -5,7 +5,7 @@ Every key has a default that suits a laptop; `recipes/` holds runs one would sta
 """
 
 from bongsu.recipe.corpus import Cleaning, Corpus, Source, Tokenizer
-from bongsu.recipe.finetuning import HUB, Evaluate, Finetune, Intermediate, LabelledSource, Predict
+from bongsu.recipe.finetuning import HUB, Distill, Evaluate, Finetune, Intermediate, LabelledSource, Predict
 from bongsu.recipe.pretraining import Adapt, Model, Optimization, Pretrain
 from bongsu.recipe.reading import dump_recipe, load_recipe, override, parse_recipe, parse_section, put, read_tree
 from bongsu.recipe.section import GATED, Activation, Positive, Schedule, Section
@@ -18,6 +18,7 @@ __all__ = [
     "Adapt",
     "Cleaning",
     "Corpus",
+    "Distill",
     "Evaluate",
     "Finetune",
     "Intermediate",

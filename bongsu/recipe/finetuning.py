@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from bongsu.recipe.corpus import Cleaning
+from bongsu.recipe.corpus import Cleaning, Source
 from bongsu.recipe.pretraining import Optimization
 from bongsu.recipe.section import Fraction, Positive, Probability, Schedule, Section
 
@@ -38,6 +38,19 @@ class Intermediate(Section):
     batch_size: Positive = 32
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
     encoder_learning_rate: Annotated[float, Field(gt=0)] = 3e-4
+
+
+class Distill(Section):
+    """One small model in place of many (Hinton et al. 2015): a student of what the classifiers of all seeds, and TF-IDF, say
+    together of texts without labels. In each fold teachers and student see the rows of that fold alone."""
+
+    sources: list[Source] = Field(min_length=1)
+    """Texts without labels. Near-twins of the task's texts are left out."""
+    texts: Positive = 12000
+    """How many of them are learned from: those most like the task's own (Moore and Lewis 2010)."""
+    tfidf: bool = True
+    """Whether TF-IDF with logistic regression is among the teachers."""
+    epochs: Positive = 3
 
 
 class Finetune(Optimization):
@@ -134,6 +147,8 @@ class Finetune(Optimization):
     """Stop after this many epochs without a better `metric`."""
     examine: bool = True
     """Explain the errors a fold was surest of, and measure how steady its verdicts are; the trials of a search do not."""
+    distill: Distill | None = None
+    """Keep a student of all seeds and of TF-IDF, and measure it; by default the classifier of one seed."""
     refit: bool = True
     """After measuring, train the detector on all rows; otherwise keep the first fold's."""
 
@@ -143,6 +158,8 @@ class Finetune(Optimization):
             raise ValueError("folds: 1 fold leaves nothing to train on; give 0 for a hold-out or 2 and more")
         if self.leave_out and not self.folds:
             raise ValueError("leave_out: needs folds, of which each leaves out some of the column's values")
+        if self.distill and not self.refit:
+            raise ValueError("refit: with distill the student that is kept learns from teachers of all rows; set refit = true")
         if self.unfreeze_last and not self.freeze:
             raise ValueError("unfreeze_last: has a meaning only with freeze = true")
         if (self.augmentation == "pairs") != (self.pairs is not None):

@@ -52,6 +52,8 @@ class Recipe(Section):
                 )
         if self.adapt and not self.finetune:
             raise ValueError("adapt.sources: adapting needs a [finetune] section, whose texts it learns from")
+        if self.intermediate and self.finetune and self.finetune.encoder and self.finetune.encoder.startswith(HUB):
+            raise ValueError("intermediate.sources: only encoders that Bongsu pre-trained can be trained on; leave it out")
         if self.intermediate and not self.finetune:
             raise ValueError("intermediate.sources: training on other labels needs a [finetune] section to prepare for")
         if (self.adapt or self.intermediate) and self.finetune and (self.finetune.encoder or "").startswith(HUB):

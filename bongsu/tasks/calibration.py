@@ -1,4 +1,5 @@
-"""Honest probabilities: one temperature for a classifier's logits (Guo et al. 2017), chosen on rows it was not measured on."""
+"""Honest probabilities: one temperature for a classifier's logits (Guo et al. 2017), chosen on rows it was not measured on; and
+those of several classifiers put together."""
 
 from __future__ import annotations
 
@@ -49,6 +50,14 @@ def calibrated_by_folds(labels: Int64, probabilities: Float64, fold: Int64) -> t
         chosen.append(temperature(labels[~mine], probabilities[~mine]))
         result[mine] = at_temperature(probabilities[mine], chosen[-1])
     return result, chosen
+
+
+def ensemble(*tables: Float64) -> Float64:
+    """Probabilities [N, C] of several classifiers put together: the mean of their logarithms (a product of experts)."""
+    logs = np.mean([np.log(np.maximum(table, 1e-6)) for table in tables], axis=0)
+    raised = np.exp(logs - logs.max(axis=1, keepdims=True))
+    together: Float64 = raised / raised.sum(axis=1, keepdims=True)
+    return together
 
 
 def _loss(labels: Int64, probabilities: Float64, value: float) -> float:

@@ -63,6 +63,8 @@ class Classification:
     seed: int
     augmentation: Augmentation | None = None
     """How training texts are shown; by default as they are."""
+    soft: Float32 | None = None
+    """[texts, C]: of each training text a distribution over the classes, in place of its label."""
     class_weights: Tensor | None = field(init=False)
     model: nn.Module = field(init=False)
     """What the loop trains and saves: the classifier, with the average of its weights if there is one."""
@@ -74,7 +76,7 @@ class Classification:
             counts = np.bincount(self.training.labels, minlength=classes)
             weights = len(self.training.labels) / (len(counts) * np.maximum(1, counts))
             self.class_weights = torch.tensor(weights, dtype=torch.float32)
-        self.targets = np.eye(classes, dtype=np.float32)[self.training.labels]
+        self.targets = np.eye(classes, dtype=np.float32)[self.training.labels] if self.soft is None else self.soft
         self.model = Averaged(self.classifier, exponential(self.settings.ema)) if self.settings.ema else self.classifier
         self._order = lru_cache(maxsize=2)(self._epoch_order)
 

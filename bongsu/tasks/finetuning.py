@@ -1,8 +1,7 @@
-"""The fine-tuning stage: measure by folds, calibrate, then train the detector to keep.
+"""How one classifier is fine-tuned: which rows it sees, how they are shown, what it starts from, and how it is measured.
 
-Each fold is trained on its own rows (without copies, with the label of the majority), stopped early by a development split of
-those, and measured on the rest. Then the detector is trained once more on everything, for as many epochs as the folds took to
-be best, and its probabilities are brought to the temperature that fits the rows measured on.
+A fold is trained on its own rows (without copies, with the label of the majority), stopped early by a development split of
+those, and measured on the rest. `making.py` makes a detector of them.
 """
 
 from __future__ import annotations
@@ -20,21 +19,20 @@ import numpy.typing as npt
 from bongsu import progress
 from bongsu.corpus.cleaning import Cleaner
 from bongsu.errors import DataError, RecipeError
-from bongsu.files import atomic_folder, read_json, write_json
+from bongsu.files import read_json, write_json
 from bongsu.model.heads import Classifier, CNNConfig
 from bongsu.model.hub import is_hub_folder
 from bongsu.model.initialization import initialize
-from bongsu.model.io import load_encoder, load_masked_lm, save_classifier
+from bongsu.model.io import load_encoder, load_masked_lm
 from bongsu.recipe import Finetune, Recipe
 from bongsu.tasks.augmentation import Augmentation, changed_words, in_turn, replaced_tokens, shown
-from bongsu.tasks.calibration import at_temperature, calibrated_by_folds, temperature
 from bongsu.tasks.classification import Classification, Encoded, figures, probabilities
 from bongsu.tasks.explaining import as_shares, explain
-from bongsu.tasks.labelled import Labelled, read_extra, read_labelled, read_pairs
+from bongsu.tasks.labelled import Labelled, read_extra, read_pairs
 from bongsu.tasks.robustness import Verdicts, flips
 from bongsu.tasks.splits import Split, distinct, groups_of, hold_out, protocol_splits
 from bongsu.tasks.texts import as_read, encode, in_context
-from bongsu.tokens.bpe import load_tokenizer, save_tokenizer
+from bongsu.tokens.bpe import load_tokenizer
 from bongsu.tokens.special import special_tokens
 from bongsu.training.devices import resolve_device
 from bongsu.training.loop import OnEvaluation, Plan, State, load_best, train
@@ -43,47 +41,6 @@ Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 EXPLAINED = 20  # errors of a fold
 STEADINESS_ROWS = 300  # of a fold, for the robustness of verdicts
-
-
-def finetune(recipe: Recipe, encoder_folder: Path, folder: Path, on_evaluation: OnEvaluation | None = None) -> dict[str, Any]:
-    """Fine-tunes the encoder in `encoder_folder`; `on_evaluation` is told every evaluation of every fold.
-
-    Leaves in `folder`: `fold-N/` with each fold's checkpoints and `result.json` (more seeds: `fold-N-seed-S/`), `model/` (the
-    detector), `predictions.json` (for each row measured: its probabilities), and `test.json` when the recipe names a labelled
-    test file.
-    """
-    settings = recipe.finetune
-    assert settings is not None
-    data = read_labelled(settings, settings.train, settings.where)
-    test = read_labelled(settings, settings.test, settings.test_where, data.classes) if settings.test else None
-    work = Finetuning(recipe, settings, encoder_folder, folder, data, on_evaluation)
-    splits = work.splits()
-    results = [
-        [work.measure(split, number, seed, len(splits)) for number, split in enumerate(splits)]
-        for seed in range(settings.seeds)
-    ]
-    detector = work.refit(results[0]) if settings.refit else work.best(work.member(0, 0), results[0][0])
-
-    measured = _measured(data, splits, results)
-    detector.divide_logits(measured["temperature"])
-    details = {
-        "classes": data.classes,
-        "names": [settings.names.get(name, name) for name in data.classes],
-        "context": settings.context,
-        "text": settings.text,
-        "id": settings.id,
-        "max_length": settings.max_length,
-        "threshold": recipe.evaluate.resolved_threshold,
-        "cleaning": settings.cleaning.model_dump(),
-    }
-    with atomic_folder(folder / "model") as model_folder:
-        save_classifier(model_folder, detector, details)
-        save_tokenizer(work.tokenizer, model_folder, settings.max_length)
-    write_json(folder / "predictions.json", measured)
-    if test is not None:
-        predicted = probabilities(detector, encode(work.tokenizer, test.texts, settings.max_length))
-        write_json(folder / "test.json", {**_rows(test), "probabilities": predicted.tolist()})
-    return {"folds": [result["figures"] for result in results[0]]}
 
 
 @dataclass
@@ -120,6 +77,13 @@ class Finetuning:
         """The rows of each fold."""
         return protocol_splits(self.settings, self.data, self.groups[: len(self.data.labels)], self.recipe.seed)
 
+    def rows(self, split: Split, number: int) -> tuple[Int64, Int64]:
+        """Of a fold: the rows trained on, extra ones among them, and the development split."""
+        rows, held = split
+        kept, chosen = hold_out(self.data.labels[rows], self.groups[rows], self.settings.development, self.recipe.seed + number)
+        development = rows[chosen]
+        return np.concatenate([rows[kept], self.extra(np.concatenate([held, development]))]), development
+
     def member(self, fold: int, seed: int) -> Path:
         """The folder of a fold trained from a seed."""
         return self.folder / (f"fold-{fold}-seed-{seed}" if seed else f"fold-{fold}")
@@ -129,13 +93,10 @@ class Finetuning:
         folder = self.member(number, seed)
         if (folder / "result.json").is_file():
             return dict(read_json(folder / "result.json"))
-        rows, held = split
-        labels = self.data.labels
-        kept, development = hold_out(labels[rows], self.groups[rows], self.settings.development, self.recipe.seed + number)
-        development = rows[development]
+        held, labels = split[1], self.data.labels
+        training, development = self.rows(split, number)
         title = f"fold {number + 1}/{count}" if self.settings.folds else "finetune"
         title += f", seed {seed + 1}/{self.settings.seeds}" if self.settings.seeds > 1 else ""
-        training = np.concatenate([rows[kept], self.extra(np.concatenate([held, development]))])
         task = self.task(training, self.take(development), number + 1000 * seed)
         state = train(task, self.plan(task, title), self.settings, folder / "checkpoints", self.on_evaluation)
         load_best(folder / "checkpoints", task.model, state)
@@ -150,13 +111,23 @@ class Finetuning:
                 "labels": labels[development].tolist(),
                 "probabilities": probabilities(detector, task.development.ids).tolist(),
             },
-            "explained": self.explained(detector, held, predicted) if self.settings.examine else {},
-            "robustness": self.robustness(detector, held, number) if self.settings.examine else {},
+            **self.examined(detector, held, predicted, number, self.settings.examine and not self.settings.distill),
             "epochs": (state.best_step or state.step) * self.settings.accumulate / task.batches_per_epoch,
             "state": dataclasses.asdict(state),
         }
         write_json(folder / "result.json", result)
         return result
+
+    def examined(
+        self, detector: Classifier, held: Int64, predicted: Float64, number: int, examine: bool
+    ) -> dict[str, dict[str, Any]]:
+        """What drove a fold's worst errors, and how steady its verdicts are: `explained` and `robustness`, or neither."""
+        if not examine:
+            return {"explained": {}, "robustness": {}}
+        return {
+            "explained": self.explained(detector, held, predicted),
+            "robustness": self.robustness(detector, held, number),
+        }
 
     def explained(self, detector: Classifier, held: Int64, predicted: Float64) -> dict[str, list[dict[str, object]]]:
         """What drove the errors a fold's detector was surest of, by row."""
@@ -184,17 +155,17 @@ class Finetuning:
 
         return decide
 
-    def refit(self, results: list[dict[str, Any]]) -> Classifier:
-        """The detector: trained on every row, for as long as the folds took to be best."""
+    def refit(self, results: list[dict[str, Any]], seed: int = 0) -> Classifier:
+        """A classifier trained on every row, for as long as the folds took to be best."""
         epochs = float(np.mean([result["epochs"] for result in results]))
-        task = self.task(np.arange(len(self.ids)), Encoded([], np.zeros(0, dtype=np.int64)), 0)
+        task = self.task(np.arange(len(self.ids)), Encoded([], np.zeros(0, dtype=np.int64)), 1000 * seed)
         steps = max(1, round(epochs * task.batches_per_epoch / self.settings.accumulate))
         plan = dataclasses.replace(self.plan(task, "final"), stop_after=steps, patience=None, evaluate_every=10**9)
-        train(task, plan, self.settings, self.folder / "final" / "checkpoints")
+        train(task, plan, self.settings, self.folder / (f"final-seed-{seed}" if seed else "final") / "checkpoints")
         return task.detector
 
     def best(self, folder: Path, result: dict[str, Any]) -> Classifier:
-        """The detector a fold was measured with."""
+        """The classifier a fold was measured with."""
         task = self.task(np.arange(len(self.ids)), Encoded([], np.zeros(0, dtype=np.int64)), 0)
         load_best(folder / "checkpoints", task.model, State(**result["state"]))
         return task.detector
@@ -244,10 +215,10 @@ class Finetuning:
             special_tokens(self.tokenizer).mask,
         )
 
-    def plan(self, task: Classification, title: str) -> Plan:
+    def plan(self, task: Classification, title: str, epochs: int | None = None) -> Plan:
         settings = self.settings
         return Plan(
-            steps=settings.epochs * task.batches_per_epoch // settings.accumulate or 1,
+            steps=(epochs or settings.epochs) * task.batches_per_epoch // settings.accumulate or 1,
             evaluate_every=max(1, task.batches_per_epoch // settings.accumulate),
             monitor=settings.metric,
             higher_is_better=settings.metric != "loss",
@@ -272,62 +243,3 @@ class Finetuning:
         if settings.freeze:
             classifier.freeze(settings.unfreeze_last)
         return classifier.to(resolve_device(settings.device))
-
-
-def _measured(data: Labelled, splits: list[Split], results: list[list[dict[str, Any]]]) -> dict[str, Any]:
-    """Every row measured, once, in the order of the file, for `predictions.json`.
-
-    The temperature of a fold is chosen on the other folds' rows, that of a hold-out on its development split; the detector's
-    own on all rows measured.
-    """
-    fold_of = np.full(len(data.labels), -1, dtype=np.int64)
-    members = np.zeros((len(results), len(data.labels), len(data.classes)))
-    for seed, folds_ in enumerate(results):
-        for number, ((_, held), result) in enumerate(zip(splits, folds_, strict=True)):
-            fold_of[held] = number
-            members[seed, held] = result["probabilities"]
-    rows = np.flatnonzero(fold_of >= 0)
-    labels, members, fold = data.labels[rows], members[:, rows], fold_of[rows]
-    if len(splits) > 1:
-        calibrated = [calibrated_by_folds(labels, member, fold)[0] for member in members]
-    else:
-        calibrated = [_by_development(member, folds_[0]) for member, folds_ in zip(members, results, strict=True)]
-    return {
-        **_rows(data),
-        "rows": rows.tolist(),
-        "fold": fold.tolist(),
-        "probabilities": calibrated[0].tolist(),
-        "uncalibrated": members[0].tolist(),
-        "seeds": [member.tolist() for member in calibrated],
-        "temperature": temperature(labels, members[0]),
-        "splits": [{"train": train.tolist(), "held": held.tolist()} for train, held in splits],
-        "curves": [str(Path(f"fold-{number}") / "checkpoints" / "metrics.jsonl") for number in range(len(splits))],
-        "epochs": [result["epochs"] for result in results[0]],
-        "explained": {row: words for result in results[0] for row, words in result["explained"].items()},
-        "robustness": _together([result["robustness"] for result in results[0]]),
-    }
-
-
-def _together(folds_: list[dict[str, dict[str, int]]]) -> list[dict[str, Any]]:
-    """The share of verdicts that each kind of change flips, over all folds."""
-    table = []
-    for name in folds_[0]:
-        texts, flipped = (sum(fold[name][key] for fold in folds_) for key in ("texts", "flipped"))
-        table.append({"change": name, "texts": texts, "flipped": flipped / max(1, texts)})
-    return table
-
-
-def _by_development(predicted: Float64, result: dict[str, Any]) -> Float64:
-    development = result["development"]
-    table = np.array(development["probabilities"]).reshape(-1, predicted.shape[1])
-    return at_temperature(predicted, temperature(np.array(development["labels"], dtype=np.int64), table))
-
-
-def _rows(data: Labelled) -> dict[str, Any]:
-    return {
-        "classes": data.classes,
-        "ids": data.ids,
-        "texts": data.texts,
-        "raw": data.raw,
-        "labels": data.labels.tolist(),
-    }

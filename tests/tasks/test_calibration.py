@@ -9,8 +9,8 @@ from sklearn.metrics import log_loss
 
 from bongsu.evaluation.calibration import calibration, expected_calibration_error
 from bongsu.evaluation.operating import operating_points, threshold_for_precision
-from bongsu.evaluation.repeats import ensemble, repeats
-from bongsu.tasks.calibration import at_temperature, calibrated_by_folds, temperature
+from bongsu.evaluation.repeats import repeats
+from bongsu.tasks.calibration import at_temperature, calibrated_by_folds, ensemble, temperature
 
 
 def overconfident(rows: int = 4000, by: float = 3.0) -> tuple[np.ndarray, np.ndarray]:

@@ -16,8 +16,9 @@ from bongsu.model.initialization import initialize
 from bongsu.model.io import load_classifier, save_encoder
 from bongsu.recipe import Recipe, parse_recipe
 from bongsu.tasks.classification import probabilities
-from bongsu.tasks.finetuning import Finetuning, finetune
+from bongsu.tasks.finetuning import Finetuning
 from bongsu.tasks.labelled import read_labelled
+from bongsu.tasks.making import finetune
 from bongsu.tasks.texts import encode
 from bongsu.tokens.bpe import save_tokenizer
 

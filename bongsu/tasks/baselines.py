@@ -46,14 +46,14 @@ def tfidf_logistic(
     present = np.unique(labels)
     if len(present) < 2 or not len(test_texts) or not any(text.strip() for text in train_texts):
         return majority(labels, classes, len(test_texts))
-    features, train = _fit_features(train_texts, rare=len(labels) >= 200)
+    features, train = fit_features(train_texts, rare=len(labels) >= 200)
     model = LogisticRegression(C=2.0, solver="lbfgs", max_iter=1000, random_state=0).fit(train, labels)
     table = np.zeros((len(test_texts), classes))
     table[:, present] = model.predict_proba(features.transform(test_texts))
     return table
 
 
-def _fit_features(texts: Sequence[str], rare: bool) -> tuple[Any, Any]:
+def fit_features(texts: Sequence[str], rare: bool) -> tuple[Any, Any]:
     """The fitted features and those of `texts` [rows, features].
 
     `rare`: leave out what hardly occurs. These limits and C = 2 were chosen by 5 folds of the Kaggle training file.

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bongsu.evaluation.baselines import majority, tfidf_logistic
+from bongsu.tasks.baselines import majority, tfidf_logistic
 
 DISASTER = [
     "forest fire spreads near the town",
