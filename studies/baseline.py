@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bongsu.evaluation.baselines import majority, tfidf_logistic
 from bongsu.evaluation.bootstrap import paired_difference
 from bongsu.evaluation.metrics import classification_metrics, predictions
 from bongsu.evaluation.repeats import ensemble
 from bongsu.files import read_json
 from bongsu.recipe import load_recipe
+from bongsu.tasks.baselines import majority, tfidf_logistic
 from bongsu.tasks.labelled import read_labelled
 from bongsu.tasks.splits import groups_of, protocol_splits
 

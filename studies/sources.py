@@ -3,8 +3,8 @@
     python studies/sources.py RECIPE [--set KEY=VALUE ...]
 
 For each label of the recipe's [intermediate] sources a linear model on their words learns to tell its texts from the rest; its
-scores of the task's rows are features beside TF-IDF. Near-twins of the task's rows are left out of the sources. Takes minutes and
-no encoder: it says beforehand whether a stage [intermediate] has anything to teach.
+scores of the task's rows are features beside TF-IDF. Near-twins of those rows are left out of the sources. It takes minutes and
+no encoder, and says beforehand whether a stage [intermediate] has anything to teach.
 """
 
 from __future__ import annotations
