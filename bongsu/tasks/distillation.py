@@ -144,8 +144,7 @@ def unlabelled(settings: Distill, work: Finetuning) -> list[str]:
                 found[text] = None
     texts = list(found)
     # Twins are looked for among those that may be chosen: looking costs more than choosing.
-    rows = most_like(texts, work.cleaned, 2 * settings.texts) if texts else []
-    texts = [texts[row] for row in rows]
+    texts = [texts[row] for row in most_like(texts, work.cleaned, 2 * settings.texts)]
     twins = twins_of(texts, work.cleaned)
     texts = [text for text, twin in zip(texts, twins.tolist(), strict=True) if not twin]
     if not texts:

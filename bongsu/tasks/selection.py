@@ -18,7 +18,10 @@ def most_like(texts: Sequence[str], own: Sequence[str], count: int) -> Int64:
     every count; texts without a word come last.
     """
     vectorizer = CountVectorizer(token_pattern=r"(?u)\b\w+\b", binary=True, dtype=np.float64)
-    theirs, mine = vectorizer.fit_transform(texts), vectorizer.transform(own)
+    try:
+        theirs, mine = vectorizer.fit_transform(texts), vectorizer.transform(own)
+    except ValueError:  # scikit-learn's word for "no word in any text"
+        return np.arange(min(count, len(texts)))
 
     def logs(counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         shares: npt.NDArray[np.float64] = np.log((counts + 1.0) / (counts.sum() + len(counts)))

@@ -92,6 +92,8 @@ def test_the_texts_most_like_ones_own() -> None:
     assert most_like(texts, own, 2).tolist() == [0, 2]
     assert most_like(texts, own, 4).tolist() == [0, 1, 2, 4]
     assert most_like(texts, own, 9).tolist() == [0, 1, 2, 3, 4]
+    assert most_like(["!", "?"], own, 1).tolist() == [0]
+    assert most_like([], own, 3).tolist() == []
 
 
 def test_says_that_no_text_is_left(tokenizer: Tokenizer, tmp_path: Path) -> None:
