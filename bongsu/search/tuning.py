@@ -113,6 +113,8 @@ def _run(config: dict[str, Any], ledger: Ledger, cwd: str, population: bool) -> 
     if taken is not None:
         with taken.as_directory() as donor:
             take_over(ledger, trial, name, Path(donor))
+    elif ledger.refuse(trial) is not None:  # Ray asks for trials ahead: one that ran out since then tells of this one
+        return
     ledger.begin(name, trial)
 
     def report(measured: dict[str, float]) -> None:

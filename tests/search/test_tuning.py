@@ -21,9 +21,10 @@ from bongsu.recipe import load_recipe
 from bongsu.search import trial as trial_module
 from bongsu.search.ledger import Ledger
 from bongsu.search.report import write_report
+from bongsu.search.searchers import configuration
 from bongsu.search.study import load_study
 from bongsu.search.trial import run_trial
-from bongsu.search.tuning import search
+from bongsu.search.tuning import _run, search
 
 RECIPE: dict[str, Any] = {
     "corpus": {"validation": 0.1, "sources": [{"path": "bongsu:demo.csv"}]},
@@ -186,6 +187,9 @@ def test_what_ran_out_of_memory_is_not_tried_at_that_size_or_larger(
     assert refused is not None
     assert refused.status == "infeasible"
     assert "ran out of memory" in refused.reason
+    (book.out / "trials" / f"{large.name}.json").unlink()
+    _run(configuration(large), book, os.getcwd(), False)  # suggested before the other ran out
+    assert book.read(large.name) == refused
 
 
 def test_errors_made_on_purpose_end_a_trial_and_bugs_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
