@@ -3,7 +3,7 @@
     python studies/baseline.py recipes/kaggle.toml --set finetune.leave_out=keyword [--against OUT/settings]
 
 `--against`: a folder of folds that studies/detector.py or a run measured under the same settings. The detector of each fold it
-holds is compared with TF-IDF on the fold's rows.
+holds is compared with TF-IDF on the fold's rows. A test file that the recipe names is measured too, trained on all rows.
 """
 
 from __future__ import annotations
@@ -63,6 +63,10 @@ def main() -> None:
     rows = np.concatenate([held for _, held in parts])
     for name in ("majority", "TF-IDF"):
         show(f"{name}, all folds", data.labels[rows], tables[name][rows])
+    if settings.test:
+        test = read_labelled(settings, settings.test, settings.test_where, data.classes)
+        show("majority, test rows", test.labels, majority(data.labels, count, len(test.labels)))
+        show("TF-IDF, test rows", test.labels, tfidf_logistic(texts, data.labels, test.texts, count))
     if measured:
         rows = np.concatenate(measured)
         labels, ours, theirs = data.labels[rows], tables["detector"][rows], tables["TF-IDF"][rows]
