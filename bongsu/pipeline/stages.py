@@ -83,7 +83,9 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
         others = recipe.intermediate.sources if recipe.intermediate else []
         check_columns(recipe.finetune, recipe.predict is not None and recipe.predict.format == "kaggle", others)
         labelled = [recipe.finetune.train, recipe.finetune.test, recipe.finetune.corrections, recipe.finetune.pairs]
-        files = [path for path in (*labelled, *(source.path for source in recipe.finetune.extra)) if path]
+        extra = [source.path for source in recipe.finetune.extra]
+        unlabelled = [source.path for source in recipe.finetune.distill.sources] if recipe.finetune.distill else []
+        files = [path for path in (*labelled, *extra, *unlabelled) if path]
         if recipe.adapt:
             chain.append(_adapt_stage(recipe, encoder_folder, encoder_inputs, listener))
             encoder_folder, encoder_inputs = workspace.folder("adapt") / "model", [chain[-1].fingerprint]
