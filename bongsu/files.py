@@ -55,8 +55,10 @@ def fsync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+def atomic_file(path: Path, lasting: bool = True) -> Iterator[IO[bytes]]:
     """Opens a binary file that appears under `path`, whole, when the block ends without an error.
+
+    A file that is needed for a while only is not `lasting`: it does not wait for the disk.
 
     Raises:
         WorkspaceError: when `path` is a folder or a device, which a file must not take the place of.
@@ -70,9 +72,11 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             with open(temporary, "wb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if lasting:
+                    os.fsync(file.fileno())
             os.replace(temporary, path)
-            fsync_folder(path.parent)
+            if lasting:
+                fsync_folder(path.parent)
         except BaseException:
             with suppress(FileNotFoundError):
                 temporary.unlink()

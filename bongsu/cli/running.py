@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,11 @@ from bongsu.cli.common import Out, RecipePath, Set, app, need
 
 if TYPE_CHECKING:
     from bongsu.pipeline.running import Run
+
+Ray = Annotated[
+    str | None,
+    typer.Option(help="Prepare and encode the corpus on the Ray cluster at this address; `local` starts one on this machine."),
+]
 
 
 @app.command()
@@ -23,9 +28,9 @@ def run(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
 
 
 @app.command()
-def prepare(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
+def prepare(recipe: RecipePath, changes: Set = None, out: Out = None, ray: Ray = None) -> None:
     """Read, clean, de-duplicate and split the corpus."""
-    _run(recipe, changes, out, "prepare")
+    _run(recipe, changes, out, "prepare", ray)
 
 
 @app.command()
@@ -35,9 +40,9 @@ def tokenizer(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
 
 
 @app.command()
-def encode(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
+def encode(recipe: RecipePath, changes: Set = None, out: Out = None, ray: Ray = None) -> None:
     """Encode the corpus to token shards."""
-    _run(recipe, changes, out, "encode")
+    _run(recipe, changes, out, "encode", ray)
 
 
 @app.command()
@@ -111,7 +116,7 @@ def plan(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
         progress.note("Tokens and steps are guessed from the size of the files; `bongsu encode` makes them exact.")
 
 
-def _run(recipe: Path, changes: list[str] | None, out: Path | None, until: str | None) -> Run:
+def _run(recipe: Path, changes: list[str] | None, out: Path | None, until: str | None, ray: str | None = None) -> Run:
     from bongsu.recipe import load_recipe
 
     parsed = load_recipe(recipe, changes)
@@ -119,7 +124,7 @@ def _run(recipe: Path, changes: list[str] | None, out: Path | None, until: str |
     from bongsu.pipeline.running import run as run_recipe
 
     try:
-        return run_recipe(parsed, out, until)
+        return run_recipe(parsed, out, until, ray=ray)
     except KeyboardInterrupt:
         progress.note("Stopped. The same command goes on from here.")
         raise typer.Exit(130) from None

@@ -18,7 +18,7 @@ from datasketch import MinHash, MinHashLSH
 
 from bongsu.corpus.cleaning import key
 
-PARTITION = 4_000_000
+PARTITION = 1_000_000
 _SHINGLE = 5
 _PERMUTATIONS = 128
 _ROW = np.dtype([("hash", np.uint64), ("row", np.int64)])

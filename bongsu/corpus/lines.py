@@ -6,12 +6,12 @@ import codecs
 import io
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import orjson
 
 from bongsu.corpus.problems import Problems
-from bongsu.corpus.streams import open_bytes
+from bongsu.corpus.streams import DAMAGED, open_bytes, read_some
 from bongsu.errors import DataError
 
 LONGEST_LINE = 64 * 2**20
@@ -19,7 +19,17 @@ _CHUNK = 2**18
 _UTF16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 
-def text_lines(path: str, encoding: str, problems: Problems) -> Iterator[tuple[str, str]]:
+class Part(NamedTuple):
+    """A file, or some of its lines."""
+
+    path: str
+    lines: bytes | None = None
+    """Whole lines that have been read already; None stands for the whole file."""
+    first: int = 1
+    """The number of the first of them."""
+
+
+def text_lines(part: Part, encoding: str, problems: Problems) -> Iterator[tuple[str, str]]:
     """(`file:line`, text) of each line, without its end; a line that cannot be decoded or holds NUL is a problem.
 
     Raises:
@@ -27,7 +37,7 @@ def text_lines(path: str, encoding: str, problems: Problems) -> Iterator[tuple[s
     """
     codec, wide = codec_of(encoding)
     codec = "utf-8" if wide else codec
-    for place, line in _byte_lines(path, encoding, problems):
+    for place, line in _byte_lines(part, encoding, problems):
         try:
             text = line.decode(codec)
             if codec != "utf-8":
@@ -41,14 +51,14 @@ def text_lines(path: str, encoding: str, problems: Problems) -> Iterator[tuple[s
             yield place, text
 
 
-def json_lines(path: str, encoding: str, problems: Problems) -> Iterator[tuple[str, Any]]:
+def json_lines(part: Part, encoding: str, problems: Problems) -> Iterator[tuple[str, Any]]:
     """(`file:line`, value) of each line of JSON that is not blank; a line that is not valid JSON is a problem.
 
     Raises:
         DataError: as `text_lines`.
     """
     codec, wide = codec_of(encoding)
-    for place, line in _byte_lines(path, encoding, problems):
+    for place, line in _byte_lines(part, encoding, problems):
         if not line.strip():
             continue
         try:
@@ -61,8 +71,38 @@ def json_lines(path: str, encoding: str, problems: Problems) -> Iterator[tuple[s
             yield place, value
 
 
-def numbered_lines(stream: IO[bytes], encoding: str = "utf-8") -> Iterator[tuple[int, bytes | None]]:
-    """Lines from 1 on, without their ends; None stands for a line of more than `LONGEST_LINE` bytes.
+def line_parts(path: str, size: int) -> Iterator[Part]:
+    """A file's lines in parts of about `size` bytes, for an encoding in which a line feed is the byte 0A.
+
+    Of a line of more than `LONGEST_LINE` bytes the part holds enough to tell. Where a packed file is cut short, one of
+    `DAMAGED` is raised after all the lines that are whole.
+    """
+    first, damage = 1, None
+    with open_bytes(path) as stream:
+        while damage is None:
+            held: list[bytes] = []
+            missing = size
+            try:
+                while missing > 0 and (chunk := read_some(stream, missing)):
+                    held.append(chunk)
+                    missing -= len(chunk)
+                if held and not held[-1].endswith(b"\n"):
+                    held.append(_to_line_end(stream))
+            except DAMAGED as error:
+                damage = error
+            lines = b"".join(held)
+            if damage is not None:
+                lines = lines[: lines.rfind(b"\n") + 1]
+            elif not lines:
+                return
+            if lines:
+                yield Part(path, lines, first)
+            first += lines.count(b"\n")
+    raise damage
+
+
+def numbered_lines(stream: IO[bytes], encoding: str = "utf-8", first: int = 1) -> Iterator[tuple[int, bytes | None]]:
+    """Lines from `first` on, without their ends; None stands for a line of more than `LONGEST_LINE` bytes.
 
     Lines of an encoding in which a line feed is not the byte 0A (UTF-16, UTF-32, EBCDIC) come as UTF-8.
     """
@@ -74,7 +114,7 @@ def numbered_lines(stream: IO[bytes], encoding: str = "utf-8") -> Iterator[tuple
         def readline(size: int) -> bytes:
             return text.readline(size // 4).encode(errors="surrogatepass")
 
-    number = 0
+    number = first - 1
     while line := readline(LONGEST_LINE):
         number += 1
         if not line.endswith(b"\n") and (rest := readline(_CHUNK)):
@@ -85,6 +125,14 @@ def numbered_lines(stream: IO[bytes], encoding: str = "utf-8") -> Iterator[tuple
         if number == 1:
             line = line.removeprefix(codecs.BOM_UTF8)
         yield number, line.rstrip(b"\r\n")
+
+
+def _to_line_end(stream: IO[bytes]) -> bytes:
+    """What is left of a line; of a very long one the beginning."""
+    line = rest = stream.readline(LONGEST_LINE)
+    while rest and not rest.endswith(b"\n"):
+        rest = stream.readline(_CHUNK)
+    return line if line.endswith(b"\n") or len(line) < LONGEST_LINE else line + b"\n"
 
 
 @lru_cache
@@ -101,11 +149,12 @@ def codec_of(encoding: str) -> tuple[str, bool]:
         raise DataError(f"encoding = {encoding!r}: Python knows no such encoding; try 'utf-8', 'cp949' or 'utf-16'.") from None
 
 
-def _byte_lines(path: str, encoding: str, problems: Problems) -> Iterator[tuple[str, bytes]]:
+def _byte_lines(part: Part, encoding: str, problems: Problems) -> Iterator[tuple[str, bytes]]:
     """(`file:line`, bytes) of each line that is not too long."""
+    path, lines, first = part
     wide = codec_of(encoding)[1]
-    with open_bytes(path) as stream:
-        for number, line in numbered_lines(stream, encoding):
+    with open_bytes(path) if lines is None else io.BytesIO(lines) as stream:
+        for number, line in numbered_lines(stream, encoding, first):
             place = f"{path}:{number}"
             if line is None:
                 problems.skip(place, f"a line of more than {LONGEST_LINE >> 20} MiB")

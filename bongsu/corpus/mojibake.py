@@ -69,6 +69,11 @@ _ENCODING_ONLY = ftfy.TextFixerConfig(
 )
 
 
+def may_be_damaged(text: str) -> bool:
+    """Whether `repair` might find something to do."""
+    return not text.isascii() and (_SIGN.search(text) or _CERTAIN.search(text)) is not None
+
+
 def repair(text: str) -> str:
     """The text as it was meant; a healthy text comes back unchanged."""
     if text.isascii():

@@ -39,3 +39,23 @@ class Problems:
     def summary(self) -> str:
         """For the end of an error message."""
         return f" ({self.count:,} bad places; the first is {self.examples[0]})" if self.examples else ""
+
+
+class Unreported(Problems):
+    """The bad places of one piece of a source, to be told later by whoever counts those of all pieces."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.places: list[tuple[str, str]] = []
+
+    def skip(self, place: str, why: str) -> None:
+        """Remembers a bad place.
+
+        Raises:
+            DataError: when there are more than `limit` of them in this piece alone.
+        """
+        self.count += 1
+        self.last = f"{place}: {why}"
+        self.places.append((place, why))
+        if self.count > self.limit:
+            raise DataError(self.last)

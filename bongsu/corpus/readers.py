@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import orjson
 
 from bongsu.corpus import aihub, python_docs
-from bongsu.corpus.lines import codec_of, json_lines, numbered_lines, text_lines
+from bongsu.corpus.lines import Part, codec_of, json_lines, numbered_lines, text_lines
 from bongsu.corpus.problems import Problems
 from bongsu.corpus.streams import DAMAGED, inner_suffix, open_bytes, read_some, resolve
 from bongsu.corpus.tables import Rows, csv_rows, jsonl_rows
@@ -24,7 +24,7 @@ from bongsu.errors import BongsuError, DataError, need
 from bongsu.progress import escape, warn
 from bongsu.recipe import Source
 
-__all__ = ["Document", "Problems", "format_of", "read", "read_rows", "resolve"]
+__all__ = ["Document", "Problems", "Reading", "all_files", "documents", "format_of", "read", "read_rows", "resolve"]
 
 _BY_SUFFIX = {
     ".csv": "csv",
@@ -54,7 +54,7 @@ class Document:
 
 
 @dataclass
-class _Reading:
+class Reading:
     """A source being read, and what was seen of it so far."""
 
     source: Source
@@ -75,6 +75,12 @@ class _Reading:
             return DataError(f"{source.path}: no document of {', '.join(source.subsets)}; the subsets here are {names}.")
         return DataError(f"{source.path}: not one text could be read from it{self.problems.summary()}.")
 
+    def warn_of_missing(self) -> None:
+        """Warns of subsets that were asked for and not found, when all of the source was read."""
+        source = self.source
+        if source.limit is None and (unseen := sorted(set(source.subsets) - self.subsets)):
+            warn(f"{escape(source.path)}: no document of {escape(', '.join(unseen))}")
+
 
 def read(source: Source, problems: Problems) -> Iterator[Document]:
     """All documents of a source, at most `source.limit`, streamed.
@@ -82,16 +88,15 @@ def read(source: Source, problems: Problems) -> Iterator[Document]:
     Raises:
         DataError: when nothing can be read, a column is missing, or more than `problems.limit` places are bad.
     """
-    reading = _Reading(source, problems)
+    reading = Reading(source, problems)
     codec_of(source.encoding)
     count = 0
-    for document in islice(_all(reading, _documents), source.limit):
+    for document in islice(all_files(reading, resolve(source.path), _documents), source.limit):
         count += 1
         yield document
     if count == 0:
         raise reading.nothing()
-    if source.limit is None and source.subsets and (unseen := sorted(set(source.subsets) - reading.subsets)):
-        warn(f"{escape(source.path)}: no document of {escape(', '.join(unseen))}")
+    reading.warn_of_missing()
 
 
 def read_rows(source: Source, problems: Problems, columns: list[str]) -> Rows:
@@ -100,10 +105,11 @@ def read_rows(source: Source, problems: Problems, columns: list[str]) -> Rows:
     Raises:
         DataError: naming the columns there are, when one is missing; when there is no row; when too many are bad.
     """
-    reading = _Reading(source, problems)
+    reading = Reading(source, problems)
     codec_of(source.encoding)
     count = 0
-    for row in islice(_all(reading, lambda reading, path, form: _rows(reading, path, form, columns)), source.limit):
+    rows = all_files(reading, resolve(source.path), lambda reading, path, form: _rows(reading, Part(path), form, columns))
+    for row in islice(rows, source.limit):
         count += 1
         yield row
     if count == 0:
@@ -131,9 +137,9 @@ def format_of(source: Source, path: str) -> str:
     return form
 
 
-def _all(reading: _Reading, read_file: Callable[[_Reading, str, str], Iterator[T]]) -> Iterator[T]:
-    """What `read_file` finds in each file of the source; a file that is cut short is a problem."""
-    for path in resolve(reading.source.path):
+def all_files(reading: Reading, paths: list[str], read_file: Callable[[Reading, str, str], Iterator[T]]) -> Iterator[T]:
+    """What `read_file` finds in each file; a file that is cut short is a problem."""
+    for path in paths:
         try:
             yield from read_file(reading, path, format_of(reading.source, path))
         except BongsuError:
@@ -147,10 +153,11 @@ def _all(reading: _Reading, read_file: Callable[[_Reading, str, str], Iterator[T
             raise DataError(f"{path}: cannot be read ({error or type(error).__name__}).") from None
 
 
-def _documents(reading: _Reading, path: str, form: str) -> Iterator[Document]:
-    source = reading.source
+def documents(reading: Reading, part: Part, form: str) -> Iterator[Document]:
+    """The documents of a file of the format `form`, or of some of its lines."""
+    source, path = reading.source, part.path
     if form == "pile":
-        yield from _pile(reading, path)
+        yield from _pile(reading, part)
     elif form == "aihub":
         for place, text, lang in aihub.sentences(path, source.languages, source.encoding, reading.problems):
             yield Document(text, place, source.path, lang)
@@ -159,27 +166,31 @@ def _documents(reading: _Reading, path: str, form: str) -> Iterator[Document]:
             yield Document(text, place, source.path, "en")
     else:
         column = "text" if form == "kaggle" else source.text
-        for place, row in _rows(reading, path, form, _KAGGLE if form == "kaggle" else [column]):
+        for place, row in _rows(reading, part, form, _KAGGLE if form == "kaggle" else [column]):
             text = row.pop(column)
             if text.strip():
                 yield Document(text, place, source.path, fields=row)
 
 
-def _rows(reading: _Reading, path: str, form: str, columns: list[str]) -> Rows:
+def _documents(reading: Reading, path: str, form: str) -> Iterator[Document]:
+    return documents(reading, Part(path), form)
+
+
+def _rows(reading: Reading, part: Part, form: str, columns: list[str]) -> Rows:
     """The wanted rows of one file."""
-    source, problems = reading.source, reading.problems
+    source, problems, path = reading.source, reading.problems, part.path
     needed = [*columns, *source.where]
     if form in ("csv", "tsv", "kaggle"):
         rows = csv_rows(path, "\t" if form == "tsv" else ",", source.encoding, needed, problems)
     elif form in ("jsonl", "pile"):
-        rows = jsonl_rows(path, source.encoding, needed, problems)
+        rows = jsonl_rows(part, source.encoding, needed, problems)
     elif form == "parquet":
         need("pyarrow", "train")
         from bongsu.corpus.parquet import parquet_rows
 
         rows = parquet_rows(path, needed, problems)
     elif form == "text":
-        rows = ((place, {source.text: text}) for place, text in text_lines(path, source.encoding, problems) if text.strip())
+        rows = ((place, {source.text: text}) for place, text in text_lines(part, source.encoding, problems) if text.strip())
     else:
         raise DataError(f"{path}: a table is needed (CSV, TSV, JSON Lines or Parquet), this is {form}.")
     for place, row in rows:
@@ -188,11 +199,11 @@ def _rows(reading: _Reading, path: str, form: str, columns: list[str]) -> Rows:
             yield place, row
 
 
-def _pile(reading: _Reading, path: str) -> Iterator[Document]:
+def _pile(reading: Reading, part: Part) -> Iterator[Document]:
     """The Pile (Gao et al. 2020): one {"text": ..., "meta": {"pile_set_name": ...}} a line."""
     source = reading.source
     wanted = set(source.subsets)
-    for place, value in json_lines(path, source.encoding, reading.problems):
+    for place, value in json_lines(part, source.encoding, reading.problems):
         text, subset = _pile_document(value)
         if text is None:
             reading.problems.skip(place, "no text in this line")

@@ -8,16 +8,26 @@ from __future__ import annotations
 
 import re
 
-_BREAK = re.compile("[\r\n\x0c\u2028\u2029]+")
 _STOP = ".!?…。！？"
+# Most ends are a stop behind a word too long for an abbreviation, a space and a capital: nothing more need be looked at.
+_PLAIN = r"(?:(?<=[!?])|(?<=[a-z]{5}[.])(?<!essrs[.])(?<!pprox[.]))( )(?=[A-Z])"
 # Every quantifier is possessive and a run of stops is entered at its first one only: time is linear in the text.
-_END = re.compile(rf"[{_STOP}](?<![{_STOP}][{_STOP}])[{_STOP}]*+[\"'”’»)\]」』）]*+(\s*+)(?=[\"'“‘«(\[「『（¿¡#@]*+([^\W_]))")
-_LAST_WORD = re.compile(r"(?:[A-Za-z]\.)*[A-Za-z]+$")
-_NEVER = re.compile(
-    "mrs?|ms|messrs|dr|prof|st|gen|col|maj|capt|cmdr|sgt|lt|gov|sen|rep|rev|hon|pres|mt|ft|vs|cf|e[.]g|i[.]e|viz|approx|ca"
+_END = re.compile(
+    rf"[{_STOP}](?:{_PLAIN}|(?<![{_STOP}][{_STOP}])[{_STOP}]*+[\"'”’»)\]」』）]*+(\s*+)(?=[\"'“‘«(\[「『（¿¡#@]*+([^\W_a-z])))"
 )
-_NUMBERED = re.compile("nos?|pp?|vol|ch|sec|art|figs?|eq|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec")
-_SELDOM = re.compile("inc|ltd|co|corp|bros|jr|sr|etc|al|dept|est|ave|blvd|rd|a[.]m|p[.]m")
+_LAST_WORD = re.compile(r"(?:[A-Za-z]\.)*[A-Za-z]+$")
+_NEVER = {
+    "mr", "mrs", "ms", "messrs", "dr", "prof", "st", "gen", "col", "maj", "capt", "cmdr", "sgt", "lt", "gov", "sen",
+    "rep", "rev", "hon", "pres", "mt", "ft", "vs", "cf", "e.g", "i.e", "viz", "approx", "ca",
+}  # fmt: skip
+_NUMBERED = {
+    "no", "nos", "p", "pp", "vol", "ch", "sec", "art", "fig", "figs", "eq", "jan", "feb", "mar", "apr", "jun", "jul",
+    "aug", "sep", "sept", "oct", "nov", "dec",
+}  # fmt: skip
+_SELDOM = {
+    "inc", "ltd", "co", "corp", "bros", "jr", "sr", "etc", "al", "dept", "est", "ave", "blvd", "rd", "a.m", "p.m",
+}  # fmt: skip
+_ABBREVIATIONS = _NEVER | _NUMBERED | _SELDOM
 _STARTER = re.compile(
     r"[\"'“‘«(\[]*(?:The|This|That|These|Those|There|Then|They|Their|It|Its|He|His|She|Her|We|Our|You|I|My|A|An|In|On|At|By|For|From"
     r"|With|But|And|So|If|As|When|While|After|Before|Since|However|Although|Also|According|What|Who|Why|How|One|Some|Many|Most|No"
@@ -28,11 +38,14 @@ _STARTER = re.compile(
 def split_sentences(text: str) -> list[str]:
     """The sentences of a text, stripped, none of them empty. Only white space between them is lost."""
     sentences: list[str] = []
-    for line in _BREAK.split(text):
+    for other in "\r\x0c\u2028\u2029":
+        text = text.replace(other, "\n")
+    for line in text.split("\n"):
         start = 0
         for end in _END.finditer(line):
-            if _is_end(line, start, end):
-                sentences.append(line[start : end.start(1)].strip())
+            plain = end.lastindex == 1
+            if plain or _is_end(line, start, end):
+                sentences.append(line[start : end.start(1 if plain else 2)].strip())
                 start = end.end()
         if piece := line[start:].strip():
             sentences.append(piece)
@@ -41,7 +54,7 @@ def split_sentences(text: str) -> list[str]:
 
 def _is_end(line: str, start: int, end: re.Match[str]) -> bool:
     """Whether the sentence that began at `start` ends with this stop."""
-    at, gap, following = end.start(), end[1], end[2]
+    at, gap, following = end.start(), end[2], end[3]
     if following.islower():
         return False
     stop = line[at]
@@ -49,16 +62,19 @@ def _is_end(line: str, start: int, end: re.Match[str]) -> bool:
         return stop in "。！？" or ("가" <= following <= "힣" and line[at - 1] in "다요죠까" and "가" <= line[at - 2] <= "힣")
     if stop != "." or line[at + 1] == ".":
         return True
+    word = line[max(start, line.rfind(" ", start, at) + 1) : at]
+    if len(word) > 1 and word.isalpha() and word.lower() not in _ABBREVIATIONS:
+        return True
     if line[start:at].strip().isdigit():  # "1. First of a list"
         return False
-    word = _LAST_WORD.search(line, max(start, at - 16), at)
-    if word is None:
+    found = _LAST_WORD.search(line, max(start, at - 16), at)
+    if found is None:
         return True
-    name = word[0].lower()
-    if _NEVER.fullmatch(name):
+    name = found[0].lower()
+    if name in _NEVER:
         return False
-    if _NUMBERED.fullmatch(name):
+    if name in _NUMBERED:
         return not following.isdigit()
-    if _SELDOM.fullmatch(name) or (word[0][0].isupper() and (len(name) == 1 or "." in name)):  # an initial, U.S.
+    if name in _SELDOM or (found[0][0].isupper() and (len(name) == 1 or "." in name)):  # an initial, U.S.
         return _STARTER.match(line, end.end()) is not None
     return True

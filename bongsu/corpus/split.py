@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from hashlib import blake2b
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from xxhash import xxh3_64_intdigest
 
-from bongsu.corpus.cleaning import key
+from bongsu.corpus.cleaning import solid_keys
 
 SPLITS = ("train", "validation")
 
 
-def hash_keys(texts: Iterable[str]) -> npt.NDArray[np.uint64]:
-    """64 bits of each text's key, the same on every machine. [texts] uint64."""
-    digests = [blake2b(key(text).encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts]
-    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64, copy=False)
+def hash_keys(texts: Sequence[str]) -> npt.NDArray[np.uint64]:
+    """64 bits of each text's key, blanks left out, the same on every machine. [texts] uint64."""
+    return np.fromiter(map(xxh3_64_intdigest, solid_keys(texts)), dtype=np.uint64, count=len(texts))
 
 
 def in_validation(hashes: npt.NDArray[np.uint64], share: float) -> npt.NDArray[np.bool_]:

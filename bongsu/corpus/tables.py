@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from bongsu.corpus.lines import json_lines, text_lines
+from bongsu.corpus.lines import Part, json_lines, text_lines
 from bongsu.corpus.problems import Problems
 from bongsu.errors import DataError
 
@@ -28,7 +28,7 @@ def csv_rows(path: str, delimiter: str, encoding: str, columns: list[str], probl
         DataError: when the header cannot be read, or lacks one of `columns`.
     """
     before = problems.count
-    records = _records(text_lines(path, encoding, problems), delimiter, problems)
+    records = _records(text_lines(Part(path), encoding, problems), delimiter, problems)
     for _, header in records:
         if problems.count > before:
             raise DataError(f"The header cannot be read. {problems.last}.")
@@ -86,19 +86,19 @@ def _cells(record: str, delimiter: str) -> tuple[list[str] | None, str | None]:
         return None, None if why.startswith("unexpected end of data") else f"not a row of CSV ({why.split(' - ')[0]})"
 
 
-def jsonl_rows(path: str, encoding: str, columns: list[str], problems: Problems) -> Rows:
+def jsonl_rows(part: Part, encoding: str, columns: list[str], problems: Problems) -> Rows:
     """Objects of a JSON Lines file, their values as text.
 
     Raises:
         DataError: when the first object lacks one of `columns`.
     """
-    first = True
-    for place, value in json_lines(path, encoding, problems):
+    first = part.first == 1
+    for place, value in json_lines(part, encoding, problems):
         if not isinstance(value, dict):
             problems.skip(place, "not a JSON object")
             continue
         if first:
-            require(columns, list(value), path)
+            require(columns, list(value), part.path)
             first = False
         if missing := [name for name in columns if name not in value]:
             problems.skip(place, f"no key {missing[0]!r}")

@@ -31,6 +31,7 @@ def run(
     until: str | None = None,
     store: Path | None = None,
     listener: Listener | None = None,
+    ray: str | None = None,
 ) -> Run:
     """Runs the stages of a recipe in order, passing over those that are done.
 
@@ -39,13 +40,15 @@ def run(
         until: the verb of the last stage to run, such as "encode"; by default all.
         store: a folder that runs share: a stage that several of them have in common is done once.
         listener: told each evaluation of a training stage.
+        ray: the address of a Ray cluster that prepares and encodes the corpus ("local" starts one on this machine); all its
+            machines must see the run's folder and the sources.
 
     Raises:
         BongsuError: when the recipe or its input cannot be used; what is done stays done.
     """
     workspace = Workspace(out or Path("runs") / recipe.name, store)
     with workspace.locked():
-        chain = stages(recipe, workspace, listener)
+        chain = stages(recipe, workspace, listener, ray)
         names = [stage.name for stage in chain]
         if until is not None:
             if FOLDERS[until] not in names:

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from bongsu import progress
-from bongsu.corpus.prepare import prepare, texts
+from bongsu.corpus.prepare import prepare
 from bongsu.corpus.readers import resolve
+from bongsu.corpus.split import SPLITS
+from bongsu.corpus.stored import parts, texts
 from bongsu.files import read_json, write_bytes, write_json, write_text
 from bongsu.model.hub import check_folder, weight_files
 from bongsu.model.io import read_config
+from bongsu.parallel import workers
 from bongsu.pipeline.predicting import predict_file
 from bongsu.pipeline.reporting import build_report
 from bongsu.recipe import HUB, Optimization, Recipe
@@ -23,7 +26,7 @@ from bongsu.tasks.labelled import check_columns
 from bongsu.tasks.making import finetune
 from bongsu.tasks.pretraining import pretrain
 from bongsu.tokens.bpe import load_tokenizer, measure, sample_evenly, save_tokenizer, train_tokenizer
-from bongsu.tokens.shards import write_shards
+from bongsu.tokens.shards import Encoded, encode_part, encode_texts, write_shards
 from bongsu.workspace import Stage, Workspace, file_fingerprint
 
 FOLDERS = {
@@ -37,6 +40,7 @@ FOLDERS = {
     "evaluate": "evaluation",
     "predict": "predictions",
 }
+CORPUS_LAYOUT = 2  # of the folder's files, so that one made by an earlier version is made anew
 # What may change without changing the outcome.
 _INCIDENTAL = {"device", "log_every", "checkpoint_minutes", "keep"}
 
@@ -45,8 +49,8 @@ Listener = Callable[[str, int, dict[str, float]], None]
 """Told the stage, the step and the figures after each evaluation of a training stage."""
 
 
-def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = None) -> list[Stage]:
-    """The stages of a recipe, in order; those whose section is missing are left out."""
+def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = None, ray: str | None = None) -> list[Stage]:
+    """The stages of a recipe, in order; those whose section is missing are left out. `ray`: see `running.run`."""
     chain: list[Stage] = []
     encoder_inputs: list[str] = []
     encoder_folder = workspace.folder("pretrain") / "model"
@@ -54,7 +58,14 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
         corpus, tokenizer, tokens = (workspace.folder(FOLDERS[verb]) for verb in ("prepare", "tokenizer", "encode"))
         named = [*recipe.corpus.validation_sources, *recipe.corpus.sources]
         sources = [file_fingerprint(path) for source in named for path in resolve(source.path)]
-        chain.append(Stage("corpus", _settings(recipe, "corpus"), sources, lambda folder: _prepare(recipe, folder)))
+        chain.append(
+            Stage(
+                "corpus",
+                {**_settings(recipe, "corpus"), "layout": CORPUS_LAYOUT},
+                sources,
+                lambda folder: _prepare(recipe, folder, ray),
+            )
+        )
         chain.append(
             Stage(
                 "tokenizer",
@@ -63,7 +74,7 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
                 lambda folder: _tokenizer(recipe, corpus, folder),
             )
         )
-        chain.append(Stage("tokens", {}, [chain[-1].fingerprint], lambda folder: _encode(corpus, tokenizer, folder)))
+        chain.append(Stage("tokens", {}, [chain[-1].fingerprint], lambda folder: _encode(corpus, tokenizer, folder, ray)))
         if recipe.pretrain:
             settings = {**_settings(recipe, "model"), **_settings(recipe, "pretrain"), "seed": recipe.seed}
             chain.append(
@@ -141,9 +152,9 @@ def _settings(recipe: Recipe, section: str) -> dict[str, Any]:
     return {section: values}
 
 
-def _prepare(recipe: Recipe, folder: Path) -> None:
+def _prepare(recipe: Recipe, folder: Path, ray: str | None) -> None:
     assert recipe.corpus is not None
-    summary = prepare(recipe.corpus, folder)
+    summary = prepare(recipe.corpus, folder, ray)
     splits = summary["splits"]
     progress.note(
         f"corpus: {summary['texts']:,} texts ({splits['train']:,} for training, {splits['validation']:,} for validation), "
@@ -177,15 +188,24 @@ def _counted(stream: Iterator[str], bar: progress.Bar) -> Iterator[str]:
         yield text
 
 
-def _encode(corpus: Path, tokenizer_folder: Path, folder: Path) -> None:
+def _encode(corpus: Path, tokenizer_folder: Path, folder: Path, ray: str | None) -> None:
     tokenizer = load_tokenizer(tokenizer_folder)
     summary = read_json(corpus / "corpus.json")
     splits = {}
     with progress.bar("encode", summary["bytes"] / 1e6, "MB") as bar:
-        for split in ("train", "validation"):
-            splits[split] = write_shards(folder, split, texts(corpus, split), tokenizer, bar)
+        for split in SPLITS:
+            encoded = encode_texts(texts(corpus, split), tokenizer)
+            if ray:
+                encoded = _encoded_by_ray(parts(corpus.absolute(), split), tokenizer_folder.absolute(), ray)
+            splits[split] = write_shards(folder, split, encoded, tokenizer, bar)
     write_json(folder / "tokens.json", {"vocab_size": tokenizer.get_vocab_size(), "splits": splits})
     progress.note(f"tokens: {splits['train']['tokens']:,} for training, {splits['validation']['tokens']:,} for validation")
+
+
+def _encoded_by_ray(paths: list[Path], tokenizer: Path, address: str) -> Iterator[Encoded]:
+    with workers(address) as crew:
+        for part in crew.run(paths, lambda path: iter([path]), partial(encode_part, tokenizer_folder=tokenizer)):
+            yield from part
 
 
 def _pretrain(recipe: Recipe, tokenizer: Path, tokens: Path, folder: Path, listener: Listener | None) -> None:

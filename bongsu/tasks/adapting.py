@@ -18,7 +18,7 @@ from bongsu.recipe import Finetune, Recipe
 from bongsu.tasks.labelled import read_unlabelled
 from bongsu.tasks.pretraining import pretrain
 from bongsu.tokens.bpe import load_tokenizer
-from bongsu.tokens.shards import write_shards
+from bongsu.tokens.shards import encode_texts, write_shards
 from bongsu.training.loop import OnEvaluation, State
 
 VALIDATION = 0.05
@@ -69,5 +69,5 @@ def _encode(recipe: Recipe, task: Finetune, encoder_folder: Path, folder: Path) 
     with progress.bar("adapt: encode", sum(len(text.encode()) for text in different) / 1e6, "MB") as bar:
         for split, wanted in (("train", False), ("validation", True)):
             part = [text for text, out in zip(different, held.tolist(), strict=True) if out == wanted]
-            splits[split] = write_shards(folder, split, part, tokenizer, bar)
+            splits[split] = write_shards(folder, split, encode_texts(part, tokenizer), tokenizer, bar)
     write_json(folder / "tokens.json", {"vocab_size": tokenizer.get_vocab_size(), "splits": splits})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import compress
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from bongsu.progress import warn
 from bongsu.tokens.bpe import PLACEHOLDERS
 from bongsu.tokens.normalization import fast_normalizer
 
+_MARKS = ("\1", "\2")
 Int64 = npt.NDArray[np.int64]
 Ids = npt.NDArray[Any]
 
@@ -45,6 +47,8 @@ class ExactEncoder:
 class FastEncoder:
     """The same ids from `gigatoken`, which knows byte-level BPE but not our normaliser: that is applied before it.
 
+    Texts go through joined by NUL, for a Python string each would cost more than its encoding.
+
     Raises:
         ImportError: without `gigatoken`.
         Exception: of whatever kind, when `gigatoken` does not know this kind of tokenizer.
@@ -58,20 +62,52 @@ class FastEncoder:
         # [MASK] in a text is text; a placeholder is one token.
         content["added_tokens"] = [token for token in content["added_tokens"] if token["content"] in PLACEHOLDERS]
         self._make: Callable[[], Any] = lambda: gigatoken.Tokenizer.from_json(orjson.dumps(content))
+        self._source: Callable[[bytes], Any] = lambda data: gigatoken.BytesSource(data, separator=b"\0")
         self._fast, self._remembered = self._make(), 0
         self._normalize = fast_normalizer(tokenizer.normalizer)
+        self._keeps_ascii = self._normalize("A") == "A"
         self._placeholders = re.compile("(" + "|".join(re.escape(token) for token in PLACEHOLDERS) + ")")
 
     def encode(self, texts: Sequence[str]) -> tuple[Ids, Int64]:
         if self._remembered > REMEMBERED:
             self._fast, self._remembered = self._make(), 0
-        encoded = self._fast.encode_batch([self._normalized(text) for text in texts])
-        offsets = np.asarray(encoded.layout.offsets, dtype=np.int64)
-        self._remembered += int(offsets[-1])
-        return np.asarray(encoded.layout.content.data)[offsets[0] : offsets[-1]], np.diff(offsets)
+        normalized = self._all_normalized(texts)
+        joined = "\0".join(normalized)
+        if joined.count("\0") >= max(1, len(texts)):  # one of the texts holds NUL itself
+            ids, lengths = self._encoded(normalized)
+        else:
+            ids, found = self._encoded(self._source(joined.encode()))
+            lengths = np.zeros(len(texts), dtype=np.int64)
+            lengths[[text != "" for text in normalized]] = found  # empty texts are left out
+        self._remembered += len(ids)
+        return ids, lengths
+
+    def _encoded(self, texts: Any) -> tuple[Ids, Int64]:
+        layout = self._fast.encode_batch(texts).layout
+        offsets = np.asarray(layout.offsets, dtype=np.int64)
+        return np.asarray(layout.content.data)[offsets[0] : offsets[-1]], np.diff(offsets)
+
+    def _all_normalized(self, texts: Sequence[str]) -> list[str]:
+        of_ascii = [text.isascii() for text in texts]
+        plain = iter(self._ascii_normalized(list(compress(texts, of_ascii))))
+        return [next(plain) if alone else self._normalized(text) for alone, text in zip(of_ascii, texts, strict=True)]
+
+    def _ascii_normalized(self, texts: list[str]) -> list[str]:
+        """Texts of ASCII: at most made small, all but the placeholders, for which control characters stand meanwhile."""
+        if self._keeps_ascii:
+            return texts
+        joined = "\0".join(texts)
+        if joined.count("\0") >= max(1, len(texts)) or any(mark in joined for mark in _MARKS):
+            return [self._normalized(text) for text in texts]
+        for token, mark in zip(PLACEHOLDERS, _MARKS, strict=True):
+            joined = joined.replace(token, mark)
+        joined = joined.lower()
+        for token, mark in zip(PLACEHOLDERS, _MARKS, strict=True):
+            joined = joined.replace(mark, token)
+        return joined.split("\0")
 
     def _normalized(self, text: str) -> str:
-        if not any(token in text for token in PLACEHOLDERS):
+        if "[" not in text or not any(token in text for token in PLACEHOLDERS):
             return self._normalize(text)
         parts = self._placeholders.split(text)  # a placeholder at every odd place
         parts[::2] = [self._normalize(part) for part in parts[::2]]

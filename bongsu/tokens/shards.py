@@ -8,22 +8,24 @@ each stands for). `tokens.json` holds counts and hashes.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
+from bongsu.corpus.stored import part_texts
 from bongsu.errors import WorkspaceError
 from bongsu.files import atomic_file, file_hash, read_json
 from bongsu.progress import Bar
-from bongsu.tokens.bpe import batched
+from bongsu.tokens.bpe import batched, load_tokenizer
 from bongsu.tokens.encoding import PROOF, Encoder, choose_encoder
 
 HEADER_BYTES = 128  # what numpy writes for a one-dimensional array of any length
+_BATCH = 16_384  # texts encoded at a time
 
 
 @dataclass(frozen=True)
@@ -46,9 +48,41 @@ class Shards:
         return np.minimum(np.diff(self.offsets), limit)
 
 
-def write_shards(folder: Path, split: str, texts: Iterable[str], tokenizer: Tokenizer, progress: Bar) -> dict[str, Any]:
-    """Encodes `texts` to the three files of a split and returns its entry for `tokens.json`."""
-    dtype = np.uint16 if tokenizer.get_vocab_size() < 2**16 else np.uint32
+class Encoded(NamedTuple):
+    """Texts as ids."""
+
+    ids: npt.NDArray[Any]
+    """[tokens] of all texts, one after another."""
+    lengths: npt.NDArray[np.int64]
+    """[texts] tokens of each; a text that comes to nothing is left out."""
+    sizes: npt.NDArray[np.int64]
+    """[texts] bytes of each."""
+
+
+def encode_texts(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[Encoded]:
+    """Texts as ids, some megabytes at a time."""
+    dtype = token_dtype(tokenizer)
+    encoder: Encoder | None = None
+    for batch in batched(texts, _BATCH):
+        encoder = encoder or choose_encoder(tokenizer, batch[:PROOF])
+        ids, lengths = encoder.encode(batch)
+        sizes = np.array([len(text) if text.isascii() else len(text.encode()) for text in batch], dtype=np.int64)
+        yield Encoded(ids.astype(dtype), lengths[lengths > 0], sizes[lengths > 0])
+
+
+def encode_part(path: Path, tokenizer_folder: Path) -> list[Encoded]:
+    """A part of a corpus as ids."""
+    return list(encode_texts(part_texts(path), load_tokenizer(tokenizer_folder)))
+
+
+def token_dtype(tokenizer: Tokenizer) -> npt.DTypeLike:
+    """What ids are kept in."""
+    return np.uint16 if tokenizer.get_vocab_size() < 2**16 else np.uint32
+
+
+def write_shards(folder: Path, split: str, encoded: Iterable[Encoded], tokenizer: Tokenizer, progress: Bar) -> dict[str, Any]:
+    """Writes the three files of a split and returns its entry for `tokens.json`."""
+    dtype = token_dtype(tokenizer)
     with (
         atomic_file(folder / f"{split}.tokens.npy") as token_file,
         atomic_file(folder / f"{split}.offsets.npy") as offset_file,
@@ -58,18 +92,14 @@ def write_shards(folder: Path, split: str, texts: Iterable[str], tokenizer: Toke
             file.write(bytes(HEADER_BYTES))
         offset_file.write(np.zeros(1, dtype=np.int64).tobytes())
         sentences = tokens = size = 0
-        encoder: Encoder | None = None
-        for batch in batched(texts, 4096):
-            encoder = encoder or choose_encoder(tokenizer, batch[:PROOF])
-            ids, lengths = encoder.encode(batch)
-            sizes = np.array([len(text.encode()) for text in batch], dtype=np.int64)
-            token_file.write(ids.astype(dtype).tobytes())
-            offset_file.write((tokens + np.cumsum(lengths[lengths > 0])).tobytes())
-            byte_file.write(sizes[lengths > 0].tobytes())
-            sentences += int((lengths > 0).sum())
-            tokens += int(lengths.sum())
-            size += int(sizes.sum())
-            progress.advance(float(sizes.sum()) / 1e6)
+        for part in encoded:
+            token_file.write(part.ids.astype(dtype, copy=False).data)
+            offset_file.write((tokens + np.cumsum(part.lengths)).data)
+            byte_file.write(part.sizes.data)
+            sentences += len(part.lengths)
+            tokens += len(part.ids)
+            size += int(part.sizes.sum())
+            progress.advance(float(part.sizes.sum()) / 1e6)
         _write_header(token_file, dtype, tokens)
         _write_header(offset_file, np.int64, sentences + 1)
         _write_header(byte_file, np.int64, sentences)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bongsu.corpus.cleaning import Cleaner, is_written_in, key, split_sentences
+from bongsu.corpus.cleaning import Cleaner, is_written_in, key
 from bongsu.corpus.mojibake import repair
+from bongsu.corpus.sentences import split_sentences
 from bongsu.recipe import Cleaning
 
 HEALTHY = [

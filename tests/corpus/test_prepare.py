@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import orjson
 import pyarrow.parquet as pq
 import pytest
+import xxhash
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bongsu.corpus.cleaning import key, split_sentences
-from bongsu.corpus.prepare import prepare, texts
+from bongsu import parallel
+from bongsu.corpus import blocks
+from bongsu.corpus.cleaning import key
+from bongsu.corpus.prepare import prepare
+from bongsu.corpus.sentences import split_sentences
 from bongsu.corpus.split import hash_keys, in_validation
+from bongsu.corpus.stored import parts, texts
 from bongsu.errors import DataError
 from bongsu.files import file_hash
 from bongsu.recipe import Cleaning, Corpus, Source
@@ -93,8 +100,9 @@ def test_says_what_it_did(tmp_path: Path) -> None:
     assert report["dropped"] == {"too short": 1, "exact duplicate": 1}
     for name, digest in report["sha256"].items():
         assert file_hash(folder / name) == digest
-    assert sorted(path.name for path in folder.iterdir()) == ["corpus.json", "train.parquet", "validation.parquet"]
-    assert pq.read_schema(folder / "train.parquet").names == ["text", "source", "lang"]
+    assert list(report["sha256"]) == ["train/000000.parquet", "validation/000000.parquet"]
+    assert sorted(path.name for path in folder.iterdir()) == ["corpus.json", "train", "validation"]
+    assert pq.read_schema(parts(folder, "train")[0]).names == ["text", "source", "lang"]
 
 
 def test_compressed_input_gives_the_same_corpus(tmp_path: Path) -> None:
@@ -118,7 +126,7 @@ def test_near_duplicates_are_dropped_when_asked(tmp_path: Path) -> None:
 
 def test_nothing_to_hold_out_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"validation split is empty; 1 different .* raise corpus.validation \(now 0.1\)"):
-        make(tmp_path, ["only one text here"])
+        make(tmp_path, ["a single text is here"])
 
 
 def test_duplicates_are_kept_when_asked(tmp_path: Path) -> None:
@@ -143,7 +151,7 @@ def test_each_source_is_counted(tmp_path: Path) -> None:
     assert (b["documents"], b["texts"], b["dropped"]) == (41, 40, {"too short": 1})
     assert b["bytes"] == sum(len(line.encode()) for line in lines[20:])
     assert report["dropped"] == {"too short": 1, "exact duplicate": 20}
-    written = pq.read_table(tmp_path / "out" / "train.parquet").to_pylist()
+    written = pq.read_table(tmp_path / "out" / "train").to_pylist()
     assert {row["source"] for row in written} == {source.path for source in sources}
     assert all(row["source"] == sources[0].path for row in written if row["text"] in lines[:40])
 
@@ -190,5 +198,55 @@ def test_splits_have_the_share_asked_for() -> None:
 
 
 def test_hashes_are_the_same_on_every_machine() -> None:
-    digest = hashlib.blake2b(b"forest fire", digest_size=8).digest()
-    assert hash_keys(["Forest FIRE!"]).tolist() == [int.from_bytes(digest, "little")]
+    digest = xxhash.xxh3_64_intdigest(b"forestfire")
+    assert hash_keys(["Forest FIRE!", "🔥", "forest [LINK]fire"]).tolist() == [
+        digest, xxhash.xxh3_64_intdigest("🔥".encode()), digest
+    ]  # fmt: skip
+
+
+@given(st.lists(st.text(max_size=30) | st.text(alphabet="aB é산불.,!? 🔥/@[]_", max_size=60), max_size=8))
+def test_hashes_stand_for_keys(texts: list[str]) -> None:
+    """For any texts hashed together those are equal whose keys, one by one, are equal but for blanks."""
+    keys = [key(text.replace("\0", "")).replace(" ", "") for text in texts]
+    expected = [xxhash.xxh3_64_intdigest(name.encode("utf-8", "surrogatepass")) for name in keys]
+    assert hash_keys(texts).tolist() == expected
+
+
+def mixed_sources(tmp_path: Path) -> list[Source]:
+    """A file of lines with bad ones among them, a table whose rows span lines, and a packed file."""
+    lines = [json.dumps({"text": f"{line}.\nIt is so. {line}"}) for line in messages(400)]
+    lines[37] = lines[311] = "{oops"
+    (tmp_path / "a.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    rows = "".join(f'{number},"{line}\nand more"\n' for number, line in enumerate(messages(300, seed=1)))
+    (tmp_path / "b.csv").write_text("id,text\n" + rows, encoding="utf-8")
+    (tmp_path / "c.txt.gz").write_bytes(gzip.compress("\n".join(messages(400)[::2]).encode()))
+    names = [("a.jsonl", {"sentences": True}), ("b.csv", {}), ("c.txt.gz", {"limit": 150})]
+    return [Source.model_validate({"path": str(tmp_path / name), **more}) for name, more in names]
+
+
+def test_blocks_and_processes_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one block, in many, and in many by two processes: the same texts; by one process or two: the same bytes."""
+    corpus = Corpus(sources=mixed_sources(tmp_path), validation=0.1)
+    for name in ("whole", "alone", "together"):
+        (tmp_path / name).mkdir()
+    whole = prepare(corpus, tmp_path / "whole")
+    assert whole["sources"][0]["bad_examples"][1].startswith(f"{tmp_path / 'a.jsonl'}:312: ")
+    assert whole["dropped"]["exact duplicate"] == 150
+    monkeypatch.setattr(blocks, "cut", partial(blocks.cut, size=3000))
+    monkeypatch.setattr(parallel, "cores", lambda: 1)
+    alone = prepare(corpus, tmp_path / "alone")
+    assert {**alone, "sha256": {}} == {**whole, "sha256": {}}
+    assert both(tmp_path / "alone") == both(tmp_path / "whole")
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
+    assert prepare(corpus, tmp_path / "together") == alone
+
+
+def test_errors_come_in_order_whoever_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first bad place too many is named, though a later block holds one as well."""
+    lines = ["{oops" if number in (100, 250, 700) else json.dumps({"text": line}) for number, line in enumerate(messages(800))]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    monkeypatch.setattr(blocks, "cut", partial(blocks.cut, size=3000))
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(DataError, match=r"in\.jsonl:251: .*bad place number 2, and max_bad = 1"):
+        prepare(Corpus(sources=[Source(path=str(tmp_path / "in.jsonl"), max_bad=1)]), tmp_path / "out")

@@ -12,14 +12,15 @@ from tokenizers import Tokenizer
 from bongsu import progress
 from bongsu.errors import WorkspaceError
 from bongsu.files import write_json
-from bongsu.tokens.shards import Shards, open_shards, write_shards
+from bongsu.tokens import shards as writing
+from bongsu.tokens.shards import Shards, encode_texts, open_shards, write_shards
 
 PARTS = ("tokens", "offsets", "bytes")
 
 
 def write(folder: Path, texts: list[str], tokenizer: Tokenizer) -> dict[str, Any]:
     with progress.bar("encoding", None, "MB") as bar:
-        entry = write_shards(folder, "train", texts, tokenizer, bar)
+        entry = write_shards(folder, "train", encode_texts(texts, tokenizer), tokenizer, bar)
     write_json(folder / "tokens.json", {"splits": {"train": entry}})
     return entry
 
@@ -30,7 +31,10 @@ def texts(sentences: list[str]) -> list[str]:
     return [*(sentences * 7)[:4095], "", "", *sentences[:50], "🔥" * 300]
 
 
-def test_shards_are_what_encode_gives(tmp_path: Path, texts: list[str], tokenizer: Tokenizer) -> None:
+def test_shards_are_what_encode_gives(
+    tmp_path: Path, texts: list[str], tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "_BATCH", 4096)
     entry = write(tmp_path, texts, tokenizer)
     shards = open_shards(tmp_path, "train")
     kept = [text for text in texts if text]
@@ -113,6 +117,6 @@ def test_a_writer_that_fails_leaves_what_was_there(tmp_path: Path, sentences: li
         raise RuntimeError("no more text")
 
     with progress.bar("encoding", None, "MB") as bar, pytest.raises(RuntimeError):
-        write_shards(tmp_path, "train", failing(), tokenizer, bar)
+        write_shards(tmp_path, "train", encode_texts(failing(), tokenizer), tokenizer, bar)
     assert isinstance(open_shards(tmp_path, "train"), Shards)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*(f"train.{part}.npy" for part in PARTS), "tokens.json"])

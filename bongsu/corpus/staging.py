@@ -1,0 +1,134 @@
+"""The two halves of preparation that any process can do: cleaning a block, and writing a part of the corpus.
+
+Between them, who comes first of several that are the same has to be known of all blocks.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute
+import pyarrow.parquet as pq
+
+from bongsu.corpus.blocks import Block, Found
+from bongsu.corpus.cleaning import Cleaner
+from bongsu.corpus.sentences import split_sentences
+from bongsu.corpus.split import SPLITS, hash_keys, in_validation
+from bongsu.files import atomic_file, file_hash
+from bongsu.recipe import Cleaning
+
+SCHEMA = pa.schema([("text", pa.string()), ("source", pa.string()), ("lang", pa.string())])
+_STAGED = pa.schema([("text", pa.string()), ("lang", pa.string())])
+HASHES, KEEP = "hashes.u64", "keep.npy"
+
+
+@dataclass
+class Staged:
+    """A block that was cleaned."""
+
+    name: str
+    source: int
+    """The place of its source in the recipe."""
+    documents: int
+    bytes: int
+    dropped: Counter[str]
+    found: Found
+    hashes: npt.NDArray[np.uint64]
+    """Of the keys of its texts, in order."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """Staged blocks that become one part of the corpus."""
+
+    number: int
+    blocks: list[tuple[str, str, int]]
+    """Name, path of the source, number of texts."""
+    row: int
+    """The place of the first text among all that were staged."""
+
+
+@dataclass
+class Written:
+    """What a group came to in one split."""
+
+    split: str
+    name: str
+    texts: int
+    bytes: int
+    sha256: str
+
+
+def stage(block: Block, cleaning: Cleaning, folder: Path) -> Staged:
+    """Cleans a block into a file of the folder."""
+    cleaner = Cleaner(cleaning)
+    documents = block.documents()
+    pieces = documents
+    if block.sentences:
+        pieces = [(piece, lang) for text, lang in documents for piece in split_sentences(text)]
+    cleaned = cleaner.clean_all([text for text, _ in pieces])
+    texts = [text for text in cleaned if text is not None]
+    langs = [lang for text, (_, lang) in zip(cleaned, pieces, strict=True) if text is not None]
+    column = _strings(texts)
+    if texts:
+        with atomic_file(folder / f"{block.name}.arrow", lasting=False) as file, pa.ipc.new_file(file, _STAGED) as writer:
+            writer.write_batch(pa.record_batch([column, pa.array(langs, pa.string())], schema=_STAGED))
+    return Staged(
+        block.name, block.stretch.source, len(documents), _bytes(column), cleaner.dropped, block.found, hash_keys(texts)
+    )
+
+
+def staged_texts(folder: Path, name: str) -> pa.Table:
+    """The texts of a staged block and their languages, mapped from its file."""
+    with pa.memory_map(str(folder / f"{name}.arrow")) as file:
+        return pa.ipc.open_file(file).read_all()
+
+
+def write(group: Group, folder: Path, held: int, validation: float) -> list[Written]:
+    """Writes the texts of a group that are kept to their splits. Held out are the first `held` of all, or a share of all."""
+    staging = folder / "staging"
+    count = sum(texts for _, _, texts in group.blocks)
+    hashes = np.memmap(staging / HASHES, dtype=np.uint64, mode="r", offset=8 * group.row, shape=(count,))
+    keep = np.load(staging / KEEP, mmap_mode="r")[group.row : group.row + count]
+    out = np.arange(group.row, group.row + count) < held if held else in_validation(hashes, validation)
+    written = []
+    for split, chosen in zip(SPLITS, (keep & ~out, keep & out), strict=True):
+        if chosen.any():
+            written.append(_write_split(group, staging, folder, split, chosen))
+    return written
+
+
+def _write_split(group: Group, staging: Path, folder: Path, split: str, chosen: npt.NDArray[np.bool_]) -> Written:
+    path = folder / split / f"{group.number:06d}.parquet"
+    size = start = 0
+    with ExitStack() as stack:
+        file = stack.enter_context(atomic_file(path))
+        # Texts differ: a dictionary of them would be given up, after much work, in every row group.
+        options = {"compression": "zstd", "compression_level": 1, "use_dictionary": ["source", "lang"]}
+        writer = stack.enter_context(pq.ParquetWriter(file, SCHEMA, write_statistics=["source", "lang"], **options))
+        for name, source, texts in group.blocks:
+            mine = staged_texts(staging, name).filter(pa.array(chosen[start : start + texts]))
+            start += texts
+            if len(mine):
+                columns = [mine["text"], pa.repeat(source, len(mine)), mine["lang"]]
+                writer.write_table(pa.table(columns, schema=SCHEMA))
+                size += _bytes(mine["text"])
+    return Written(split, f"{split}/{path.name}", int(np.count_nonzero(chosen)), size, file_hash(path))
+
+
+def _strings(column: list[str]) -> pa.Array:
+    try:
+        return pa.array(column, type=pa.string())
+    except UnicodeEncodeError:  # JSON can carry lone surrogates, Parquet cannot
+        return pa.array([value.encode("utf-8", "replace").decode() for value in column], type=pa.string())
+
+
+def _bytes(column: pa.Array) -> int:
+    """UTF-8 bytes of the texts."""
+    return int(pa.compute.sum(pa.compute.binary_length(column)).as_py() or 0)

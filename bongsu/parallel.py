@@ -1,0 +1,144 @@
+"""Work on pieces by several processes of this machine, or by a Ray cluster, with results in the order of the pieces.
+
+What comes out is the same whoever does the work. Where a piece is lost with the process that had it, Ray does it again; on one
+machine it is an error, for it mostly means that memory ran out.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import chain, islice
+from typing import Any, Protocol, TypeVar
+
+from bongsu.errors import WorkspaceError, need
+
+Item = TypeVar("Item")
+Piece = TypeVar("Piece")
+Result = TypeVar("Result")
+
+_ALONE = 3  # so few pieces are done sooner than other processes have started
+_IDLE_SECONDS = 60
+_RAY_BLOCK_BYTES = 16 * 2**20
+
+
+class Workers(Protocol):
+    """Those who do the work."""
+
+    def run(
+        self, items: Iterable[Item], cut: Callable[[Item], Iterator[Piece]], work: Callable[[Piece], Result]
+    ) -> Iterator[Result]:
+        """`work` done on every piece that `cut` makes of every item, in order. Memory does not grow with their number."""
+
+
+@contextmanager
+def workers(ray: str | None = None) -> Iterator[Workers]:
+    """A process for each core of this machine, or the Ray cluster at an address ("local" starts one on this machine).
+
+    Raises:
+        WorkspaceError: when there is no cluster at the address.
+    """
+    with _ray(ray) if ray else _processes() as found:
+        yield found
+
+
+@contextmanager
+def _processes() -> Iterator[Workers]:
+    with ExitStack() as stack:
+        yield _Processes(cores(), stack)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _Processes:
+    """loky's, for they need no `if __name__ == "__main__"` in the user's script, and no fork, which harms threads."""
+
+    def __init__(self, count: int, stack: ExitStack) -> None:
+        self._count, self._stack = count, stack
+        self._pool: Any = None
+
+    def run(
+        self, items: Iterable[Item], cut: Callable[[Item], Iterator[Piece]], work: Callable[[Piece], Result]
+    ) -> Iterator[Result]:
+        pieces = (piece for item in items for piece in cut(item))
+        first = list(islice(pieces, _ALONE + 1))
+        if self._count == 1 or len(first) <= _ALONE:
+            yield from map(work, chain(first, pieces))
+            return
+        pool = self._started()
+        waiting: deque[Any] = deque()
+        try:
+            for piece in chain(first, pieces):
+                waiting.append(pool.submit(work, piece))
+                if len(waiting) > self._count + 2:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except _broken() as error:
+            raise WorkspaceError(
+                f"A process that was at work beside this one has ended ({str(error).splitlines()[0]}). It may have been short "
+                "of memory: close other programs and run the same command again."
+            ) from None
+
+    def _started(self) -> Any:
+        if self._pool is None:
+            from loky import ProcessPoolExecutor
+
+            self._pool = ProcessPoolExecutor(max_workers=self._count, timeout=_IDLE_SECONDS)
+            self._stack.callback(self._pool.shutdown, wait=True, kill_workers=True)
+        return self._pool
+
+
+def _broken() -> type[Exception]:
+    """What a pool raises when one of its processes has died."""
+    from loky.process_executor import BrokenProcessPool
+
+    found: type[Exception] = BrokenProcessPool
+    return found
+
+
+@contextmanager
+def _ray(address: str) -> Iterator[Workers]:
+    need("ray", "cluster")
+    import ray
+
+    begun = not ray.is_initialized()
+    if begun:
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except Exception as error:  # of many kinds
+            raise WorkspaceError(f"{address}: no Ray cluster can be reached here ({str(error).splitlines()[0]}).") from None
+    try:
+        yield _Ray()
+    finally:
+        if begun:
+            ray.shutdown()
+
+
+class _Ray:
+    """Ray Data: items are cut where they are read, and pieces of a process that dies are done again."""
+
+    def run(
+        self, items: Iterable[Item], cut: Callable[[Item], Iterator[Piece]], work: Callable[[Piece], Result]
+    ) -> Iterator[Result]:
+        import ray.data
+
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.target_max_block_size = _RAY_BLOCK_BYTES
+        context.enable_progress_bars = False
+        rows = [{"item": pickle.dumps(item)} for item in items]
+        if not rows:
+            return
+        read = ray.data.from_items(rows, override_num_blocks=len(rows)).flat_map(
+            lambda row: ({"piece": pickle.dumps(piece)} for piece in cut(pickle.loads(row["item"])))
+        )
+        for row in read.map(lambda row: {"result": pickle.dumps(work(pickle.loads(row["piece"])))}).iter_rows():
+            yield pickle.loads(row["result"])
