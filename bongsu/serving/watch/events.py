@@ -24,14 +24,12 @@ from typing import Any
 
 from bongsu.serving.watch.alerts import Alert, State
 from bongsu.serving.watch.baseline import Baseline
-from bongsu.serving.watch.duplicates import Window
 from bongsu.serving.watch.messages import Message, Reference
-from bongsu.serving.watch.tracking import Settings, Tracked, by_place, track
+from bongsu.serving.watch.recent import Recent
+from bongsu.serving.watch.tracking import Settings, Tracked, by_place
 
 WINDOWS = (1, 5, 15)
 """Bins whose messages are counted together: short ones for fast bursts, long ones for slow."""
-_REMEMBERED = 60
-"""Bins in which a near-duplicate is recognised."""
 _SHARED = 0.2
 """A key joins an alert that already holds this share of its messages."""
 _CLOSED = 0.05
@@ -51,10 +49,8 @@ class Events:
         self.joined: dict[str, str] = {}
         """Of the bins just worked off: near-duplicates and the message each was joined to."""
         self._baseline = Baseline(settings.half_life_hours * 3600 / settings.bin_seconds, max(WINDOWS), settings.max_keys)
-        self._window = Window(settings.max_recent)
         self._waiting: dict[str, tuple[Message, float]] = {}
-        self._recent: dict[str, Tracked] = {}
-        self._free: dict[str, Counter[int]] = {}
+        self._recent = Recent(max(WINDOWS), settings.max_recent)
         self._references: list[Reference] = []
         self._watermark = -math.inf
         self._next: int | None = None
@@ -81,15 +77,10 @@ class Events:
 
     def delete(self, identity: str, author: str) -> list[dict[str, Any]]:
         """Forgets a message, or all of an author's; returns the open alerts whose evidence it was."""
-        names = {identity} if identity else set()
+        self._waiting.pop(identity, None)
         if author:
-            names |= {name for name, (message, _) in self._waiting.items() if message.author == author}
-            names |= {name for name, tracked in self._recent.items() if tracked.message.author == author}
-        for name in names:
-            self._waiting.pop(name, None)
-            if tracked := self._recent.get(name):
-                self._window.forget(name)
-                tracked.message = Message(name, "", tracked.message.time)
+            self._waiting = {name: pair for name, pair in self._waiting.items() if pair[0].author != author}
+        self._recent.delete(identity, author)
         return [alert.body("updated") for alert in self.open.values() if alert.forget(identity, author)]
 
     def advance(self, time: float) -> list[dict[str, Any]]:
@@ -119,7 +110,7 @@ class Events:
             for message, _ in arrived:
                 del self._waiting[message.id]
             told += self._work_off(bin, arrived)
-            quiet = not self.open and not self._recent
+            quiet = not self.open and len(self._recent) == 0
             bin = min(bins, default=over) if quiet else bin + 1  # a long gap is not walked through
         self._next = over
         self._worked = True
@@ -138,20 +129,18 @@ class Events:
         return self.advance(last + self.settings.bin_seconds + self.settings.lateness)
 
     def _work_off(self, bin: int, arrived: Iterable[tuple[Message, float]]) -> list[dict[str, Any]]:
-        self._forget_before(bin)
+        self._recent.forget_before(bin)
         counts: Counter[str] = Counter()
         for message, probability in arrived:
-            first = self._window.join(message.id, message.text)
-            if first != message.id:
-                self.joined[message.id] = first
-                self._copied(self._recent[first])
-                continue
-            tracked = track(message, probability, bin)
-            self._recent[tracked.id] = tracked
-            counts.update(tracked.keys)
-            self._set_free(tracked, tracked.keys)
-            self._explain(tracked)
-        if self._recent:
+            tracked = self._recent.add(message, probability, bin)
+            if tracked.id == message.id:
+                counts.update(tracked.keys)
+                self._explain(tracked)
+            else:
+                self.joined[message.id] = tracked.id
+                if tracked.alert is not None:
+                    tracked.alert.copy(tracked.id)
+        if len(self._recent):
             self._baseline.add(bin, dict(counts))
         end = (bin + 1) * self.settings.bin_seconds
         learned = self._baseline.past_bins() * self.settings.bin_seconds >= 60 * self.settings.warm_up_minutes
@@ -171,14 +160,14 @@ class Events:
                 told[alert.id] = "opened"
             told.setdefault(alert.id, "updated")
             alert.keys.append(key)
-            for tracked in self._recent.values():
+            for tracked in self._recent:
                 if key in tracked.free and tracked.bin > bin - max(WINDOWS):
-                    self._assign(tracked, alert)
+                    self._recent.assign(tracked, alert)
             if "/" not in key:  # the places that its messages name are part of it
                 alert.keys += [name for place in alert.places() if (name := f"{alert.hazard}/{place}") not in alert.keys]
-                for tracked in self._recent.values():
+                for tracked in self._recent:
                     if tracked.alert is alert:
-                        self._assign(tracked, alert)
+                        self._recent.assign(tracked, alert)
         for name, state in told.items():
             for reference in self._references if state == "opened" else []:
                 self._confirm(self.open[name], reference)
@@ -189,7 +178,7 @@ class Events:
         rules = self.settings
         level = rules.false_alarms_a_day / (86400 / rules.bin_seconds * len(WINDOWS) * max(1, len(self._baseline)))
         best: tuple[float, str, int, int] | None = None
-        for key, bins in self._free.items():
+        for key, bins in self._recent.free.items():
             for window in WINDOWS:
                 count = sum(number for at, number in bins.items() if at > bin - window)
                 if count < rules.min_messages or count < rules.min_ratio * self._baseline.expected(key, window):
@@ -202,7 +191,7 @@ class Events:
     def _host(self, key: str) -> Alert | None:
         """The open alert a key belongs to: one that has a share of its messages, or of its hazard and no other place."""
         hazard, _, place = key.partition("/")
-        mine = [tracked for tracked in self._recent.values() if key in tracked.keys]
+        mine = [tracked for tracked in self._recent if key in tracked.keys]
         shares = Counter(tracked.alert.id for tracked in mine if tracked.alert and (not place or not tracked.free))
         for name, count in sorted(shares.items(), key=lambda pair: (-pair[1], pair[0])):
             if name in self.open and count >= _SHARED * len(mine):
@@ -214,43 +203,7 @@ class Events:
         alerts = self.open.values()
         alert = next((one for one in alerts if not set(tracked.keys).isdisjoint(one.keys) and by_place(tracked, one)), None)
         if alert := alert or next((one for one in alerts if not set(tracked.keys).isdisjoint(one.keys)), None):
-            self._assign(tracked, alert)
-
-    def _assign(self, tracked: Tracked, alert: Alert) -> None:
-        """Counts a message for one alert only. By hazard alone, its places may still be another event's."""
-        if tracked.alert is not alert:
-            if tracked.alert is not None:
-                tracked.alert.give_up(tracked.id)
-            tracked.alert = alert
-            alert.add(tracked.message, tracked.probability, tracked.bin, tracked.hazards, tracked.places)
-        self._set_free(tracked, () if by_place(tracked, alert) else tuple(key for key in tracked.keys if "/" in key))
-
-    def _set_free(self, tracked: Tracked, keys: tuple[str, ...]) -> None:
-        for key in tracked.free:
-            bins = self._free.get(key)
-            if bins and bins[tracked.bin] > 0:  # not when it is too old to be counted
-                bins[tracked.bin] -= 1
-        for key in keys:
-            self._free.setdefault(key, Counter())[tracked.bin] += 1
-        tracked.free = keys
-
-    def _copied(self, tracked: Tracked) -> None:
-        if tracked.alert is not None:
-            tracked.alert.copy(tracked.id)
-
-    def _forget_before(self, bin: int) -> None:
-        for key in [key for key, bins in self._free.items() if max(bins, default=0) <= bin - max(WINDOWS)]:
-            del self._free[key]
-        for bins in self._free.values():
-            for at in [at for at in bins if at <= bin - max(WINDOWS)]:
-                del bins[at]
-        while self._recent:
-            oldest = next(iter(self._recent.values()))
-            if oldest.bin > bin - _REMEMBERED and len(self._recent) <= self.settings.max_recent:
-                break
-            self._set_free(oldest, ())
-            self._window.forget(oldest.id)
-            del self._recent[oldest.id]
+            self._recent.assign(tracked, alert)
 
     def _look_after(self, bin: int, end: float, told: set[str]) -> list[dict[str, Any]]:
         """Closes the alerts that are over, and tells of those that have doubled."""
@@ -293,10 +246,7 @@ class Events:
             "baseline": self._baseline.state(),
             "open": [alert.state() for alert in self.open.values()],
             "waiting": [(asdict(message), probability) for message, probability in self._waiting.values()],
-            "recent": [
-                (asdict(one.message), one.probability, one.bin, one.free, one.alert.id if one.alert else None)
-                for one in self._recent.values()
-            ],
+            "recent": self._recent.state(),
             "references": [asdict(reference) for reference in self._references],
             "watermark": self._watermark,
             "next": self._next,
@@ -307,13 +257,7 @@ class Events:
         self._baseline.restore(state["baseline"])
         self.open = {one["id"]: Alert.of_state(one) for one in state["open"]}
         self._waiting = {one["id"]: (Message(**one), probability) for one, probability in state["waiting"]}
-        for one, probability, bin, free, alert in state["recent"]:
-            tracked = track(Message(**one), probability, bin)
-            tracked.alert = self.open.get(alert)
-            self._recent[tracked.id] = tracked
-            if tracked.message.text:
-                self._window.join(tracked.id, tracked.message.text)
-            self._set_free(tracked, tuple(free))
+        self._recent.restore(state["recent"], self.open)
         self._references = [
             Reference(**{**one, "hazards": tuple(one["hazards"]), "places": tuple(one["places"])})
             for one in state["references"]

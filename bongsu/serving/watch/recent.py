@@ -1,0 +1,102 @@
+"""The distinct messages of the latest bins, near-duplicates joined, and how many of them no alert explains."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from bongsu.serving.watch.alerts import Alert
+from bongsu.serving.watch.duplicates import Window
+from bongsu.serving.watch.messages import Message
+from bongsu.serving.watch.tracking import Tracked, by_place, track
+
+_REMEMBERED = 60
+"""Bins in which a near-duplicate is recognised."""
+
+
+class Recent:
+    """Messages in the order they were worked off."""
+
+    def __init__(self, counted: int, limit: int) -> None:
+        """Args: counted: bins whose messages count for `free`. limit: the most messages remembered."""
+        self.free: dict[str, Counter[int]] = {}
+        """For each key, by bin, how many messages no open alert explains."""
+        self._counted, self._limit = counted, limit
+        self._window = Window(limit)
+        self._messages: dict[str, Tracked] = {}
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def __contains__(self, identity: str) -> bool:
+        return identity in self._messages
+
+    def __iter__(self) -> Iterator[Tracked]:
+        return iter(self._messages.values())
+
+    def add(self, message: Message, probability: float, bin: int) -> Tracked:
+        """The message as it is remembered from now on; of a near-duplicate the one it was joined to."""
+        first = self._window.join(message.id, message.text)
+        if first != message.id:
+            return self._messages[first]
+        tracked = track(message, probability, bin)
+        self._messages[tracked.id] = tracked
+        self._set_free(tracked, tracked.keys)
+        return tracked
+
+    def assign(self, tracked: Tracked, alert: Alert) -> None:
+        """Counts a message for one alert only. By hazard alone, its places may still be another event's."""
+        if tracked.alert is not alert:
+            if tracked.alert is not None:
+                tracked.alert.give_up(tracked.id)
+            tracked.alert = alert
+            alert.add(tracked.message, tracked.probability, tracked.bin, tracked.hazards, tracked.places)
+        self._set_free(tracked, () if by_place(tracked, alert) else tuple(key for key in tracked.keys if "/" in key))
+
+    def forget_before(self, bin: int) -> None:
+        """Counts only what is young enough at this bin, and remembers no more than is of use."""
+        for key in [key for key, bins in self.free.items() if max(bins, default=0) <= bin - self._counted]:
+            del self.free[key]
+        for bins in self.free.values():
+            for at in [at for at in bins if at <= bin - self._counted]:
+                del bins[at]
+        while self._messages:
+            oldest = next(iter(self._messages.values()))
+            if oldest.bin > bin - _REMEMBERED and len(self._messages) <= self._limit:
+                break
+            self._set_free(oldest, ())
+            self._window.forget(oldest.id)
+            del self._messages[oldest.id]
+
+    def delete(self, identity: str, author: str) -> None:
+        """Forgets what a message says, or all of an author's say; they were still counted."""
+        gone = [one for one in self if one.message.author == author] if author else []
+        gone += [self._messages[identity]] if identity in self._messages else []
+        for tracked in gone:
+            self._window.forget(tracked.id)
+            tracked.message = Message(tracked.id, "", tracked.message.time)
+
+    def _set_free(self, tracked: Tracked, keys: tuple[str, ...]) -> None:
+        for key in tracked.free:
+            bins = self.free.get(key)
+            if bins and bins[tracked.bin] > 0:  # not when it is too old to be counted
+                bins[tracked.bin] -= 1
+        for key in keys:
+            self.free.setdefault(key, Counter())[tracked.bin] += 1
+        tracked.free = keys
+
+    def state(self) -> list[Any]:
+        """Everything, as JSON."""
+        return [(asdict(one.message), one.probability, one.bin, one.free, one.alert.id if one.alert else None) for one in self]
+
+    def restore(self, state: list[Any], alerts: dict[str, Alert]) -> None:
+        """Goes on from what `state` returned."""
+        for message, probability, bin, free, alert in state:
+            tracked = track(Message(**message), probability, bin)
+            tracked.alert = alerts.get(alert)
+            self._messages[tracked.id] = tracked
+            if tracked.message.text:
+                self._window.join(tracked.id, tracked.message.text)
+            self._set_free(tracked, tuple(free))
