@@ -30,12 +30,16 @@ def in_turn(module: str, sides: Sequence[str], arguments: Sequence[str], repeats
 
 def peak_megabytes() -> float:
     """The most memory this process has held. (What `getrusage` tells of a child begins at its parent's.)"""
-    status = Path("/proc/self/status")
-    if status.is_file():
-        return int(status.read_text().split("VmHWM:")[1].split()[0]) / 1024
+    if Path("/proc/self/status").is_file():
+        return status_megabytes("self", "VmHWM")
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def status_megabytes(process: int | str, what: str) -> float:
+    """What Linux tells of a process's memory, such as VmRSS (held now) or VmHWM (the most)."""
+    return int(Path(f"/proc/{process}/status").read_text().split(f"{what}:")[1].split()[0]) / 1024
 
 
 def markdown(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

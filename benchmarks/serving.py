@@ -1,6 +1,6 @@
 """Load on a served bundle: messages a second and latency by batch and by clients, memory, and three times what it can carry.
 
-    python benchmarks/serving.py BUNDLE MESSAGES [--seconds 5]
+    python -m benchmarks.serving BUNDLE MESSAGES [--seconds 5]
 
 MESSAGES is a text file, one message a line. The server runs as `bongsu serve` does, in a process of its own.
 """
@@ -21,6 +21,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 
+from benchmarks.measuring import status_megabytes
 from bongsu import progress
 
 PORT = 18765
@@ -86,12 +87,6 @@ async def opened(client: httpx.AsyncClient, messages: list[str], rate: float, ba
     return load
 
 
-def memory_mb(process: int) -> float:
-    """Resident memory (Linux)."""
-    status = Path(f"/proc/{process}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
-
-
 async def measure(messages: list[str], seconds: float, process: int) -> None:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", timeout=60, limits=limits) as client:
@@ -110,7 +105,7 @@ async def measure(messages: list[str], seconds: float, process: int) -> None:
         carried = best.messages / best.seconds
         flood = await opened(client, messages, 3 * carried, 32, max(seconds, 10))
         progress.table("32 a request", headings, [best.row("8 clients"), flood.row("three times that, whatever comes back")])
-        progress.note(f"memory of the server: {memory_mb(process):.0f} MB")
+        progress.note(f"memory of the server: {status_megabytes(process, 'VmRSS'):.0f} MB")
 
 
 async def wait_until(get: Callable[[], Awaitable[httpx.Response]]) -> None:

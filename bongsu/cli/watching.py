@@ -15,6 +15,7 @@ from bongsu.errors import BongsuError
 if TYPE_CHECKING:
     from bongsu.serving.broadcast import Broadcaster
     from bongsu.serving.predictor import Predictor
+    from bongsu.serving.watch.stream import Watch
 
 
 @app.command()
@@ -107,13 +108,24 @@ def watch(
                 stream.publish(event)
 
         watching = Watch(detector, opened, Events(settings), memory, sinks, listener=hear, queue=queue, replayed=replay)
-        with suppress(KeyboardInterrupt):
-            asyncio.run(watching.run())
+        with suppress(KeyboardInterrupt, asyncio.CancelledError):
+            asyncio.run(_until_told(watching))
     done = watching.statistics
     progress.note(
         f"{done.received:,} messages, {done.passed:,} passed, {done.dropped:,} dropped, {watching.events.late:,} late, "
         f"{len(watching.events.open):,} alerts still open"
     )
+
+
+async def _until_told(watching: Watch) -> None:
+    """Watches until the sources end or SIGTERM comes, as Ctrl-C does."""
+    import asyncio
+    import signal
+
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    await watching.run()
 
 
 def _page(stack: ExitStack, detector: Predictor, port: int) -> Broadcaster:

@@ -98,24 +98,28 @@ class SentenceCNN(nn.Module):
 
     def features(self, hidden: Tensor, valid: Tensor) -> Tensor:
         """What is known of each text, [B, F]; arguments as of `forward`."""
-        widest = max(self.config.kernel_sizes)
         hidden = hidden.masked_fill(~valid[..., None], 0)
-        x = hidden.transpose(1, 2)  # [B, d_model, L]
-        x = F.pad(x, (0, max(0, widest - x.shape[-1])))  # [B, d_model, T], T = max(L, widest)
-        lengths = valid.sum(dim=1, keepdim=True).clamp(min=widest)  # [B, 1]
-
-        features = []
-        for k, convolution in zip(self.config.kernel_sizes, self.convolutions, strict=True):
-            y = convolution(x)  # [B, filters, T - k + 1]: one column for each place the kernel starts at
-            starts = torch.arange(y.shape[-1], device=y.device)
-            beyond = starts > lengths - k  # [B, T - k + 1]: kernels that end outside the text
-            y = y.masked_fill(beyond[:, None], -torch.inf)
-            features.append(F.relu(y.amax(dim=-1)))  # [B, filters]; ReLU after the maximum is the same and less work
+        features = [self.convolve(hidden, valid)]
         for pooling in self.config.pooling:
             score = self.query(hidden)[..., 0] if pooling == "attention" else torch.zeros_like(valid, dtype=hidden.dtype)
             weights = score.masked_fill(~valid, torch.finfo(score.dtype).min).softmax(dim=-1)  # [B, L]; alike for the mean
             features.append((weights[..., None] * hidden).sum(dim=1))  # [B, d_model]
         return torch.cat(features, dim=1)
+
+    def convolve(self, hidden: Tensor, valid: Tensor) -> Tensor:
+        """The maximum of each filter over a text, [B, K · filters] for K kernels; hidden is 0 at padding."""
+        widest = max(self.config.kernel_sizes)
+        x = hidden.transpose(1, 2)  # [B, d_model, L]
+        x = F.pad(x, (0, max(0, widest - x.shape[-1])))  # [B, d_model, T], T = max(L, widest)
+        lengths = valid.sum(dim=1, keepdim=True).clamp(min=widest)  # [B, 1]
+        maxima = []
+        for k, convolution in zip(self.config.kernel_sizes, self.convolutions, strict=True):
+            y = convolution(x)  # [B, filters, T - k + 1]: one column for each place the kernel starts at
+            starts = torch.arange(y.shape[-1], device=y.device)
+            beyond = starts > lengths - k  # [B, T - k + 1]: kernels that end outside the text
+            y = y.masked_fill(beyond[:, None], -torch.inf)
+            maxima.append(F.relu(y.amax(dim=-1)))  # [B, filters]; ReLU after the maximum is the same and less work
+        return torch.cat(maxima, dim=1)
 
     @torch.no_grad()
     def apply_max_norm(self) -> None:

@@ -44,15 +44,25 @@ def model_card(
         head.append(f"license: {licence}")
     sections = [
         "\n".join([*head, "---"]),
-        f"# {recipe.name}\n\n{what}, trained with Bongsu from the recipe below.",
+        f"# {recipe.name}\n\n{what}, trained with Bongsu from the recipe below.{_size(recipe)}",
         f"## Use\n\n{_USE[kind]}",
         f"## Data\n\n{_data(run, recipe)}",
         f"## Measured\n\n{_measured(run, recipe, int8)}",
         f"## Limits\n\n{_limits(recipe)}",
         f"## Licence\n\n{licence or _NO_LICENCE}",
-        f"## Recipe\n\n```toml\n{dump_recipe(recipe).strip()}\n```",
+        f"## Recipe\n\n<details>\n\n```toml\n{dump_recipe(recipe).strip()}\n```\n\n</details>",
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _size(recipe: Recipe) -> str:
+    model = recipe.model
+    if recipe.finetune and recipe.finetune.encoder:
+        return ""
+    return (
+        f" Encoder: {model.preset}, d_model {model.d_model}, {model.n_layers} layers of {model.n_heads} heads, "
+        f"{recipe.tokenizer.vocab_size:,} entries of vocabulary."
+    )
 
 
 def _data(run: Path, recipe: Recipe) -> str:
@@ -76,9 +86,11 @@ def _data(run: Path, recipe: Recipe) -> str:
 
 
 def _measured(run: Path, recipe: Recipe, int8: Int8Loss | None) -> str:
+    summary, config = run / "evaluation" / "summary.json", run / "pretrain" / "model" / "config.json"
     lines = []
-    config = run / "pretrain" / "model" / "config.json"
-    if config.is_file() and (found := read_json(config)["extra"].get("validation")):
+    if summary.is_file():
+        lines = [f"- {sentence}" for sentence in read_json(summary)["sentences"]]
+    elif config.is_file() and (found := read_json(config)["extra"].get("validation")):
         lines.append(
             f"- masked tokens of held-out text: accuracy {found['accuracy']:.3f}, {found['bits_per_byte']:.2f} bits per byte"
         )
@@ -94,7 +106,9 @@ def _measured(run: Path, recipe: Recipe, int8: Int8Loss | None) -> str:
                 f"calibration error {figures['ece']:.3f}"
             )
     if int8 is not None:
-        seen = " (which it was trained on: they tell what int8 changes)" if int8.source == "predictions.json" else ""
+        finetune = recipe.finetune
+        held_out = int8.source == "test.json" or (finetune is not None and not finetune.refit and finetune.folds == 0)
+        seen = "" if held_out else " (which it was trained on: they tell what int8 changes)"
         lines.append(
             f"- int8 engine, on {int8.rows:,} rows of {int8.source}{seen}: {int8.changed:,} verdicts changed, accuracy "
             f"{int8.float32_accuracy:.4f} in float32, {int8.int8_accuracy:.4f} in int8"

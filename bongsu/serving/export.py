@@ -130,8 +130,8 @@ def _run(engine: Engine, ids: list[Int64]) -> npt.NDArray[np.float32]:
 
 
 def _rows(run: Path) -> tuple[list[str], Int64, str]:
-    """Texts with labels to measure on, as the model reads them, and the file they are of: the run's test rows, else those of
-    its folds (which the detector was trained on: they tell what int8 changes, not how good it is)."""
+    """Texts with labels to measure on, as the model reads them, and the file they are of: the run's test rows, else those
+    measured in its folds. On those a refitted detector was trained: they tell what int8 changes, not how good it is."""
     for name in ("test.json", "predictions.json"):
         path = run / "finetune" / name
         if path.is_file():

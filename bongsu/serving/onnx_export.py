@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from bongsu.files import write_bytes
 from bongsu.model.heads import Classifier, MaskedLanguageModel
+from bongsu.serving.fusing import fused
 from bongsu.tokens.special import UNK_ID
 
 _MOST_TEXTS = 2**16
@@ -46,7 +47,7 @@ def export_detector(classifier: Classifier, path: Path) -> None:
     shortest = shortest_text(classifier)
     sizes = {"input_ids": _text_sizes(shortest, classifier.encoder.config.max_length)}
     example = _example(shortest, classifier.encoder.config.pad_id + 1)
-    _export(_Detector(classifier), {"input_ids": example}, sizes, path)
+    _export(_Detector(fused(classifier)), {"input_ids": example}, sizes, path)
 
 
 def shortest_text(classifier: Classifier) -> int:
@@ -60,7 +61,7 @@ def export_masked_lm(model: MaskedLanguageModel, path: Path) -> None:
         "input_ids": _text_sizes(1, model.encoder.config.max_length),
         "read": {0: torch.export.Dim("masks", min=1, max=_MOST_TEXTS)},
     }
-    _export(_MaskedLM(model), {"input_ids": _example(2), "read": torch.tensor([0, 3, 4])}, sizes, path)
+    _export(_MaskedLM(fused(model)), {"input_ids": _example(2), "read": torch.tensor([0, 3, 4])}, sizes, path)
 
 
 def _example(shortest: int, token: int = UNK_ID) -> Tensor:

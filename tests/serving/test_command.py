@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -37,3 +39,18 @@ def test_errors_have_no_traceback(
 def test_serving_needs_no_torch() -> None:
     code = "import sys, bongsu.serving.server, bongsu.serving.predictor; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+def test_a_watch_ends_in_peace_when_told_to(bundle: Path, tmp_path: Path, sentences: list[str]) -> None:
+    stream = tmp_path / "stream.jsonl"
+    stream.write_text("".join(json.dumps({"text": text}) + "\n" for text in sentences[:100]))
+    words = ["watch", str(bundle), str(stream), "--follow", "--messages"]
+    command = [sys.executable, "-c", "from bongsu.cli import main; main()", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as watch:
+        assert watch.stdout is not None
+        assert json.loads(watch.stdout.readline())["type"] == "message"
+        watch.send_signal(signal.SIGTERM)
+        shown = watch.communicate(timeout=20)[1]
+    assert watch.returncode == 0
+    assert "dropped" in shown
+    assert "Traceback" not in shown

@@ -98,6 +98,9 @@ def test_a_phone_in_korea(browser_page, service: Service) -> None:  # type: igno
         assert ("disaster" if share(text) >= FakePredictor.threshold else "other") in shown.nth(index).inner_text()
     assert shown.nth(0).locator("mark").all_inner_texts() == texts[0].split()
     assert shown.nth(0).locator("mark").first.get_attribute("title") == f"weight {share('forest') - 0.5:+.3f}"
+    page.click("#language")
+    assert ("재난" if share(texts[0]) >= FakePredictor.threshold else "재난 아님") in shown.nth(0).inner_text()
+    page.click("#language")
     assert page.title() == "Bongsu 봉수"
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
@@ -105,14 +108,15 @@ def test_a_phone_in_korea(browser_page, service: Service) -> None:  # type: igno
         if len(service.stream):
             break
         page.wait_for_timeout(50)
-    service.stream.publish({"type": "status", "rate": 12.5, "lag": 0.1, "share": 0.25, "dropped": 3})
-    service.stream.publish({"type": "message", "text": ATTACK, "probability": 0.9, "threshold": 0.5, "time": "12:00"})
+    time = "2026-01-01T12:00:00.000Z"
+    service.stream.publish({"type": "status", "time": time, "rate": 12.5, "lag": 0.1, "share": 0.25, "dropped": 3})
+    service.stream.publish({"type": "message", "text": ATTACK, "probability": 0.9, "threshold": 0.5, "time": time})
     alert = {"type": "alert", "id": "1", "state": "opened", "title": "봉화", "messages": 7, "evidence": [{"text": ATTACK}]}
     service.stream.publish(alert)
     service.stream.publish({**alert, "state": "closed", "messages": 9})
     page.wait_for_selector("#alerts li.other")
     assert page.locator("#alerts li").count() == 1
     assert "9 messages" in page.inner_text("#alerts")
-    assert "12.5 messages/s" in page.inner_text("#rate")
+    assert "2026-01-01 12:00 UTC · 12.5 messages/s" in page.inner_text("#rate")
     assert ATTACK in page.inner_text("#stream")
     assert page.title() == "Bongsu 봉수"

@@ -39,8 +39,8 @@ class Statistics:
     """The time of the last message."""
     rate: float = 0.0
     """Messages a second, of late."""
-    lag: float = 0.0
-    """Seconds between the last message's time and its being worked off."""
+    lag: float | None = None
+    """Seconds between the last message's time and its being worked off; None in a replay."""
     queue: int = 0
 
 
@@ -237,12 +237,14 @@ class Watch:
             return
         statistics = self.statistics
         statistics.rate = (statistics.received - received) / max(now - then, 1e-9)
-        statistics.lag = max(0.0, self._clock() - statistics.latest) if statistics.latest else 0.0
+        if statistics.latest and not self._replayed:
+            statistics.lag = max(0.0, self._clock() - statistics.latest)
         statistics.queue = self._queue.qsize()
         self._measured = (now, statistics.received)
         self._publish(
             {
                 "type": "status",
+                "time": iso(statistics.latest),
                 "rate": statistics.rate,
                 "lag": statistics.lag,
                 "share": statistics.passed / max(1, statistics.received),

@@ -21,10 +21,10 @@ class View:
     """Listens to a watch and draws it; a context manager."""
 
     def __init__(self, console: Console) -> None:
-        self._live = Live(console=console, refresh_per_second=4, get_renderable=self.draw)
         self._status: dict[str, Any] = {}
         self._alerts: dict[str, dict[str, Any]] = {}
         self._messages: deque[dict[str, Any]] = deque(maxlen=_MESSAGES)
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self.draw)  # which draws at once
 
     def __enter__(self) -> View:
         self._live.start()
@@ -54,7 +54,9 @@ class View:
         status = self._status
         if not status:
             return Text("waiting for messages", style="dim")
-        line = Text(f"{short(status['rate'])} messages/s  ·  lag {duration(status['lag'])}  ·  disasters {status['share']:.1%}")
+        lag = "" if status["lag"] is None else f"  ·  lag {duration(status['lag'])}"
+        line = Text(f"{_minute(status['time'])}  ·  {short(status['rate'])} messages/s{lag}")
+        line.append(f"  ·  disasters {status['share']:.1%}")
         line.append(f"  ·  {status['received']:,} received, queue {status['queue']:,}", style="dim")
         for name in ("dropped", "late", "misdated", "garbage"):
             if status[name]:
@@ -65,12 +67,12 @@ class View:
         if not self._alerts:
             return Text("none", style="dim")
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        for heading in ("since (UTC)", "event", "messages", "copies", "evidence"):
+        for heading in ("since", "event", "messages", "copies", "evidence"):
             table.add_column(heading, no_wrap=True, overflow="ellipsis")
         for alert in list(self._alerts.values())[-_ALERTS:]:
             text = alert["evidence"][0]["text"] if alert["evidence"] else ""
             row = (
-                alert["raised"][:16].replace("T", " "),
+                _minute(alert["raised"]),
                 alert["title"],
                 f"{alert['messages']:,}",
                 f"{alert['copies']:,}",
@@ -78,6 +80,10 @@ class View:
             )
             table.add_row(*map(Text, row))
         return table
+
+
+def _minute(time: str | None) -> str:
+    return f"{time[:16].replace('T', ' ')} UTC" if time else "–"
 
 
 def _message(event: dict[str, Any]) -> Text:

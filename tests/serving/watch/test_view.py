@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+from watching import made_stream, run
+
+from bongsu.serving.watch.messages import Arrival
+from bongsu.serving.watch.store import Store
+from bongsu.serving.watch.view import View
+
+
+class Made:
+    """The made stream, up to the middle of its events."""
+
+    name, garbage, live = "made", 3, True
+
+    async def arrivals(self, cursor):  # type: ignore[no-untyped-def]
+        for message in made_stream(3)[:-100]:
+            yield Arrival(message)
+
+
+def test_the_view_shows_what_goes_on() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, width=110, height=30)
+    with View(console) as view:
+        assert "waiting" in shown(console, view)
+        run([Made()], Store(None), [], listener=view.hear, replayed=True)
+        text = shown(console, view)
+    assert "UTC" in text
+    assert "garbage 3" in text
+    assert "lag" not in text  # time is the replay's
+    assert "explosion: boston" in text
+    assert "Boston" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def shown(console: Console, view: View) -> str:
+    with console.capture() as captured:
+        console.print(view.draw())
+    return captured.get()
