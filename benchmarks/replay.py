@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import statistics
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -45,6 +46,10 @@ class Crisis:
     name: str
     messages: list[Message] = field(default_factory=list)
     on_topic: set[str] = field(default_factory=set)
+
+    def between(self, moment: float, seconds: float) -> list[Message]:
+        """Its messages from so long before the moment to so long after it."""
+        return [message for message in self.messages if -seconds <= message.time - moment < seconds]
 
     def moment(self) -> float | None:
         """When there were first as many messages on it as an alert needs; None if there never are."""
@@ -124,20 +129,16 @@ def main() -> None:
     with open_bytes(str(given.general)) as lines:
         general = [text for line in lines.read().decode("utf-8", "replace").splitlines() if (text := tidy(line))]
     crises = [crisis for path in given.crises for crisis in read_crises(path)]
+    windows = [(crisis, moment, crisis.between(moment, 3600 * given.hours)) for crisis in crises if (moment := crisis.moment())]
     detector = Predictor.load(given.bundle)
-    scores = probabilities(detector, [*general, *(message.text for crisis in crises for message in crisis.messages)])
+    scores = probabilities(detector, [*general, *(message.text for *_, own in windows for message in own)])
     threshold, draw = detector.threshold, np.random.default_rng(0)
     rows: list[list[object]] = []
     waits, missed, false, days = list[float](), 0, list[dict[str, Any]](), 0.0
-    with progress.bar("replaying", len(crises), "events") as bar:
-        for crisis in crises:
+    with progress.bar("replaying", len(windows), "events") as bar:
+        for crisis, moment, own in windows:
             bar.advance(note=crisis.name)
-            moment = crisis.moment()
-            if moment is None:
-                rows.append([crisis.name, "", "", "", "never five in 15 minutes"])
-                continue
             begin, end = moment - 3600 * given.hours, moment + 3600 * given.hours
-            own = [message for message in crisis.messages if begin <= message.time < end]
             told = alerts([*own, *everyday(general, begin, end, given.rate, draw)], scores, threshold)
             hits, wrong = judged(told, crisis.on_topic)
             on = [message for message in own if message.id in crisis.on_topic]
@@ -151,8 +152,11 @@ def main() -> None:
                 missed += 1
                 row.append("none")
             rows.append(row)
+            print(row, [body["title"] for body in wrong], file=sys.stderr, flush=True)
             false += wrong
             days += (end - begin) / 86400
+    for name in (crisis.name for crisis in crises if crisis.moment() is None):
+        rows.append([name, "", "", "", "never five in 15 minutes"])
     print(markdown(["event", "first moment (UTC)", "messages on it", "of which pass", "alert"], rows))
     passing = sum(scores[text] >= threshold for text in general) / len(general)
     print(

@@ -14,15 +14,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import numpy as np
+import orjson
 
-from benchmarks.measuring import status_megabytes
-from bongsu import progress
+from benchmarks.measuring import markdown, status_megabytes
 
 PORT = 18765
 BATCHES = (1, 8, 32, 128)
@@ -45,27 +45,47 @@ class Load:
         return [name, rate, round(float(p50), 1), round(float(p99), 1), self.refused, self.failed]
 
 
-async def ask(client: httpx.AsyncClient, load: Load, texts: list[str]) -> None:
-    """One request, noted."""
-    started = time.perf_counter()
-    response = await client.post("/v1/classify", json={"text": texts})
-    if response.status_code == 200:
-        load.messages += len(texts)
-        load.latencies.append(time.perf_counter() - started)
-    elif response.status_code == 429:
-        load.refused += 1
-    else:
-        load.failed += 1
+class Client:
+    """One connection that is kept. A plain socket: the sender shares the cores with the server and should take little."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    @classmethod
+    async def connect(cls) -> Client:
+        return cls(*await asyncio.open_connection("127.0.0.1", PORT))
+
+    async def ask(self, load: Load, texts: list[str]) -> None:
+        """One request, noted."""
+        started = time.perf_counter()
+        body = orjson.dumps({"text": texts})
+        head = f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        self._writer.write(head.encode() + body)
+        answer = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
+        await self._reader.readexactly(int(answer.partition("content-length:")[2].split()[0]))
+        status = answer.split()[1]
+        if status == "200":
+            load.messages += len(texts)
+            load.latencies.append(time.perf_counter() - started)
+        elif status == "429":
+            load.refused += 1
+        else:
+            load.failed += 1
+
+    def close(self) -> None:
+        self._writer.close()
 
 
-async def closed(client: httpx.AsyncClient, messages: list[str], clients: int, batch: int, seconds: float) -> Load:
+async def closed(messages: list[str], clients: int, batch: int, seconds: float) -> Load:
     """So many clients, each of which asks again as soon as it is answered."""
     load, draw = Load(), random.Random(0)
     until = time.perf_counter() + seconds
 
     async def one() -> None:
+        client = await Client.connect()
         while time.perf_counter() < until:
-            await ask(client, load, draw.choices(messages, k=batch))
+            await client.ask(load, draw.choices(messages, k=batch))
+        client.close()
 
     started = time.perf_counter()
     await asyncio.gather(*(one() for _ in range(clients)))
@@ -73,14 +93,20 @@ async def closed(client: httpx.AsyncClient, messages: list[str], clients: int, b
     return load
 
 
-async def opened(client: httpx.AsyncClient, messages: list[str], rate: float, batch: int, seconds: float) -> Load:
+async def opened(messages: list[str], rate: float, batch: int, seconds: float) -> Load:
     """Requests of `batch` messages at `rate` messages a second, whatever becomes of those before."""
-    load, draw = Load(), random.Random(0)
+    load, draw, free = Load(), random.Random(0), list[Client]()
+
+    async def one() -> None:
+        client = free.pop() if free else await Client.connect()
+        await client.ask(load, draw.choices(messages, k=batch))
+        free.append(client)
+
     started = time.perf_counter()
     tasks: list[asyncio.Task[None]] = []
     while (elapsed := time.perf_counter() - started) < seconds:
         due = int(elapsed * rate / batch)
-        tasks += [asyncio.create_task(ask(client, load, draw.choices(messages, k=batch))) for _ in range(due - len(tasks))]
+        tasks += [asyncio.create_task(one()) for _ in range(due - len(tasks))]
         await asyncio.sleep(0.005)
     await asyncio.gather(*tasks)
     load.seconds = time.perf_counter() - started
@@ -88,33 +114,30 @@ async def opened(client: httpx.AsyncClient, messages: list[str], rate: float, ba
 
 
 async def measure(messages: list[str], seconds: float, process: int) -> None:
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{PORT}", timeout=60, limits=limits) as client:
-        await wait_until(lambda: client.get("/health/ready"))
-        headings = ["", "messages/s", "p50 ms", "p99 ms", "refused", "failed"]
-        rows = []
-        for batch in BATCHES:
-            rows.append((await closed(client, messages, 1, batch, seconds)).row(f"{batch} a request"))
-        progress.table("one client", headings, rows)
-        rows = []
-        for clients in CLIENTS:
-            load = await closed(client, messages, clients, 1, seconds)
-            rows.append(load.row(f"{clients} clients"))
-        progress.table("one message a request", headings, rows)
-        best = await closed(client, messages, 8, 32, seconds)
-        carried = best.messages / best.seconds
-        flood = await opened(client, messages, 3 * carried, 32, max(seconds, 10))
-        progress.table("32 a request", headings, [best.row("8 clients"), flood.row("three times that, whatever comes back")])
-        progress.note(f"memory of the server: {status_megabytes(process, 'VmRSS'):.0f} MB")
+    engine = await wait_until_ready()
+    await closed(messages, 4, 8, 2)  # warm
+    headings = ["", "messages/s", "p50 ms", "p99 ms", "refused", "failed"]
+    print(f"{engine}, one client")
+    print(markdown(headings, [(await closed(messages, 1, batch, seconds)).row(f"{batch} a request") for batch in BATCHES]))
+    print("one message a request")
+    print(markdown(headings, [(await closed(messages, clients, 1, seconds)).row(f"{clients} clients") for clients in CLIENTS]))
+    best = await closed(messages, 8, 32, seconds)
+    carried = best.messages / best.seconds
+    flood = await opened(messages, 3 * carried, 32, max(seconds, 10))
+    print("32 messages a request")
+    print(markdown(headings, [best.row("8 clients"), flood.row("three times that, whatever comes back")]))
+    print(
+        f"memory of the server: {status_megabytes(process, 'VmRSS'):.0f} MB, at most {status_megabytes(process, 'VmHWM'):.0f}"
+    )
 
 
-async def wait_until(get: Callable[[], Awaitable[httpx.Response]]) -> None:
-    """Waits until the server is ready."""
-    for _ in range(300):
-        try:
-            if (await get()).status_code == 200:
-                return
-        except httpx.TransportError:
+async def wait_until_ready() -> str:
+    """Returns the engine that the server chose."""
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{PORT}") as client:
+        for _ in range(300):
+            with suppress(httpx.TransportError):
+                if (await client.get("/health/ready")).status_code == 200:
+                    return (await client.get("/metrics")).text.partition('bongsu_model{engine="')[2].partition('"')[0]
             await asyncio.sleep(0.1)
     raise SystemExit("the server did not start")
 

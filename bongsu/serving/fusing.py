@@ -7,14 +7,14 @@ Runtime itself, domain com.microsoft), and the convolutions of the sentence CNN 
 from __future__ import annotations
 
 import copy
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bongsu.model.attention import Rotation, SelfAttention, only
-from bongsu.model.encoder import Encoder
+from bongsu.model.encoder import Encoder, EncoderLayer
 from bongsu.model.heads import Classifier, MaskedLanguageModel, SentenceCNN
 
 Model = TypeVar("Model", Classifier, MaskedLanguageModel)
@@ -25,9 +25,10 @@ def fused(model: Model) -> Model:
     """A copy for the exporter; it cannot be run in torch."""
     model = copy.deepcopy(model)
     for layer in model.encoder.layers:
-        layer.attn = _FusedAttention(layer.attn, model.encoder)
+        assert isinstance(layer, EncoderLayer)
+        layer.attn = _FusedAttention(layer.attn, model.encoder)  # type: ignore[assignment]  # of the same call
     if isinstance(model, Classifier):
-        model.head = _FusedCNN(model.head)
+        model.head = _FusedCNN(model.head, model.encoder.config.d_model)
     return model
 
 
@@ -61,7 +62,7 @@ class _FusedAttention(nn.Module):
         """A node whose result has the shape of its first input."""
         x = inputs[0]
         assert x is not None
-        heads = {"num_heads": self.attention.n_heads}
+        heads: dict[str, Any] = {"num_heads": self.attention.n_heads}
         return torch.onnx.ops.symbolic(f"{_DOMAIN}::{name}", inputs, heads, dtype=x.dtype, shape=x.shape, version=1)
 
 
@@ -70,15 +71,16 @@ class _FusedCNN(SentenceCNN):
 
     sizes: Tensor
 
-    def __init__(self, head: SentenceCNN) -> None:
-        super().__init__(head.convolutions[0].in_channels, head.config)
-        self.load_state_dict(head.state_dict())
-        widest = max(head.config.kernel_sizes)
-        kernels = torch.cat([F.pad(one.weight, (0, widest - one.kernel_size[0])) for one in head.convolutions])
-        self.product = nn.Linear(kernels[0].numel(), len(kernels))
-        self.product.weight = nn.Parameter(kernels.transpose(1, 2).flatten(1))  # [K · filters, widest · d_model]
-        self.product.bias = nn.Parameter(torch.cat([one.bias for one in head.convolutions]))
-        self.register_buffer("sizes", torch.tensor(head.config.kernel_sizes))
+    def __init__(self, head: SentenceCNN, d_model: int) -> None:
+        super().__init__(d_model, head.config)
+        state, sizes = head.state_dict(), head.config.kernel_sizes
+        self.load_state_dict(state)
+        padded = [F.pad(state[f"convolutions.{number}.weight"], (0, max(sizes) - k)) for number, k in enumerate(sizes)]
+        kernels = torch.cat(padded).transpose(1, 2).flatten(1)  # [K · filters, widest · d_model]
+        self.product = nn.Linear(kernels.shape[1], kernels.shape[0])
+        self.product.weight = nn.Parameter(kernels)
+        self.product.bias = nn.Parameter(torch.cat([state[f"convolutions.{number}.bias"] for number in range(len(sizes))]))
+        self.register_buffer("sizes", torch.tensor(sizes))
 
     def convolve(self, hidden: Tensor, valid: Tensor) -> Tensor:
         length, widest = hidden.shape[1], max(self.config.kernel_sizes)

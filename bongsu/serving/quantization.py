@@ -39,7 +39,7 @@ class Int8Loss:
 
 
 def quantize(exact: Path, small: Path) -> None:
-    """Writes an int8 copy of a graph. Only products with a weight are rounded; embeddings and convolutions stay float32.
+    """Writes an int8 copy of a graph. Only products with a weight are rounded; embeddings stay float32.
 
     Weights use 7 bits of the 8: processors without VNNI add pairs of products in 16 bits, which 8 bits would overflow.
     """
