@@ -24,9 +24,10 @@ _DOMAIN = "com.microsoft"
 def fused(model: Model) -> Model:
     """A copy for the exporter; it cannot be run in torch."""
     model = copy.deepcopy(model)
-    for layer in model.encoder.layers:
-        assert isinstance(layer, EncoderLayer)
-        layer.attn = _FusedAttention(layer.attn, model.encoder)  # type: ignore[assignment]  # of the same call
+    if isinstance(model.encoder, Encoder):  # those of `transformers` stay as they are
+        for layer in model.encoder.layers:
+            assert isinstance(layer, EncoderLayer)
+            layer.attn = _FusedAttention(layer.attn, model.encoder)  # type: ignore[assignment]  # of the same call
     if isinstance(model, Classifier):
         model.head = _FusedCNN(model.head, model.encoder.config.d_model)
     return model
