@@ -140,8 +140,8 @@ class Finetune(Optimization):
     """A column, such as the event or the keyword: each fold leaves out whole values of it, never seen in training."""
     seeds: Positive = 1
     """Each fold is trained this many times, from other seeds; figures of one model are means over folds and seeds."""
-    development: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.1
-    """Share of the training rows that early stopping looks at (never the rows measured on)."""
+    development: Annotated[float, Field(ge=0.0, lt=0.5)] = 0.1
+    """Share of the training rows that early stopping looks at (never the rows measured on); 0 trains on all rows to the end."""
     metric: Literal["accuracy", "f1", "roc_auc", "loss"] = "accuracy"
     patience: Positive | None = 3
     """Stop after this many epochs without a better `metric`."""
@@ -156,6 +156,8 @@ class Finetune(Optimization):
     def _protocol(self) -> Finetune:
         if self.folds == 1:
             raise ValueError("folds: 1 fold leaves nothing to train on; give 0 for a hold-out or 2 and more")
+        if not self.development and (self.patience is not None or not self.folds):
+            raise ValueError('development: without it there is no early stopping (patience = "none"), and folds are needed')
         if self.leave_out and not self.folds:
             raise ValueError("leave_out: needs folds, of which each leaves out some of the column's values")
         if self.distill and not self.refit:

@@ -80,7 +80,7 @@ class Distillation:
             "probabilities": predicted.tolist(),
             "development": {
                 "labels": work.data.labels[development].tolist(),
-                "probabilities": probabilities(task.detector, task.development.ids).tolist(),
+                "probabilities": probabilities(task.detector, task.development.ids).tolist() if len(development) else [],
             },
             "epochs": (state.best_step or state.step) * work.settings.accumulate / task.batches_per_epoch,
             "state": dataclasses.asdict(state),

@@ -78,8 +78,10 @@ class Finetuning:
         return protocol_splits(self.settings, self.data, self.groups[: len(self.data.labels)], self.recipe.seed)
 
     def rows(self, split: Split, number: int) -> tuple[Int64, Int64]:
-        """Of a fold: the rows trained on, extra ones among them, and the development split."""
+        """Of a fold: the rows trained on, extra ones among them, and the development split, which may be empty."""
         rows, held = split
+        if not self.settings.development:
+            return np.concatenate([rows, self.extra(held)]), rows[:0]
         kept, chosen = hold_out(self.data.labels[rows], self.groups[rows], self.settings.development, self.recipe.seed + number)
         development = rows[chosen]
         return np.concatenate([rows[kept], self.extra(np.concatenate([held, development]))]), development
@@ -109,7 +111,7 @@ class Finetuning:
             "probabilities": predicted.tolist(),
             "development": {
                 "labels": labels[development].tolist(),
-                "probabilities": probabilities(detector, task.development.ids).tolist(),
+                "probabilities": probabilities(detector, task.development.ids).tolist() if len(development) else [],
             },
             **self.examined(detector, held, predicted, number, self.settings.examine and not self.settings.distill),
             "epochs": (state.best_step or state.step) * self.settings.accumulate / task.batches_per_epoch,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from test_finetuning import make
 from tokenizers import Tokenizer
 
 from bongsu.errors import DataError
@@ -19,7 +20,6 @@ from bongsu.tasks.labelled import read_labelled
 from bongsu.tasks.making import finetune
 from bongsu.tasks.selection import most_like
 from bongsu.tasks.splits import distinct
-from tests.tasks.test_finetuning import make
 
 
 def recipe_of(tokenizer: Tokenizer, folder: Path, **changes: object) -> Recipe:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 from rich.console import Console
 from watching import made_stream, run
@@ -24,13 +25,22 @@ def test_the_view_shows_what_goes_on() -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=110, height=30)
     with View(console) as view:
         assert "waiting" in shown(console, view)
-        run([Made()], Store(None), [], listener=view.hear, replayed=True)
+        running = []
+
+        def hear(event: dict[str, Any]) -> None:
+            view.hear(event)
+            if event["type"] == "alert":
+                running.append(shown(console, view))
+
+        run([Made()], Store(None), [], listener=hear, replayed=True)
         text = shown(console, view)
     assert "UTC" in text
     assert "garbage 3" in text
     assert "lag" not in text  # time is the replay's
-    assert "explosion: boston" in text
-    assert "Boston" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "explosion: boston" in running[0]
+    assert any("flood: manila" in text for text in running)
+    assert "explosion" not in text  # a stream that ends closes all
+    assert "Oslo" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
 def shown(console: Console, view: View) -> str:
