@@ -28,6 +28,10 @@ class TrainingError(BongsuError):
     """Training that must stop: a non-finite loss, no valid checkpoint, not enough memory."""
 
 
+class OutOfMemoryError(TrainingError):
+    """Training that needs more memory than the device has; the message says what would fit."""
+
+
 class MissingExtraError(BongsuError):
     """A verb that needs packages that are not installed; the message says which extra to install."""
 

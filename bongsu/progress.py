@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Bar", "bar", "console", "duration", "escape", "note", "number_text", "short", "table", "warn"]
+__all__ = ["Bar", "bar", "console", "duration", "escape", "note", "number_text", "short", "silence", "table", "warn"]
 
 console = Console(stderr=True, highlight=False)
 
@@ -73,6 +73,16 @@ def bar(title: str, total: float | None, unit: str, done: float = 0) -> Iterator
 def note(text: str) -> None:
     """One line for the reader."""
     console.print(text, soft_wrap=True)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Says nothing meanwhile: of several processes one speaks."""
+    console.quiet = True
+    try:
+        yield
+    finally:
+        console.quiet = False
 
 
 def warn(text: str) -> None:

@@ -25,6 +25,7 @@ from bongsu.files import atomic_folder, disk_errors, read_json, replace_folder, 
 
 DONE = "stage.json"
 STARTED = "started.json"
+WAIT_SECONDS = 0.2
 _WHOLE = 64 * 2**20  # files up to this size are hashed whole
 
 
@@ -41,6 +42,8 @@ class Stage:
     """Does the work inside the folder it is given."""
     goes_on: bool = False
     """Whether it can go on from a half-finished folder; others begin anew."""
+    together: bool = False
+    """Whether all processes of a run that has several work on it; other stages are the leader's."""
 
     @property
     def fingerprint(self) -> str:
@@ -92,6 +95,14 @@ class Workspace:
                 return False
             _carry_out(stage, kept)
             return True
+
+    def follow(self, stage: Stage) -> None:
+        """Does a process's part of a stage that the leader runs: helps with it, or waits until it is done."""
+        while not self.is_done(stage):
+            if stage.together:
+                stage.work(self.folder(stage.name))
+                return
+            time.sleep(WAIT_SECONDS)
 
     def hand_over(self, stage: Stage, begun: Path) -> None:
         """Makes `begun`, what another run has done so far, what this one goes on from, though its settings differ."""

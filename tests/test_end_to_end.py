@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import bongsu
+from bongsu import progress
 from bongsu.files import file_hash, read_json
 from bongsu.recipe import load_recipe
 
@@ -113,18 +113,6 @@ def test_the_model_folder_opens_in_transformers(uninterrupted: Path) -> None:
         assert theirs(text)["input_ids"] == ours.encode(text).ids
 
 
-# Sends itself kill -9 at the moment a file or folder whose path ends in KILL_AT is about to take its final name.
-DEADLY_RUN = """
-import os, signal, sys
-from bongsu.cli import main
-replace = os.replace
-def deadly(source, target):
-    if str(target).endswith(os.environ["KILL_AT"]):
-        os.kill(os.getpid(), signal.SIGKILL)
-    replace(source, target)
-os.replace = deadly
-main()
-"""
 MOMENTS = (
     "killed/corpus",
     "killed/tokenizer",
@@ -141,17 +129,30 @@ MOMENTS = (
 )
 
 
-def test_killed_in_every_stage_the_weights_are_the_same(recipe_file: Path, uninterrupted: Path, tmp_path: Path) -> None:
+def deadly_run(recipe_file: Path, out: Path, moment: str) -> None:
+    """Sends itself kill -9 when a file or folder whose path ends in `moment` is about to take its final name."""
+    replace = os.replace
+
+    def deadly(source: Any, target: Any) -> None:
+        if str(target).endswith(moment):
+            os.kill(os.getpid(), signal.SIGKILL)
+        replace(source, target)
+
+    os.replace = deadly  # type: ignore[assignment]
+    os.fsync = lambda descriptor: None
+    progress.console.quiet = True
+    bongsu.run(recipe_file, out=out)
+
+
+def test_killed_in_every_stage_the_weights_are_the_same(
+    recipe_file: Path, uninterrupted: Path, processes: Any, tmp_path: Path
+) -> None:
     out = tmp_path / "killed"
-    arguments = ["run", str(recipe_file), "--out", str(out)]
     for moment in MOMENTS:
-        killed = subprocess.run(
-            [sys.executable, "-c", DEADLY_RUN, *arguments],
-            env={**os.environ, "KILL_AT": moment},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        assert killed.returncode == -signal.SIGKILL, moment
+        child = processes.Process(target=deadly_run, args=(recipe_file, out, moment))
+        child.start()
+        child.join(120)
+        assert child.exitcode == -signal.SIGKILL, moment
     bongsu.run(recipe_file, out=out)
     for name in OUTCOMES:
         assert file_hash(out / name) == file_hash(uninterrupted / name), name

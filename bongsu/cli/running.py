@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,9 +48,18 @@ def encode(recipe: RecipePath, changes: Set = None, out: Out = None, ray: Ray = 
 
 
 @app.command()
-def pretrain(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
-    """Pre-train the encoder with masked-language modelling."""
-    _run(recipe, changes, out, "pretrain")
+def pretrain(
+    recipe: RecipePath,
+    changes: Set = None,
+    out: Out = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that train together, one a device.")] = 1,
+    ray: Annotated[str | None, typer.Option(help="A Ray cluster to train on: its address, auto or local.")] = None,
+) -> None:
+    """Pre-train the encoder with masked-language modelling, on one device or several."""
+    if workers == 1 and ray is None:
+        _run(recipe, changes, out, "pretrain")
+    else:
+        _run_together(recipe, changes, out, workers, ray)
 
 
 @app.command()
@@ -107,13 +118,31 @@ def plan(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
             ["steps", f"{about}{found.steps:,}"],
             ["work a token", f"{progress.short(found.flops_per_token)} FLOP"],
             ["device", f"{found.device}, {found.precision}"],
-            ["memory", f"{found.memory_bytes / 2**30:.1f} GiB (measured in a trial)"],
+            ["memory", f"{found.memory_bytes / 2**30:.2f} GiB in a trial, {found.estimated_bytes / 2**30:.2f} GiB by estimate"],
             ["rate", f"{progress.short(found.tokens_per_second)} tokens/s (measured in a trial)"],
             ["time", f"{about}{progress.duration(found.seconds)}"],
         ],
     )  # fmt: skip
     if not found.exact:
         progress.note("Tokens and steps are guessed from the size of the files; `bongsu encode` makes them exact.")
+
+
+def _run_together(path: Path, changes: list[str] | None, out: Path | None, workers: int, ray: str | None) -> None:
+    from bongsu.recipe import load_recipe
+
+    need("torch", "train")
+    from bongsu.pipeline.launching import check_workers, launch, launch_on_ray
+
+    if ray is None:
+        check_workers(load_recipe(path, changes), workers)
+    finished = _run(path, changes, out, "encode")  # once, before there are several
+    with _stoppable():
+        if ray is None:
+            told = [argument for change in changes or [] for argument in ("--set", change)]
+            launch(["pretrain", str(path), *told, "--out", str(finished.path)], workers)
+        else:
+            launch_on_ray(load_recipe(path, changes), finished.path, workers, ray)
+            progress.note(f"[green]✓[/green] pretrain: {finished.path / 'pretrain'}")
 
 
 def _run(recipe: Path, changes: list[str] | None, out: Path | None, until: str | None, ray: str | None = None) -> Run:
@@ -123,8 +152,14 @@ def _run(recipe: Path, changes: list[str] | None, out: Path | None, until: str |
     need("torch", "train")
     from bongsu.pipeline.running import run as run_recipe
 
-    try:
+    with _stoppable():
         return run_recipe(parsed, out, until, ray=ray)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    try:
+        yield
     except KeyboardInterrupt:
         progress.note("Stopped. The same command goes on from here.")
         raise typer.Exit(130) from None

@@ -19,11 +19,12 @@ from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.initialization import initialize
 from bongsu.model.sizes import flops_per_token, parameter_count
 from bongsu.recipe import Pretrain, Recipe
+from bongsu.tasks.memory import pretraining_bytes, what_fits
 from bongsu.tasks.pretraining import MaskedLanguageModelling, total_steps
 from bongsu.tokens.batches import Batch, training_shape
 from bongsu.tokens.packing import BatchShape, batch_shape, sentences_for_tokens
 from bongsu.tokens.shards import open_shards
-from bongsu.training.devices import autocast, resolve_device, resolve_precision
+from bongsu.training.devices import autocast, memory_errors, resolve_device, resolve_precision
 from bongsu.training.optimizers import build_optimizer
 
 BYTES_A_TOKEN = 4.0  # of English under a vocabulary of about 8,000; used until the corpus is encoded
@@ -48,6 +49,9 @@ class Estimate:
     """Positions a second in a trial on this machine, those of padding included."""
     seconds: float
     memory_bytes: float
+    """At its peak in the trial."""
+    estimated_bytes: float
+    """What the estimate from the shapes alone says (`bongsu.model.memory`)."""
     device: str
     precision: str
 
@@ -86,6 +90,7 @@ def estimate(recipe: Recipe, run: Path) -> Estimate:
         tokens_per_second=shape.positions / seconds_a_step,
         seconds=steps * settings.accumulate * seconds_a_step,
         memory_bytes=memory,
+        estimated_bytes=pretraining_bytes(config, shape, settings, torch.device(device).type),
         device=device,
         precision=precision,
     )
@@ -111,6 +116,13 @@ def _text_bytes(path: str) -> float:
 def _trial(recipe: Recipe, settings: Pretrain, config: EncoderConfig, shape: BatchShape) -> tuple[float, float, str, str]:
     """Seconds a step, peak bytes of memory, device and precision."""
     device = resolve_device(settings.device)
+    with memory_errors(lambda: what_fits(config, shape, settings, device, "pretrain")):
+        return _timed_steps(recipe, settings, config, shape, device)
+
+
+def _timed_steps(
+    recipe: Recipe, settings: Pretrain, config: EncoderConfig, shape: BatchShape, device: torch.device
+) -> tuple[float, float, str, str]:
     precision = resolve_precision(settings.precision, device)
     model = MaskedLanguageModel(config)
     initialize(model, recipe.seed)
@@ -119,7 +131,7 @@ def _trial(recipe: Recipe, settings: Pretrain, config: EncoderConfig, shape: Bat
         model, None, [], torch.zeros(0), settings.learning_rate, settings.weight_decay  # type: ignore[arg-type]
     )  # fmt: skip
     optimizer = build_optimizer(task.groups(), settings, device)
-    batch = _random_batch(config.vocab_size, shape)
+    batch = random_batch(config.vocab_size, shape)
     times: list[float] = []
     begin = time.perf_counter()
     while len(times) < 2 or (len(times) < 5 and time.perf_counter() - begin < TRIAL_SECONDS):
@@ -139,7 +151,8 @@ def _trial(recipe: Recipe, settings: Pretrain, config: EncoderConfig, shape: Bat
     return float(np.median(times[1:])), memory, str(device), precision
 
 
-def _random_batch(vocab_size: int, shape: BatchShape) -> Batch:
+def random_batch(vocab_size: int, shape: BatchShape) -> Batch:
+    """A batch of random tokens, two sentences a row."""
     generator = np.random.default_rng(0)
     rows = (shape.rows, shape.row_length)
     half = max(1, shape.row_length // 2)

@@ -10,7 +10,8 @@ from bongsu.errors import RecipeError
 from bongsu.files import write_text
 from bongsu.pipeline.stages import FOLDERS, Listener, stages
 from bongsu.recipe import Recipe, dump_recipe
-from bongsu.workspace import Workspace
+from bongsu.training.distributed import leads, leave
+from bongsu.workspace import Stage, Workspace
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ def run(
 ) -> Run:
     """Runs the stages of a recipe in order, passing over those that are done.
 
+    Where `torchrun` or Ray Train has started several processes, each calls this: one leads, the others help it to pre-train.
+
     Args:
         out: the run's folder; by default `runs/NAME`.
         until: the verb of the last stage to run, such as "encode"; by default all.
@@ -47,17 +50,38 @@ def run(
         BongsuError: when the recipe or its input cannot be used; what is done stays done.
     """
     workspace = Workspace(out or Path("runs") / recipe.name, store)
-    with workspace.locked():
-        chain = stages(recipe, workspace, listener, ray)
-        names = [stage.name for stage in chain]
-        if until is not None:
-            if FOLDERS[until] not in names:
-                raise RecipeError(f"{until}: this recipe has no such stage; it has {', '.join(names)}")
-            chain = chain[: names.index(FOLDERS[until]) + 1]
-        write_text(workspace.path / "recipe.toml", dump_recipe(recipe))
-        for stage in chain:
-            if workspace.run(stage):
-                progress.note(f"[green]✓[/green] {stage.name} ({workspace.seconds(stage.name) or 0:.1f} s)")
-            else:
-                progress.note(f"[dim]✓ {stage.name} (unchanged)[/dim]")
+    chain = _until(stages(recipe, workspace, listener, ray), until)
+    if leads():
+        with workspace.locked():
+            _lead(recipe, workspace, chain)
+    else:
+        _follow(workspace, chain)
+    leave()
     return Run(workspace.path)
+
+
+def _until(chain: list[Stage], verb: str | None) -> list[Stage]:
+    """The stages up to that of a verb."""
+    if verb is None:
+        return chain
+    names = [stage.name for stage in chain]
+    if FOLDERS[verb] not in names:
+        raise RecipeError(f"{verb}: this recipe has no such stage; it has {', '.join(names)}")
+    return chain[: names.index(FOLDERS[verb]) + 1]
+
+
+def _lead(recipe: Recipe, workspace: Workspace, chain: list[Stage]) -> None:
+    write_text(workspace.path / "recipe.toml", dump_recipe(recipe))
+    for stage in chain:
+        if workspace.run(stage):
+            progress.note(f"[green]✓[/green] {stage.name} ({workspace.seconds(stage.name) or 0:.1f} s)")
+        else:
+            progress.note(f"[dim]✓ {stage.name} (unchanged)[/dim]")
+
+
+def _follow(workspace: Workspace, chain: list[Stage]) -> None:
+    """What the other processes of a run do: help with the stages meant for all, in silence."""
+    last = max((index for index, stage in enumerate(chain) if stage.together), default=-1)
+    with progress.silence():
+        for stage in chain[: last + 1]:
+            workspace.follow(stage)

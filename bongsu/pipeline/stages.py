@@ -27,6 +27,8 @@ from bongsu.tasks.making import finetune
 from bongsu.tasks.pretraining import pretrain
 from bongsu.tokens.bpe import load_tokenizer, measure, sample_evenly, save_tokenizer, train_tokenizer
 from bongsu.tokens.shards import Encoded, encode_part, encode_texts, write_shards
+from bongsu.training.devices import resolve_device
+from bongsu.training.distributed import joined
 from bongsu.workspace import Stage, Workspace, file_fingerprint
 
 FOLDERS = {
@@ -42,7 +44,7 @@ FOLDERS = {
 }
 CORPUS_LAYOUT = 2  # of the folder's files, so that one made by an earlier version is made anew
 # What may change without changing the outcome.
-_INCIDENTAL = {"device", "log_every", "checkpoint_minutes", "keep"}
+_INCIDENTAL = {"device", "loader_workers", "log_every", "checkpoint_minutes", "keep"}
 
 
 Listener = Callable[[str, int, dict[str, float]], None]
@@ -84,6 +86,7 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
                     [chain[-1].fingerprint],
                     lambda folder: _pretrain(recipe, tokenizer, tokens, folder, listener),
                     goes_on=True,
+                    together=True,
                 )
             )
             encoder_inputs = [chain[-1].fingerprint]
@@ -209,7 +212,10 @@ def _encoded_by_ray(paths: list[Path], tokenizer: Path, address: str) -> Iterato
 
 
 def _pretrain(recipe: Recipe, tokenizer: Path, tokens: Path, folder: Path, listener: Listener | None) -> None:
-    state = pretrain(recipe, tokenizer, tokens, folder, partial(listener, "pretrain") if listener else None)
+    assert recipe.pretrain is not None
+    told = partial(listener, "pretrain") if listener else None
+    with joined(resolve_device(recipe.pretrain.device)) as processes:
+        state = pretrain(recipe, tokenizer, tokens, folder, told, processes=processes)
     figures = state.last
     progress.note(
         f"pretrain: {state.step:,} steps, validation loss {figures['loss']:.3f}, masked-token accuracy "

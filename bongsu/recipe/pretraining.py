@@ -78,6 +78,8 @@ class Optimization(Section):
     """Batches whose gradients are added up before a step."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: str = "auto"
+    loader_workers: Annotated[int, Field(ge=0)] | None = None
+    """Processes that prepare batches; 0 is a thread of the training process. By default 0 on a CPU, up to 4 for a GPU."""
     log_every: Positive = 20
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
     keep: Positive = 2

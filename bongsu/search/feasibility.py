@@ -16,9 +16,9 @@ from bongsu.model.io import read_config
 from bongsu.model.memory import Load, training_bytes
 from bongsu.pipeline.planning import likely_shape
 from bongsu.pipeline.stages import named_encoder
-from bongsu.recipe import Finetune, Optimization, Pretrain, Recipe
+from bongsu.recipe import Finetune, Pretrain, Recipe
 from bongsu.search.study import Plan, Resources, Trial
-from bongsu.training.devices import resolve_precision
+from bongsu.tasks.memory import bytes_a_number, pretraining_bytes
 
 DEVICES_GB = (8, 24, 80, 141)
 """Memory of common devices; the last two are an H100 and an H200."""
@@ -69,9 +69,7 @@ def memory_bytes(recipe: Recipe, device: str) -> float:
 
 def _pretraining(recipe: Recipe, settings: Pretrain, device: str) -> float:
     config = EncoderConfig.from_recipe(recipe.model, recipe.tokenizer.vocab_size)
-    shape = likely_shape(settings)
-    load = Load(shape.positions, shape.row_length, shape.masked, shape.masked * config.vocab_size)
-    return training_bytes(config, load, _bytes_a_number(settings, device), device)
+    return pretraining_bytes(config, likely_shape(settings), settings, device)
 
 
 def _finetuning(recipe: Recipe, settings: Finetune, device: str) -> float:
@@ -84,7 +82,7 @@ def _finetuning(recipe: Recipe, settings: Finetune, device: str) -> float:
     # The head's columns take the place of logits: one for each filter of each kernel at each position.
     columns = positions * settings.filters * len(settings.kernel_sizes)
     load = Load(positions, settings.max_length, positions, columns, settings.unfreeze_last if settings.freeze else None)
-    return training_bytes(config, load, _bytes_a_number(settings, device), device, head)
+    return training_bytes(config, load, bytes_a_number(settings, device), device, head)
 
 
 @cache
@@ -96,12 +94,6 @@ def _encoder_config(name: str) -> EncoderConfig:
     hub = HubEncoder.open(folder).config
     sizes = (hub.d_model, hub.n_layers, hub.n_heads, hub.d_ff)
     return EncoderConfig(hub.vocab_size, "classic", *sizes, "gelu", dropout=0.1, max_length=hub.max_length)
-
-
-def _bytes_a_number(settings: Optimization, device: str) -> int:
-    if device == "cuda" and not torch.cuda.is_available():  # told for a machine that this is not
-        return 4 if settings.precision == "float32" else 2
-    return 2 if resolve_precision(settings.precision, torch.device(device)) == "bfloat16" else 4
 
 
 def room_bytes(resources: Resources) -> float:

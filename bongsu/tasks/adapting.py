@@ -19,7 +19,8 @@ from bongsu.tasks.labelled import read_unlabelled
 from bongsu.tasks.pretraining import pretrain
 from bongsu.tokens.bpe import load_tokenizer
 from bongsu.tokens.shards import encode_texts, write_shards
-from bongsu.training.loop import OnEvaluation, State
+from bongsu.training.checkpoints import State
+from bongsu.training.loop import OnEvaluation
 
 VALIDATION = 0.05
 

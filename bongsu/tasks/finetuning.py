@@ -34,8 +34,9 @@ from bongsu.tasks.splits import Split, distinct, groups_of, hold_out, protocol_s
 from bongsu.tasks.texts import as_read, encode, in_context
 from bongsu.tokens.bpe import load_tokenizer
 from bongsu.tokens.special import special_tokens
+from bongsu.training.checkpoints import State
 from bongsu.training.devices import resolve_device
-from bongsu.training.loop import OnEvaluation, Plan, State, load_best, train
+from bongsu.training.loop import OnEvaluation, Plan, load_best, train
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -169,7 +170,7 @@ class Finetuning:
     def best(self, folder: Path, result: dict[str, Any]) -> Classifier:
         """The classifier a fold was measured with."""
         task = self.task(np.arange(len(self.ids)), Encoded([], np.zeros(0, dtype=np.int64)), 0)
-        load_best(folder / "checkpoints", task.model, State(**result["state"]))
+        load_best(folder / "checkpoints", task.model, State.from_dict(result["state"]))
         return task.detector
 
     def extra(self, measured: Int64) -> Int64:

@@ -25,8 +25,9 @@ from bongsu.tasks.labelled import read_sources, read_unlabelled
 from bongsu.tasks.splits import distinct, hold_out
 from bongsu.tasks.texts import encode
 from bongsu.tokens.bpe import load_tokenizer, save_tokenizer
+from bongsu.training.checkpoints import State
 from bongsu.training.devices import resolve_device
-from bongsu.training.loop import OnEvaluation, Plan, State, train
+from bongsu.training.loop import OnEvaluation, Plan, train
 
 Int64 = npt.NDArray[np.int64]
 VALIDATION = 0.02

@@ -19,15 +19,21 @@ from bongsu.model.encoder import EncoderConfig
 from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.initialization import initialize
 from bongsu.model.io import load_masked_lm, save_encoder
+from bongsu.model.sizes import flops_per_token
 from bongsu.recipe import Recipe
+from bongsu.tasks.memory import what_fits
 from bongsu.tokens.batches import IGNORE, Batch, Batches, training_shape
 from bongsu.tokens.bpe import load_tokenizer, save_tokenizer, token_bytes, word_starts
 from bongsu.tokens.packing import BatchShape
 from bongsu.tokens.shards import open_shards
+from bongsu.tokens.sharing import share_of
 from bongsu.tokens.special import MASK_ID
 from bongsu.training.averaging import Averaged, mean_from
+from bongsu.training.checkpoints import State
+from bongsu.training.devices import resolve_device
+from bongsu.training.distributed import ALONE, Processes
 from bongsu.training.log import Outcome
-from bongsu.training.loop import OnEvaluation, Plan, State, train
+from bongsu.training.loop import OnEvaluation, Plan, train
 from bongsu.training.optimizers import parameter_groups
 
 VALIDATION_SEED = 0
@@ -47,6 +53,9 @@ class MaskedLanguageModelling:
     weight_decay: float
     average_from: int | None = None
     """The step after which the weights that are measured and kept are the mean of all since."""
+    part: int = 0
+    """Which of the `parts` that batches are dealt out in is this process's."""
+    parts: int = 1
     model: nn.Module = field(init=False)
     """What the loop trains and saves: the language model, with the mean of its weights if there is one."""
 
@@ -60,14 +69,16 @@ class MaskedLanguageModelling:
         return self.model.average if isinstance(self.model, Averaged) else self.language_model
 
     def batch(self, n: int) -> Batch:
-        return self.training.batch(n)
+        return share_of(self.training.batch(n), self.part, self.parts)
 
     def loss(self, batch: Batch) -> Outcome:
         logits, targets = self._forward(self.language_model, batch)
-        loss = F.cross_entropy(logits, targets, ignore_index=IGNORE)
         counted = targets != IGNORE
+        count = counted.sum()
+        # Not the mean that `cross_entropy` takes: without a target that is no number.
+        loss = F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum") / count.clamp(min=1)
         correct = (logits.argmax(-1) == targets) & counted
-        return Outcome(loss, correct.sum(), counted.sum(), int((batch.segment_ids > 0).sum()))
+        return Outcome(loss, correct.sum(), count, int((batch.segment_ids > 0).sum()), batch.share)
 
     def evaluate(self) -> dict[str, float]:
         """Loss in nats a masked token, accuracy, and bits per byte of masked text.
@@ -120,10 +131,12 @@ def pretrain(
     folder: Path,
     on_evaluation: OnEvaluation | None = None,
     start: Path | None = None,
+    processes: Processes = ALONE,
 ) -> State:
     """Pre-trains the recipe's encoder on shards, or goes on with the one in the folder `start`.
 
-    Leaves `model/`, `checkpoints/` and `samples.json` in `folder`.
+    Leaves `model/`, `checkpoints/` and `samples.json` in `folder`. Each of several
+    `processes` calls it, and one of them writes.
     """
     settings = recipe.pretrain
     assert settings is not None
@@ -151,19 +164,25 @@ def pretrain(
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
         average_from=round((1 - settings.average) * steps) if settings.average else None,
+        part=processes.rank,
+        parts=processes.count,
     )
+    title = "pretrain" if start is None else "adapt"
     plan = Plan(
         steps=steps,
         evaluate_every=max(1, math.ceil(steps / settings.evaluations)),
         monitor="loss",
         seed=recipe.seed,
-        title="pretrain" if start is None else "adapt",
+        title=title,
+        flops_per_token=3 * flops_per_token(model.encoder.config, settings.row_length, settings.mask_rate),
+        what_fits=lambda: what_fits(model.encoder.config, shape, settings, resolve_device(settings.device), title),
     )
-    state = train(task, plan, settings, folder / "checkpoints", on_evaluation)
-    write_json(folder / "samples.json", samples(task, tokenizer))
-    with atomic_folder(folder / "model") as model_folder:
-        save_encoder(model_folder, task.kept, {"validation": state.last})
-        save_tokenizer(tokenizer, model_folder, model.encoder.config.max_length)
+    state = train(task, plan, settings, folder / "checkpoints", on_evaluation, processes)
+    if processes.leads:
+        write_json(folder / "samples.json", samples(task, tokenizer))
+        with atomic_folder(folder / "model") as model_folder:
+            save_encoder(model_folder, task.kept, {"validation": state.last})
+            save_tokenizer(tokenizer, model_folder, model.encoder.config.max_length)
     return state
 
 

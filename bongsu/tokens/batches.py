@@ -39,6 +39,8 @@ class Batch:
     """[M]: flat positions (row * L + column) to predict."""
     targets: Int64
     """[M]: the ids that stood there; -100 where nothing is to be predicted."""
+    share: float = 1.0
+    """Share of the batch's targets that are in these rows, when it is dealt out to several processes (`sharing`)."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import hashlib
 import os
 import re
 import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +24,107 @@ from torch import Tensor, nn
 from bongsu.errors import WorkspaceError
 from bongsu.files import atomic_folder, file_hash, read_json, write_json
 from bongsu.progress import warn
+from bongsu.training.guard import Guard
 
 _NAME = re.compile(r"step-(\d{8})")
+
+
+@dataclass
+class State:
+    """What a checkpoint remembers beside the weights."""
+
+    step: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    since_best: int = 0
+    finished: bool = False
+    seconds: float = 0.0
+    last: dict[str, float] = field(default_factory=dict)
+    guard: Guard = field(default_factory=Guard)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> State:
+        """The opposite of `dataclasses.asdict`."""
+        return cls(**{**values, "guard": Guard(**values.get("guard", {}))})
 
 
 class DamagedError(WorkspaceError):
     """A checkpoint whose files are not those that were written."""
 
 
-def save_checkpoint(folder: Path, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> Path:
-    """Writes the state after `step` steps and returns its folder."""
+@dataclass(frozen=True)
+class Snapshot:
+    """What training stands at after a step, apart from the tensors that go on changing."""
+
+    step: int
+    weights: dict[str, Tensor]
+    moments: dict[str, Tensor]
+    state: dict[str, Any]
+
+    @classmethod
+    def of(cls, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> Snapshot:
+        """Copies to the host's memory, as fast as that goes."""
+        tensors = (_parameters(model), _optimizer_tensors(model, optimizer))
+        weights, moments = (
+            {name: tensor.to("cpu", copy=True).contiguous() for name, tensor in part.items()} for part in tensors
+        )
+        return cls(step, weights, moments, state)
+
+
+class Writer:
+    """Writes checkpoints in the background, one at a time, so that training stops for no longer than a copy takes.
+
+    An error, such as a full disk, is raised by the next call; the checkpoints there are stay as they are.
+    """
+
+    def __init__(self, folder: Path, keep: int, active: bool = True) -> None:
+        """Only the process that is `active` writes."""
+        self.folder, self.keep, self.active = folder, keep, active
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
+        self._writing: Future[None] | None = None
+
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._pool.shutdown(wait=True)
+        if kind is None:
+            self.wait()
+
+    def save(self, state: State, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Begins to write a checkpoint, once the one before is written; afterwards old ones are deleted."""
+        self.wait()
+        if self.active:
+            snapshot = Snapshot.of(state.step, model, optimizer, {"state": asdict(state)})
+            self._writing = self._pool.submit(self._write, snapshot, state.best_step)
+
+    def wait(self) -> None:
+        """Until nothing is being written.
+
+        Raises:
+            WorkspaceError: when the last checkpoint could not be written.
+        """
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def check(self) -> None:
+        """Raises what `wait` would, if it is known already."""
+        if self._writing is not None and self._writing.done():
+            self.wait()
+
+    def _write(self, snapshot: Snapshot, best: int | None) -> None:
+        save_checkpoint(self.folder, snapshot)
+        prune(self.folder, self.keep, best)
+
+
+def save_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
+    """Writes a checkpoint and returns its folder."""
+    step, state = snapshot.step, snapshot.state
     target = folder / f"step-{step:08d}"
     with atomic_folder(target) as temporary:
-        save_file(_parameters(model), temporary / "model.safetensors")
-        save_file(_optimizer_tensors(model, optimizer), temporary / "optimizer.safetensors")
+        save_file(snapshot.weights, temporary / "model.safetensors")
+        save_file(snapshot.moments, temporary / "optimizer.safetensors")
         hashes = {name: file_hash(temporary / name) for name in ("model.safetensors", "optimizer.safetensors")}
         state = {**state, "step": step}
         write_json(temporary / "state.json", {**state, "sha256": {**hashes, "state": _state_hash(state)}})
@@ -111,7 +200,7 @@ def _state_hash(state: dict[str, Any]) -> str:
 
 
 def _parameters(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter and persistent buffer once, on the CPU's side of things; tied ones under their first name."""
+    """Every parameter and persistent buffer once; tied ones under their first name."""
     seen: set[int] = set()
     tensors = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
@@ -125,7 +214,7 @@ def _optimizer_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> di
     tensors = {}
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"{name}:{key}"] = value.detach().contiguous()
+            tensors[f"{name}:{key}"] = value.detach()
     return tensors
 
 

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import ctypes
-from contextlib import AbstractContextManager, nullcontext, suppress
+import os
+import re
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Literal
 
 import torch
 
-from bongsu.errors import RecipeError
+from bongsu.errors import OutOfMemoryError, RecipeError
 
 _MALLOPT = {"M_TRIM_THRESHOLD": -1, "M_TOP_PAD": -2, "M_MMAP_THRESHOLD": -3}  # numbers of glibc's malloc.h
 Precision = Literal["float32", "bfloat16"]
+
+# How the allocators of PyTorch say that there is no more, where it is no error of its own kind.
+_NO_MEMORY = ("DefaultCPUAllocator", "out of memory", "std::bad_alloc")
 
 
 def resolve_device(name: str) -> torch.device:
@@ -54,6 +62,33 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
     return "bfloat16" if able or name == "bfloat16" else "float32"
 
 
+def memory_bytes(device: torch.device) -> float:
+    """The memory a process may take: a GPU's, or this machine's, or as much of it as a container or a limit leaves."""
+    if device.type == "cuda":
+        return float(torch.cuda.get_device_properties(device).total_memory)
+    limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for path in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
+        with suppress(OSError, ValueError):  # there is no container, or no limit
+            limits.append(int(path.read_text()))
+    limits += [limit for limit in resource.getrlimit(resource.RLIMIT_AS) if limit != resource.RLIM_INFINITY]
+    return float(min(limits))
+
+
+@contextmanager
+def memory_errors(what_fits: Callable[[], str]) -> Iterator[None]:
+    """Turns an error of too little memory into one that says what would fit.
+
+    Raises:
+        OutOfMemoryError: with the message of `what_fits`.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in _NO_MEMORY)):
+            raise
+        raise OutOfMemoryError(f"Out of memory. {what_fits()}") from error
+
+
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """Matrix products in bfloat16, sums and losses in float32; nothing at all for float32."""
     if precision == "bfloat16":
@@ -72,3 +107,43 @@ def keep_freed_memory() -> None:
         library.mallopt(_MALLOPT["M_MMAP_THRESHOLD"], 2**30)
         library.mallopt(_MALLOPT["M_TRIM_THRESHOLD"], 2**31 - 1)
         library.mallopt(_MALLOPT["M_TOP_PAD"], 2**26)
+
+
+# Dense bfloat16 FLOP/s of tensor cores without sparsity, as the makers publish them; the first name found is taken.
+_PEAK_BFLOAT16 = {
+    "B200": 2250e12,
+    "B100": 1750e12,
+    "H200": 989e12,
+    "GH200": 989e12,
+    "H100 PCIe": 756e12,
+    "H100 NVL": 835e12,
+    "H100": 989e12,
+    "A100": 312e12,
+    "A800": 312e12,
+    "L40S": 362e12,
+    "L40": 181e12,
+    "L4": 121e12,
+    "A40": 150e12,
+    "A30": 165e12,
+    "A10": 125e12,
+    "A10G": 70e12,
+    "RTX 6000 Ada": 364e12,
+    "RTX A6000": 155e12,
+    "RTX 5090": 210e12,
+    "RTX 4090": 165e12,
+    "RTX 3090": 71e12,
+    "MI300X": 1307e12,
+    "MI250": 362e12,
+}
+
+
+def peak_flops(device: torch.device, precision: Precision) -> float | None:
+    """The published bfloat16 rate of a GPU in FLOP/s; None for others, and where training does not use it."""
+    if device.type != "cuda" or precision != "bfloat16":
+        return None
+    return published_flops(torch.cuda.get_device_name(device))
+
+
+def published_flops(name: str) -> float | None:
+    """The published bfloat16 rate of a GPU by its name, in FLOP/s."""
+    return next((rate for part, rate in _PEAK_BFLOAT16.items() if re.search(rf"\b{part}\b", name)), None)

@@ -8,13 +8,10 @@ random numbers of step n (dropout) are seeded by n, a run that was killed and go
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,12 +21,23 @@ from torch import nn
 from bongsu import progress
 from bongsu.errors import TrainingError
 from bongsu.recipe import Optimization
-from bongsu.training.checkpoints import checkpoints, load_checkpoint, prune, resume_latest, save_checkpoint
-from bongsu.training.devices import autocast, keep_freed_memory, resolve_device, resolve_precision, seed_random_numbers
-from bongsu.training.guard import Guard
-from bongsu.training.log import Log, Outcome, Window
+from bongsu.training.checkpoints import State, Writer, checkpoints, load_checkpoint, resume_latest
+from bongsu.training.devices import (
+    Precision,
+    autocast,
+    keep_freed_memory,
+    memory_errors,
+    peak_flops,
+    resolve_device,
+    resolve_precision,
+    seed_random_numbers,
+)
+from bongsu.training.distributed import ALONE, Processes
+from bongsu.training.log import Log, Outcome, Step, Window
 from bongsu.training.optimizers import build_optimizer
+from bongsu.training.prefetch import Prefetch, resolve_workers
 from bongsu.training.schedules import learning_rate_factor
+from bongsu.training.stopping import stop_after_step
 
 
 class Task(Protocol):
@@ -40,7 +48,7 @@ class Task(Protocol):
         """What is trained."""
 
     def batch(self, n: int) -> Any:
-        """Batch `n`, a pure function of `n`; made in a background thread."""
+        """Batch `n`, a pure function of `n`, or this process's share of it; made in the background."""
 
     def loss(self, batch: Any) -> Outcome:
         """The loss of a batch, called under autocast."""
@@ -68,95 +76,101 @@ class Plan:
     """Stop after this many evaluations without a better figure."""
     seed: int = 0
     title: str = "training"
+    flops_per_token: float | None = None
+    """Work of a real token, forward and backward, to tell how much of the device's rate is used."""
+    what_fits: Callable[[], str] = lambda: "A smaller batch takes less."
+    """What to say when memory is short."""
     stop_after: int | None = None
     """End after this many steps although the schedule is made for `steps`."""
-
-
-@dataclass
-class State:
-    """What a checkpoint remembers beside the weights."""
-
-    step: int = 0
-    best: float | None = None
-    best_step: int | None = None
-    since_best: int = 0
-    finished: bool = False
-    seconds: float = 0.0
-    last: dict[str, float] = field(default_factory=dict)
-    guard: Guard = field(default_factory=Guard)
 
 
 OnEvaluation = Callable[[int, dict[str, float]], None]
 """Told the step and the figures after each evaluation, when the checkpoint of that step is on the disk."""
 
 
-def train(task: Task, plan: Plan, settings: Optimization, folder: Path, on_evaluation: OnEvaluation | None = None) -> State:
+def train(
+    task: Task,
+    plan: Plan,
+    settings: Optimization,
+    folder: Path,
+    on_evaluation: OnEvaluation | None = None,
+    processes: Processes = ALONE,
+) -> State:
     """Trains until `plan.steps`, going on from the latest checkpoint in `folder`.
 
     With `on_evaluation` every evaluation leaves a checkpoint, for whoever listens to take or to end training at (a search).
+    With several `processes` each has its share of every batch (`task.batch`), and one of them writes.
 
     Raises:
-        TrainingError: after `max_skipped` steps in a row that the guard left out, when there is no going back; the last good
-            checkpoint stays.
+        TrainingError: after `max_skipped` steps in a row that the guard left out, when there is no going back (the last good
+            checkpoint stays); or when another process is gone.
+        OutOfMemoryError: saying what would fit.
         KeyboardInterrupt: after Ctrl-C, once a checkpoint is written.
     """
-    device = resolve_device(settings.device)
+    device = processes.device(resolve_device(settings.device))
     if device.type == "cpu":
         keep_freed_memory()
     precision = resolve_precision(settings.precision, device)
     model = task.model.to(device)
     optimizer = build_optimizer(task.groups(), settings, device)
     folder.mkdir(parents=True, exist_ok=True)
-    state = _restore(folder, model, optimizer)
-    log = Log(folder / "metrics.jsonl", state.step)
+    state = _restore(folder, model, optimizer, processes)
+    log = Log(folder / "metrics.jsonl", active=processes.leads)
+    log.go_on_from(state.step)
     if state.finished:
         return state
 
+    compute_loss = processes.replicate(task)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     end = min(plan.steps, plan.stop_after or plan.steps)
     saved_at = clock = time.perf_counter()
-    window = Window()
-
-    def checkpoint() -> None:
-        nonlocal saved_at, clock
-        now = time.perf_counter()
-        state.seconds, clock = state.seconds + now - clock, now
-        save_checkpoint(folder, state.step, model, optimizer, {"state": asdict(state)})
-        prune(folder, settings.keep, state.best_step)
-        saved_at = time.perf_counter()
+    peak = peak_flops(device, precision)
+    window = Window(plan.flops_per_token, peak and peak * processes.count)
 
     with (
+        memory_errors(plan.what_fits),
         progress.bar(plan.title, end, "steps", done=state.step) as bar,
-        Prefetch(task, state.step * settings.accumulate, end * settings.accumulate) as batches,
+        Writer(folder, settings.keep, active=processes.leads) as writer,
+        Prefetch(
+            task,
+            state.step * settings.accumulate,
+            end * settings.accumulate,
+            resolve_workers(settings.loader_workers, device),
+        ) as batches,
         stop_after_step() as stop,
     ):
         while state.step < end and not state.finished:
             factor = learning_rate_factor(settings, state.step, plan.steps) * state.guard.learning_rate_factor
             for group in optimizer.param_groups:
                 group["lr"] = group["peak"] * factor
-            seed_random_numbers(device, plan.seed * 1_000_003 + state.step)
+            seed_random_numbers(device, plan.seed * 1_000_003 + state.step + processes.rank * 2**40)
             model.train()
             outcomes = []
-            for _ in range(settings.accumulate):
-                with autocast(device, precision):
-                    outcome = task.loss(batches.next())
-                (outcome.loss / settings.accumulate).backward()  # type: ignore[no-untyped-call]
+            for left in reversed(range(settings.accumulate)):
+                batch = batches.next()
+                with processes.keeping_gradients() if left else nullcontext():
+                    with autocast(device, precision):
+                        outcome = compute_loss(batch)
+                    # Averaged over the processes, this is the mean over the targets of them all.
+                    part = outcome.share * processes.count / settings.accumulate
+                    (outcome.loss * part).backward()  # type: ignore[no-untyped-call]
                 outcomes.append(outcome)
             norm = nn.utils.clip_grad_norm_(parameters, settings.clip or float("inf"))
-            loss = sum(float(outcome.loss.detach()) for outcome in outcomes) / settings.accumulate
-            if state.guard.accepts(loss, float(norm), settings.spike):
+            step = _agreed(outcomes, float(norm), processes)
+            window.wait(batches.take_waited())
+            if state.guard.accepts(step.loss, step.gradient_norm, settings.spike):
                 optimizer.step()
                 task.after_step()
-                for outcome in outcomes:
-                    window.add(outcome)
+                window.add(step)
             elif state.guard.gives_up(settings):
-                reason = _divergence(loss, float(norm), state, settings.learning_rate * factor, folder)
+                writer.wait()
+                reason = _divergence(step, state, settings.learning_rate * factor, folder)
                 if not (state.guard.may_roll_back(settings) and checkpoints(folder)):
                     raise TrainingError(reason)
-                diverged, state = state, _restore(folder, model, optimizer)
+                diverged, state = state, _restore(folder, model, optimizer, processes)
                 state.guard.rolled_back(diverged.guard)
                 optimizer.zero_grad(set_to_none=True)
-                log = Log(folder / "metrics.jsonl", state.step)
+                log.go_on_from(state.step)
                 window.restart()
                 batches.restart(state.step * settings.accumulate)
                 bar.advance(state.step - diverged.step)
@@ -168,24 +182,30 @@ def train(task: Task, plan: Plan, settings: Optimization, folder: Path, on_evalu
             last = state.step == end
             if state.step % settings.log_every == 0 or last:
                 record = {"step": state.step, **window.close(), "learning_rate": settings.learning_rate * factor,
-                          "gradient_norm": float(norm), "skipped_steps": state.guard.skipped}  # fmt: skip
+                          "gradient_norm": step.gradient_norm, "skipped_steps": state.guard.skipped}  # fmt: skip
                 log.write(record)
-                bar.advance(0, f"loss {record['loss']:.3f} · {progress.short(record['tokens_per_second'])} tokens/s")
+                bar.advance(0, _in_short(record))
             bar.advance(1)
             best_before = state.best_step
             evaluated = state.step % plan.evaluate_every == 0 or last
             if evaluated:
-                _evaluate(task, plan, state, device, precision, log)
-                window.restart_clock()
+                with window.paused():
+                    _evaluate(task, plan, state, device, precision, log, processes)
             state.finished = last or (plan.patience is not None and state.since_best >= plan.patience)
+            writer.check()
+            stopping, due = processes.any(stop.is_set(), time.perf_counter() - saved_at > 60 * settings.checkpoint_minutes)
             # Not among skipped steps: a checkpoint is something to go back to.
-            due = not state.guard.in_a_row and time.perf_counter() - saved_at > 60 * settings.checkpoint_minutes
+            due = due and not state.guard.in_a_row
             told = on_evaluation is not None and evaluated
-            if due or state.finished or stop.is_set() or told or state.best_step != best_before:
-                checkpoint()
+            if due or state.finished or stopping or told or state.best_step != best_before:
+                now = time.perf_counter()
+                state.seconds, clock, saved_at = state.seconds + now - clock, now, now
+                writer.save(state, model, optimizer)
             if on_evaluation is not None and evaluated:
+                writer.wait()
                 on_evaluation(state.step, state.last)
-            if stop.is_set() and not state.finished:
+            if stopping and not state.finished:
+                writer.wait()
                 raise KeyboardInterrupt
     return state
 
@@ -196,12 +216,14 @@ def load_best(folder: Path, model: nn.Module, state: State) -> None:
         load_checkpoint(folder / f"step-{state.best_step:08d}", model)
 
 
-def _restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> State:
-    saved = resume_latest(folder, model, optimizer)
+def _restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, processes: Processes) -> State:
+    """The state to go on from, with weights and moments in place. The leader chooses the checkpoint, which all then read."""
+    saved = processes.from_leader(lambda: resume_latest(folder, model, optimizer))
     if saved is None:
         return State()
-    state = State(**saved["state"])
-    state.guard = Guard(**saved["state"].get("guard", {}))
+    if not processes.leads:
+        load_checkpoint(folder / f"step-{saved['step']:08d}", model, optimizer)
+    state = State.from_dict(saved["state"])
     best = folder / f"step-{state.best_step or 0:08d}"
     if state.best_step is not None and not best.is_dir():
         # The best was damaged and put aside: forget it, so that another takes its place.
@@ -209,10 +231,22 @@ def _restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -
     return state
 
 
-def _evaluate(task: Task, plan: Plan, state: State, device: torch.device, precision: Any, log: Log) -> None:
-    task.model.eval()
-    with torch.inference_mode(), autocast(device, precision):
-        figures = task.evaluate()
+def _agreed(outcomes: Sequence[Outcome], norm: float, processes: Processes) -> Step:
+    """What a step came to over all batches and processes: the same numbers, to the last bit, in each process."""
+    sums = [sum(figures) for figures in zip(*(outcome.figures() for outcome in outcomes), strict=True)]
+    loss, correct, count, tokens, norms = processes.total([*sums, norm])
+    return Step(loss / len(outcomes), correct, count, tokens, norms / processes.count)
+
+
+def _evaluate(
+    task: Task, plan: Plan, state: State, device: torch.device, precision: Precision, log: Log, processes: Processes
+) -> None:
+    def measure() -> dict[str, float]:
+        task.model.eval()
+        with torch.inference_mode(), autocast(device, precision):
+            return task.evaluate()
+
+    figures = processes.from_leader(measure)
     log.write({"step": state.step, **{f"validation_{name}": value for name, value in figures.items()}})
     state.last = figures
     value = figures[plan.monitor]
@@ -223,67 +257,20 @@ def _evaluate(task: Task, plan: Plan, state: State, device: torch.device, precis
         state.since_best += 1
 
 
-def _divergence(loss: float, norm: float, state: State, rate: float, folder: Path) -> str:
+def _in_short(record: dict[str, float]) -> str:
+    """A line of the log, for the end of the progress bar."""
+    text = f"loss {record['loss']:.3f} · {progress.short(record['tokens_per_second'])} tokens/s"
+    if "mfu" in record:
+        text += f" · {record['mfu']:.0%} MFU"
+    return text + (f" · {record['data_wait']:.0%} waiting for data" if record["data_wait"] > 0.02 else "")
+
+
+def _divergence(step: Step, state: State, rate: float, folder: Path) -> str:
     good = checkpoints(folder)
     kept = f"The last good checkpoint is {good[0]}." if good else "There is no checkpoint yet."
     usual = "" if state.guard.usual_loss is None else f" (it was {state.guard.usual_loss:.3g})"
     return (
-        f"Step {state.step + 1}: the loss is {loss:.4g}{usual} and the gradient's norm {norm:.4g} at learning rate {rate:.3g}. "
-        f"The last {state.guard.in_a_row} steps were left out, so the weights are untouched by them. {kept} "
-        "Try a lower learning_rate or a longer warmup."
+        f"Step {state.step + 1}: the loss is {step.loss:.4g}{usual} and the gradient's norm {step.gradient_norm:.4g} "
+        f"at learning rate {rate:.3g}. The last {state.guard.in_a_row} steps were left out, so the weights are untouched by "
+        f"them. {kept} Try a lower learning_rate or a longer warmup."
     )
-
-
-class Prefetch:
-    """Makes the next batch in a background thread while the device works on this one."""
-
-    def __init__(self, task: Task, start: int, end: int) -> None:
-        self._task, self._next, self._end = task, start, end
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
-        self._future: Future[Any] | None = None
-
-    def __enter__(self) -> Prefetch:
-        self._submit()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def next(self) -> Any:
-        """The next batch, in order."""
-        if self._future is None:
-            raise IndexError("no batch is left")
-        batch = self._future.result()
-        self._submit()
-        return batch
-
-    def restart(self, start: int) -> None:
-        """Goes on with batch `start`."""
-        self._next = start
-        self._submit()
-
-    def _submit(self) -> None:
-        self._future = self._pool.submit(self._task.batch, self._next) if self._next < self._end else None
-        self._next += 1
-
-
-@contextmanager
-def stop_after_step() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM ask for an end after the current step; a second Ctrl-C ends at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def ask(number: int, frame: object) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-        progress.note("Stopping after this step; a checkpoint is being written. The same command goes on from it.")
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+
+from bongsu import progress
+from bongsu.files import write_json
+from bongsu.tokens.shards import write_shards
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -14,3 +20,17 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def data(sentences: list[str], tokenizer: Tokenizer, tokenizer_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `tokenizer/` and `tokens/`: 540 sentences to learn from, 60 held out."""
+    folder = tmp_path_factory.mktemp("data")
+    (folder / "tokenizer").symlink_to(tokenizer_folder)
+    (folder / "tokens").mkdir()
+    splits = {}
+    with progress.bar("encode", None, "MB") as bar:
+        for split, part in (("train", sentences[:540]), ("validation", sentences[540:])):
+            splits[split] = write_shards(folder / "tokens", split, part, tokenizer, bar)
+    write_json(folder / "tokens" / "tokens.json", {"vocab_size": tokenizer.get_vocab_size(), "splits": splits})
+    return folder

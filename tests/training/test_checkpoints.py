@@ -18,7 +18,7 @@ from torch import nn
 
 from bongsu.errors import WorkspaceError
 from bongsu.training import checkpoints as module
-from bongsu.training.checkpoints import checkpoints, load_checkpoint, prune, resume_latest, save_checkpoint
+from bongsu.training.checkpoints import Snapshot, checkpoints, load_checkpoint, prune, resume_latest, save_checkpoint
 
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 
@@ -55,13 +55,13 @@ def same_weights(one: nn.Module, other: nn.Module) -> bool:
 def two(tmp_path: Path) -> Path:
     """A folder with checkpoints of steps 1 and 2."""
     for step in (1, 2):
-        save_checkpoint(tmp_path, step, *make(steps=step), {"state": {"step": step, "best": 0.25}})
+        save_checkpoint(tmp_path, Snapshot.of(step, *make(steps=step), {"state": {"step": step, "best": 0.25}}))
     return tmp_path
 
 
 def test_weights_moments_and_state_come_back(tmp_path: Path) -> None:
     model, optimizer = make(steps=3)
-    saved = save_checkpoint(tmp_path, 3, model, optimizer, {"state": {"best": 0.1}})
+    saved = save_checkpoint(tmp_path, Snapshot.of(3, model, optimizer, {"state": {"best": 0.1}}))
     assert sorted(path.name for path in saved.iterdir()) == sorted(FILES)
     again, fresh = make()
     state = load_checkpoint(saved, again, fresh)
@@ -155,7 +155,7 @@ def test_a_full_disk_leaves_the_checkpoints_there_are(
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, failure)
             with pytest.raises(WorkspaceError, match="disk is full"):
-                save_checkpoint(two, step, model, optimizer, {})
+                save_checkpoint(two, Snapshot.of(step, model, optimizer, {}))
     assert {path: path.read_bytes() for path in two.rglob("*") if path.is_file()} == before
     assert sorted(path.name for path in two.iterdir()) == ["step-00000001", "step-00000002"]
 

@@ -1,13 +1,7 @@
-"""A small task with dropout, whose batch n is a pure function of n. Also run as a script, to be killed.
-
-python toy.py FOLDER STEPS [SECONDS A SAVE TAKES]
-"""
+"""A small task with dropout, whose batch n is a pure function of n."""
 
 from __future__ import annotations
 
-import hashlib
-import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bongsu.recipe import Optimization
-from bongsu.training import checkpoints
+from bongsu.training.checkpoints import State
 from bongsu.training.log import Outcome
-from bongsu.training.loop import Plan, State, train
+from bongsu.training.loop import Plan, train
 from bongsu.training.optimizers import parameter_groups
 
 
@@ -73,22 +67,3 @@ def run(folder: Path, steps: int, task: Toy | None = None, **changes: Any) -> tu
     """Trains a toy; changes go to the settings."""
     task = task or Toy()
     return task, train(task, plan(steps), settings(**changes), folder)
-
-
-def weights_hash(model: nn.Module) -> str:
-    return hashlib.sha256(b"".join(value.numpy().tobytes() for value in model.state_dict().values())).hexdigest()
-
-
-def child(folder: Path, steps: int, slow: float) -> None:
-    """What a process to be killed does: trains, with saves that take `slow` seconds, and leaves the hash of its weights."""
-    torch.set_num_threads(1)
-    os.fsync = lambda descriptor: None  # a kill is no power cut
-    quick = checkpoints.file_hash
-
-    def dawdle(path: Path) -> str:
-        time.sleep(slow)
-        return quick(path)
-
-    checkpoints.file_hash = dawdle  # both files are written by then, state.json is not
-    task, _ = run(folder, steps, checkpoint_minutes=1e-9)
-    (folder / "weights").write_text(weights_hash(task.model))

@@ -1,0 +1,61 @@
+"""A batch dealt out to processes, so that its masked positions, and with them the work, are spread evenly."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from bongsu.tokens.batches import IGNORE, Batch
+
+Int64 = npt.NDArray[np.int64]
+
+
+def share_of(batch: Batch, part: int, parts: int) -> Batch:
+    """The rows of `batch` that process `part` of `parts` works on; together the parts are the batch.
+
+    Rows are dealt from the one with the most targets down, forth and back like a snake, so that two parts differ by no more
+    targets than two rows do. So every part of every batch has one shape: ⌈R / parts⌉ rows, and ⌈M / parts⌉ + L positions to
+    predict.
+    """
+    if parts == 1:
+        return batch
+    rows, length = batch.input_ids.shape
+    counted = batch.targets != IGNORE
+    row, column = np.divmod(batch.read, length)
+    targets_in = np.bincount(row[counted], minlength=rows)
+    height = math.ceil(rows / parts)
+    mine = _dealt(np.argsort(-targets_in, kind="stable"), height, parts)[part]
+
+    place = np.full(rows, -1, dtype=np.int64)
+    place[mine] = np.arange(len(mine))
+    kept = counted & (place[row] >= 0)
+    count = int(kept.sum())
+    read = np.zeros(min(len(batch.read), math.ceil(len(batch.read) / parts) + length, height * length), dtype=np.int64)
+    targets = np.full(len(read), IGNORE, dtype=np.int64)
+    read[:count], targets[:count] = place[row[kept]] * length + column[kept], batch.targets[kept]
+    return dataclasses.replace(
+        batch,
+        input_ids=_padded(batch.input_ids[mine], height),
+        segment_ids=_padded(batch.segment_ids[mine], height),
+        positions=_padded(batch.positions[mine], height),
+        read=read,
+        targets=targets,
+        share=count / max(1, int(counted.sum())),
+    )
+
+
+def _dealt(order: Int64, height: int, parts: int) -> list[Int64]:
+    """`order` dealt forth and back, in rounds of one for each part."""
+    places = np.full(height * parts, -1, dtype=np.int64)
+    places[: len(order)] = order
+    rounds = places.reshape(height, parts)
+    rounds[1::2] = rounds[1::2, ::-1]
+    return [column[column >= 0] for column in rounds.T]
+
+
+def _padded(rows: Int64, height: int) -> Int64:
+    """With rows of [PAD] to the full height."""
+    return np.pad(rows, ((0, height - len(rows)), (0, 0)))

@@ -1,0 +1,145 @@
+"""Batches made ahead, so that the device never waits for one. They come in the order of their numbers, whoever makes them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Generator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Protocol
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from bongsu.errors import BongsuError, TrainingError
+
+AHEAD = 4
+"""Batches kept ready, by each worker when there are several."""
+
+
+class Source(Protocol):
+    """What makes batches."""
+
+    def batch(self, n: int) -> Any:
+        """Batch `n`, a pure function of `n`."""
+
+
+def resolve_workers(wanted: int | None, device: torch.device) -> int:
+    """How many processes make batches: as many as wanted, or for a GPU as many as there are cores for it, four at most.
+
+    A thread will do on a CPU, where the loop waits in matrix products and leaves Python to it. A GPU is fed by a loop that has
+    to keep up itself, and works through batches faster than one core makes them.
+    """
+    if wanted is not None:
+        return wanted
+    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(4, cores - 1)) if device.type == "cuda" else 0
+
+
+class Prefetch:
+    """Batches from `start` up to `end`, made ahead by `workers` processes, or by a thread of this one for 0."""
+
+    def __init__(self, source: Source, start: int, end: int, workers: int = 0) -> None:
+        self._source, self._end, self._workers = source, end, workers
+        self._batches = self._from(start)
+        self._waited = 0.0
+
+    def __enter__(self) -> Prefetch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._batches.close()
+
+    def next(self) -> Any:
+        """The next batch.
+
+        Raises:
+            TrainingError: when a worker process was killed.
+        """
+        start = time.perf_counter()
+        try:
+            return next(self._batches)
+        except StopIteration:
+            raise IndexError("no batch is left") from None
+        finally:
+            self._waited += time.perf_counter() - start
+
+    def take_waited(self) -> float:
+        """Seconds spent waiting for batches since this was asked last."""
+        waited, self._waited = self._waited, 0.0
+        return waited
+
+    def restart(self, start: int) -> None:
+        """Goes on with batch `start`."""
+        self._batches.close()
+        self._batches = self._from(start)
+
+    def _from(self, start: int) -> Generator[Any]:
+        numbers = range(start, self._end)
+        return _by_processes(self._source, numbers, self._workers) if self._workers else _by_thread(self._source, numbers)
+
+
+def _by_thread(source: Source, numbers: range) -> Generator[Any]:
+    pool = ThreadPoolExecutor(1, thread_name_prefix="batches")
+    ready: deque[Future[Any]] = deque()
+    try:
+        for number in numbers:
+            ready.append(pool.submit(source.batch, number))
+            if len(ready) > AHEAD:
+                yield ready.popleft().result()
+        while ready:
+            yield ready.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _by_processes(source: Source, numbers: range, workers: int) -> Generator[Any]:
+    # Forked, so that the corpus, which is mapped from the disk, is not copied to each.
+    loader = DataLoader(
+        _Numbered(source, numbers),
+        batch_size=None,
+        num_workers=workers,
+        prefetch_factor=AHEAD,
+        multiprocessing_context="fork",
+        collate_fn=_as_it_is,
+        worker_init_fn=_leave_signals_to_the_loop,
+    )
+    try:
+        for batch in loader:
+            if isinstance(batch, BongsuError):
+                raise batch
+            yield batch
+    except RuntimeError as error:
+        if "exited unexpectedly" not in str(error):
+            raise
+        raise TrainingError(
+            f"A process that prepares batches was killed ({error}); if memory was short, set loader_workers to a smaller "
+            "number. The same command goes on from the last checkpoint."
+        ) from None
+
+
+class _Numbered(Dataset[Any]):
+    """Batches by their number."""
+
+    def __init__(self, source: Source, numbers: range) -> None:
+        self._source, self._numbers = source, numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self._source.batch(self._numbers[index])
+        except BongsuError as error:  # raised where it is read, without the worker's traceback in its message
+            return error
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _leave_signals_to_the_loop(_: int) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
