@@ -26,15 +26,7 @@ T = TypeVar("T")
 Loss = Callable[[Any], Outcome]
 
 # What the libraries say to a process when another one is gone.
-_GONE = (
-    "Connection closed",
-    "Connection reset",
-    "Broken pipe",
-    "Socket Timeout",
-    "Timed out waiting",
-    "NCCL",
-    "remote process",
-)
+_GONE = ("connection closed", "connection reset", "connection refused", "broken pipe", "timeout", "timed out", "nccl")
 
 
 class Learner(Protocol):
