@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 
 from bongsu import progress
 from bongsu.files import write_json
-from bongsu.tokens.shards import write_shards
+from bongsu.tokens.shards import encode_texts, write_shards
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -31,6 +31,6 @@ def data(sentences: list[str], tokenizer: Tokenizer, tokenizer_folder: Path, tmp
     splits = {}
     with progress.bar("encode", None, "MB") as bar:
         for split, part in (("train", sentences[:540]), ("validation", sentences[540:])):
-            splits[split] = write_shards(folder / "tokens", split, part, tokenizer, bar)
+            splits[split] = write_shards(folder / "tokens", split, encode_texts(part, tokenizer), tokenizer, bar)
     write_json(folder / "tokens" / "tokens.json", {"vocab_size": tokenizer.get_vocab_size(), "splits": splits})
     return folder
