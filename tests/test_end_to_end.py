@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import bongsu
 from bongsu import progress
@@ -129,9 +130,10 @@ MOMENTS = (
 )
 
 
-def deadly_run(recipe_file: Path, out: Path, moment: str) -> None:
+def deadly_run(recipe_file: Path, out: Path, moment: str, threads: int) -> None:
     """Sends itself kill -9 when a file or folder whose path ends in `moment` is about to take its final name."""
     replace = os.replace
+    torch.set_num_threads(threads)  # sums of floats depend on how many add them up
 
     def deadly(source: Any, target: Any) -> None:
         if str(target).endswith(moment):
@@ -149,7 +151,7 @@ def test_killed_in_every_stage_the_weights_are_the_same(
 ) -> None:
     out = tmp_path / "killed"
     for moment in MOMENTS:
-        child = processes.Process(target=deadly_run, args=(recipe_file, out, moment))
+        child = processes.Process(target=deadly_run, args=(recipe_file, out, moment, torch.get_num_threads()))
         child.start()
         child.join(120)
         assert child.exitcode == -signal.SIGKILL, moment

@@ -56,6 +56,7 @@ def launch(arguments: Sequence[str], workers: int) -> None:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    before = os.environ.get("OMP_NUM_THREADS")
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
     with tempfile.TemporaryDirectory(prefix="bongsu-") as folder:
         config = LaunchConfig(
@@ -76,6 +77,9 @@ def launch(arguments: Sequence[str], workers: int) -> None:
         except ChildFailedError as error:
             codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
             raise TrainingError(f"{_told(codes, Path(folder), workers)} {GOES_ON}") from None
+        finally:
+            if before is None:
+                os.environ.pop("OMP_NUM_THREADS")  # what follows in this process is not shared out
 
 
 def _told(codes: dict[int, int], folder: Path, workers: int) -> str:
