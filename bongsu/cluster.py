@@ -13,10 +13,16 @@ from bongsu.errors import BongsuError, need
 LOCAL = "local"
 """The address that means: a cluster of this machine alone, begun and ended here."""
 
+SMALL: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 128 * 2**20}
+"""How a cluster is begun through which little data goes."""
+
 
 @contextmanager
-def connected(address: str) -> Iterator[None]:
+def connected(address: str, **begun: Any) -> Iterator[None]:
     """Joins the cluster at `address` ("auto": the one this machine is part of), unless one is joined already.
+
+    Args:
+        begun: what `ray.init` is told of a cluster that is begun here, for `LOCAL`.
 
     Raises:
         BongsuError: when no cluster answers there.
@@ -28,11 +34,11 @@ def connected(address: str) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    local: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 128 * 2**20} if address == LOCAL else {}
+    local = begun if address == LOCAL else {}
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
-    except ConnectionError as error:
-        raise BongsuError(f"--ray {address}: no Ray cluster answers there ({str(error).splitlines()[0]})") from None
+    except Exception as error:  # of many kinds
+        raise BongsuError(f"--ray {address}: no Ray cluster answers there ({(str(error) or repr(error)).splitlines()[0]})") from None
     try:
         yield
     finally:

@@ -6,7 +6,6 @@ machine it is an error, for it mostly means that memory ran out.
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 from collections import deque
@@ -15,7 +14,8 @@ from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
 from typing import Any, Protocol, TypeVar
 
-from bongsu.errors import WorkspaceError, need
+from bongsu.cluster import connected
+from bongsu.errors import WorkspaceError
 
 Item = TypeVar("Item")
 Piece = TypeVar("Piece")
@@ -106,20 +106,8 @@ def _broken() -> type[Exception]:
 
 @contextmanager
 def _ray(address: str) -> Iterator[Workers]:
-    need("ray", "cluster")
-    import ray
-
-    begun = not ray.is_initialized()
-    if begun:
-        try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-        except Exception as error:  # of many kinds
-            raise WorkspaceError(f"{address}: no Ray cluster can be reached here ({str(error).splitlines()[0]}).") from None
-    try:
+    with connected(address):
         yield _Ray()
-    finally:
-        if begun:
-            ray.shutdown()
 
 
 class _Ray:

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from bongsu import progress
-from bongsu.cluster import connected
+from bongsu.cluster import SMALL, connected
 from bongsu.errors import RecipeError, TrainingError
 from bongsu.pipeline.running import run
 from bongsu.recipe import Recipe
@@ -102,7 +102,7 @@ def launch_on_ray(recipe: Recipe, out: Path, workers: int, address: str) -> None
     Raises:
         TrainingError: when a worker fails.
     """
-    with connected(address):
+    with connected(address, **SMALL):
         import ray
         from ray.train import RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer

@@ -12,13 +12,10 @@ stopped is a run like any other, which goes on from its checkpoints.
 
 from __future__ import annotations
 
-import logging
 import os
 import random
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -36,7 +33,8 @@ from ray.tune.schedulers import (
 )
 
 from bongsu import progress
-from bongsu.errors import BongsuError, WorkspaceError
+from bongsu.cluster import LOCAL, SMALL, connected
+from bongsu.errors import WorkspaceError
 from bongsu.files import read_json, write_json
 from bongsu.search.ledger import FIGURES, Ledger
 from bongsu.search.searchers import NAME, SEED, Listed, Parzen, configuration
@@ -71,7 +69,10 @@ def search(
         WorkspaceError: when the folder holds another study, or another search is at work in it.
     """
     study, out = ledger.plan.study, ledger.out
-    with Workspace(out).locked(), _cluster(address, at_once):
+    for key, value in _ENVIRONMENT.items():
+        os.environ.setdefault(key, value)
+    places = {"resources": {_PLACE: at_once}} if at_once else {}
+    with Workspace(out).locked(), connected(address or LOCAL, **SMALL, **places):
         _claim(ledger)
         shutil.rmtree(out / "ray", ignore_errors=True)
         population = study.search.scheduler == "pbt"
@@ -211,28 +212,6 @@ def _population(ledger: Ledger) -> dict[str, Any]:
 
 def _of_member(members: dict[str, dict[str, Any]], key: str, spec: Any) -> Any:
     return members[spec.config[NAME]][key]
-
-
-@contextmanager
-def _cluster(address: str | None, places: int | None) -> Iterator[None]:
-    """Ray, if it is not there yet: on this machine, with places for so many trials, or at an address."""
-    for key, value in _ENVIRONMENT.items():
-        os.environ.setdefault(key, value)
-    if ray.is_initialized():
-        yield
-        return
-    try:
-        local: dict[str, Any] = {}
-        if address is None:
-            local = {"include_dashboard": False, "object_store_memory": 128 * 2**20}
-            local |= {"resources": {_PLACE: places}} if places else {}
-        ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **local)
-    except ConnectionError as error:
-        raise BongsuError(f"--ray {address}: no Ray cluster answers there ({str(error).splitlines()[0]})") from None
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _claim(ledger: Ledger) -> None:

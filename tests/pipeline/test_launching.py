@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bongsu.cluster import connected
+from bongsu.cluster import SMALL, connected
 from bongsu.errors import TrainingError
 from bongsu.pipeline.launching import launch_on_ray
 from bongsu.pipeline.running import run
@@ -96,7 +96,7 @@ def test_workers_of_a_ray_cluster(recipe_file: Path, alone: list[float], tmp_pat
     """A run that diverges says so; one that does not takes the same steps."""
     out = run(load_recipe(recipe_file), tmp_path / "run", "encode").path
     diverging = load_recipe(recipe_file, ["pretrain.learning_rate=1e30", "pretrain.max_skipped=2", "pretrain.clip=1e9"])
-    with connected("local"):
+    with connected("local", **SMALL):
         with pytest.raises(TrainingError, match=r"^Step \d: the loss is .*Try a lower learning_rate"):
             launch_on_ray(diverging, out, 2, "local")
         launch_on_ray(load_recipe(recipe_file), out, 2, "local")
