@@ -38,7 +38,9 @@ def connected(address: str, **begun: Any) -> Iterator[None]:
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
     except Exception as error:  # of many kinds
-        raise BongsuError(f"--ray {address}: no Ray cluster answers there ({(str(error) or repr(error)).splitlines()[0]})") from None
+        raise BongsuError(
+            f"--ray {address}: no Ray cluster answers there ({(str(error) or repr(error)).splitlines()[0]})"
+        ) from None
     try:
         yield
     finally:
