@@ -69,22 +69,12 @@ class Distillation:
         title = f"student {number + 1}"
         state = train(task, work.plan(task, title, self.settings.epochs), work.settings, folder / "checkpoints")
         load_best(folder / "checkpoints", task.model, state)
-        predicted = probabilities(task.detector, [work.ids[row] for row in held])
-        measured = figures(work.data.labels[held], predicted)
+        result = work.outcome(task, state, held, development)
         taught = figures(work.data.labels[held], teacher)
-        progress.note(f"{title}: accuracy {measured['accuracy']:.3f}, its teachers together {taught['accuracy']:.3f}")
-        result = {
-            **work.examined(task.detector, held, predicted, number, work.settings.examine),
-            "figures": measured,
-            "teacher": teacher.tolist(),
-            "probabilities": predicted.tolist(),
-            "development": {
-                "labels": work.data.labels[development].tolist(),
-                "probabilities": probabilities(task.detector, task.development.ids).tolist() if len(development) else [],
-            },
-            "epochs": (state.best_step or state.step) * work.settings.accumulate / task.batches_per_epoch,
-            "state": dataclasses.asdict(state),
-        }
+        progress.note(f"{title}: accuracy {result['figures']['accuracy']:.3f}, its teachers together {taught['accuracy']:.3f}")
+        predicted = np.array(result["probabilities"])
+        result |= work.examined(task.detector, held, predicted, number, work.settings.examine)
+        result["teacher"] = teacher.tolist()
         write_json(folder / "result.json", result)
         return result
 

@@ -96,30 +96,34 @@ class Finetuning:
         folder = self.member(number, seed)
         if (folder / "result.json").is_file():
             return dict(read_json(folder / "result.json"))
-        held, labels = split[1], self.data.labels
+        held = split[1]
         training, development = self.rows(split, number)
         title = f"fold {number + 1}/{count}" if self.settings.folds else "finetune"
         title += f", seed {seed + 1}/{self.settings.seeds}" if self.settings.seeds > 1 else ""
         task = self.task(training, self.take(development), number + 1000 * seed)
         state = train(task, self.plan(task, title), self.settings, folder / "checkpoints", self.on_evaluation)
         load_best(folder / "checkpoints", task.model, state)
-        detector = task.detector
-        predicted = probabilities(detector, [self.ids[row] for row in held])
-        measured = figures(labels[held], predicted)
+        result = self.outcome(task, state, held, development)
+        measured = result["figures"]
         progress.note(f"{title}: accuracy {measured['accuracy']:.3f}, F1 {measured['f1']:.3f} on {len(held):,} rows held out")
-        result = {
-            "figures": measured,
+        predicted, examine = np.array(result["probabilities"]), self.settings.examine and not self.settings.distill
+        result |= self.examined(task.detector, held, predicted, number, examine)
+        write_json(folder / "result.json", result)
+        return result
+
+    def outcome(self, task: Classification, state: State, held: Int64, development: Int64) -> dict[str, Any]:
+        """What came of a training: on the rows held out, on the development split, and after how many epochs."""
+        predicted = probabilities(task.detector, [self.ids[row] for row in held])
+        return {
+            "figures": figures(self.data.labels[held], predicted),
             "probabilities": predicted.tolist(),
             "development": {
-                "labels": labels[development].tolist(),
-                "probabilities": probabilities(detector, task.development.ids).tolist() if len(development) else [],
+                "labels": self.data.labels[development].tolist(),
+                "probabilities": probabilities(task.detector, task.development.ids).tolist() if len(development) else [],
             },
-            **self.examined(detector, held, predicted, number, self.settings.examine and not self.settings.distill),
             "epochs": (state.best_step or state.step) * self.settings.accumulate / task.batches_per_epoch,
             "state": dataclasses.asdict(state),
         }
-        write_json(folder / "result.json", result)
-        return result
 
     def examined(
         self, detector: Classifier, held: Int64, predicted: Float64, number: int, examine: bool
