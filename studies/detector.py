@@ -2,7 +2,9 @@
 
     python studies/detector.py recipes/kaggle.toml OUT --set finetune.encoder=runs/kaggle --folds 2 --seeds 2 [--only NAME ...]
 
-What is done is not done again, so the table may be made in pieces: each call prints it for all that OUT holds.
+What is done is not done again, so the table may be made in pieces: each call prints it for all that OUT holds. With
+[finetune.distill] the student of each fold's seeds is measured too; `python studies/baseline.py RECIPE --against OUT/settings`
+compares them with TF-IDF.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import numpy as np
 from bongsu.files import read_json
 from bongsu.pipeline.stages import named_encoder
 from bongsu.recipe import load_recipe
+from bongsu.tasks.distillation import Distillation
 from bongsu.tasks.finetuning import Finetuning
 from bongsu.tasks.labelled import read_labelled
 
@@ -41,6 +44,12 @@ OPTIONS: dict[str, list[str]] = {
     "frozen encoder": ["freeze=true"],
     "lower rate": ["encoder_learning_rate=1e-4"],
     "higher rate": ["encoder_learning_rate=1e-3"],
+    "lower head rate": ["learning_rate=3e-4"],
+    "two epochs": ["epochs=2"],
+    "five epochs": ["epochs=5"],
+    "larger batches": ["batch_size=64"],
+    "less head dropout": ["head_dropout=0.2"],
+    "location too": ["context=['keyword', 'location']"],
 }
 
 
@@ -55,15 +64,20 @@ def measure(arguments: argparse.Namespace, name: str) -> None:
     folder = arguments.out / name.replace(" ", "-")
     work = Finetuning(recipe, settings, named_encoder(settings.encoder), folder, data, None)
     splits = work.splits()
-    for seed in range(arguments.seeds):
-        for number, split in enumerate(splits[: arguments.folds]):
-            work.measure(split, number, seed, arguments.folds)
+    folds = list(enumerate(splits[: arguments.folds]))
+    members = [
+        [work.measure(split, number, seed, arguments.folds) for number, split in folds] for seed in range(arguments.seeds)
+    ]
+    if settings.distill:
+        distillation = Distillation(work, settings.distill)
+        for number, split in folds:
+            distillation.measure(split, number, [results[number] for results in members])
 
 
 def row(folder: Path) -> dict[str, Any] | None:
     """Mean accuracy, F1, ROC-AUC and log loss of what a folder holds, by fold and seed."""
-    results = {path.parent.name: read_json(path)["figures"] for path in sorted(folder.glob("fold-*/result.json"))}
-    return results or None
+    paths = [path for path in sorted(folder.glob("fold-*/result.json")) if not path.parent.name.endswith("-student")]
+    return {path.parent.name: read_json(path)["figures"] for path in paths} or None
 
 
 def main() -> None:

@@ -41,25 +41,26 @@ def paired_difference(
     """How much more often A is right than B on the same rows, in percentage points, with the 95 % interval.
 
     Args:
-        labels, predictions_a, predictions_b: classes [N] int.
+        labels, predictions_b: classes [N] int.
+        predictions_a: classes [N] int, or [S, N] of the same model from S seeds, of which the mean is compared.
 
     Returns:
         `difference` (float) and `interval` [low, high] in percentage points, `only_a` and `only_b` (rows that one alone has
-        right), `rows`, `draws`.
+        right; with seeds a mean), `rows`, `draws`.
     """
-    truth, a, b = (np.asarray(values) for values in (labels, predictions_a, predictions_b))
-    if not truth.shape == a.shape == b.shape or truth.ndim != 1 or len(truth) == 0:
+    truth, b = np.asarray(labels), np.asarray(predictions_b)
+    a = np.atleast_2d(predictions_a)
+    if not truth.shape == a.shape[1:] == b.shape or truth.ndim != 1 or len(truth) == 0:
         raise ValueError(f"labels and predictions must be of one length, not {truth.shape}, {a.shape} and {b.shape}")
-    right_a, right_b = a == truth, b == truth
-    only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    rows = len(truth)
-    counts = np.array([only_a, only_b, rows - only_a - only_b], dtype=np.int64)
-    spread = interval(counts, lambda drawn: 100.0 * (drawn[:, 0] - drawn[:, 1]) / rows, draws, seed)
+    rows, seeds = len(truth), len(a)
+    gains, counts = np.unique((a == truth).sum(axis=0) - seeds * (b == truth), return_counts=True)
+    spread = interval(counts, lambda drawn: 100.0 * (drawn @ gains) / (rows * seeds), draws, seed)
+    only_a, only_b = (counts[sign * gains > 0] @ abs(gains[sign * gains > 0]) / seeds for sign in (1, -1))
     return {
-        "difference": 100.0 * (only_a - only_b) / rows,
+        "difference": 100.0 * float(only_a - only_b) / rows,
         "interval": spread,
-        "only_a": only_a,
-        "only_b": only_b,
+        "only_a": float(only_a),
+        "only_b": float(only_b),
         "rows": rows,
         "draws": draws,
     }

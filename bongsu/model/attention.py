@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bongsu.model.dropout import dropout as drop
+
 Rotation = tuple[Tensor, Tensor]
 """Cosines and signed sines of `rotation`, each [B, L, 1, 1, D] (or B = 1 when all rows have the same positions)."""
 
@@ -37,7 +39,8 @@ def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: floa
     At the short rows used on a CPU, training is 3 to 8 times faster this way than by `scaled_dot_product_attention`.
     """
     scores = torch.add(mask, q @ k.transpose(-1, -2), alpha=q.shape[-1] ** -0.5)  # [B, H, L, L]
-    return F.dropout(scores.softmax(dim=-1), dropout) @ v  # [B, H, L, D]
+    weights = scores.softmax(dim=-1)
+    return (drop(weights, dropout) if dropout else weights) @ v  # [B, H, L, D]
 
 
 def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float) -> Tensor:

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from bongsu import recipe
 from bongsu.errors import DataError
 from bongsu.model.attention import Rotation, SelfAttention, attention_mask, only, rotation
+from bongsu.model.dropout import Dropout
 
 ACTIVATIONS: dict[recipe.Activation, Callable[[Tensor], Tensor]] = {
     "relu": F.relu,
@@ -85,7 +86,7 @@ class ClassicEmbeddings(nn.Module):
         super().__init__()
         self.scale = math.sqrt(config.d_model)
         self.tok_embeddings = nn.Embedding(config.vocab_size, config.d_model)
-        self.drop = nn.Dropout(config.dropout)
+        self.drop = Dropout(config.dropout)
         self.register_buffer("positions", sinusoids(config.max_length, config.d_model), persistent=False)
 
     def forward(self, input_ids: Tensor, positions: Tensor) -> Tensor:
@@ -100,7 +101,7 @@ class ModernEmbeddings(nn.Module):
         super().__init__()
         self.tok_embeddings = nn.Embedding(config.vocab_size, config.d_model)
         self.norm = nn.LayerNorm(config.d_model, eps=config.norm_eps, bias=False)
-        self.drop = nn.Dropout(config.dropout)
+        self.drop = Dropout(config.dropout)
 
     def forward(self, input_ids: Tensor, positions: Tensor) -> Tensor:
         """[B, L] token ids -> [B, L, d_model]."""
@@ -123,7 +124,7 @@ class FeedForward(nn.Module):
         self.gated = config.gated
         self.activation = ACTIVATIONS[config.activation]
         self.Wi = nn.Linear(config.d_model, config.d_ff * (2 if self.gated else 1), bias=bias)
-        self.drop = nn.Dropout(config.dropout)
+        self.drop = Dropout(config.dropout)
         self.Wo = nn.Linear(config.d_ff, config.d_model, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -148,7 +149,7 @@ class EncoderLayer(nn.Module):
         self.attn = SelfAttention(config.d_model, config.n_heads, config.dropout, bias=classic)
         self.mlp_norm = layer_norm(config)
         self.mlp = FeedForward(config)
-        self.drop = nn.Dropout(config.dropout)
+        self.drop = Dropout(config.dropout)
 
     def forward(self, x: Tensor, mask: Tensor, turn: Rotation | None, read: Tensor | None = None) -> Tensor:
         """[B, L, d_model] -> [B, L, d_model], or [M, d_model] for the M flat positions to be read.

@@ -40,8 +40,13 @@ def _initialize_encoder(encoder: Encoder, generator: Generator) -> None:
 
 
 def _initialize_head(head: SentenceCNN, generator: Generator) -> None:
+    """Xavier-uniform convolutions under a last layer of zeros: all classes begin alike.
+
+    A pre-trained encoder's vectors are long and their maxima longer, so that drawn weights begin with logits of four and more,
+    sure of themselves by luck, and the first epoch goes into unlearning them.
+    """
     for parameter in head.parameters():
-        if parameter.ndim < 2:
+        if parameter.ndim < 2 or parameter is head.linear.weight:
             parameter.zero_()
         else:
             parameter.copy_(nn.init.xavier_uniform_(torch.empty(parameter.shape), generator=generator))

@@ -32,6 +32,7 @@ from bongsu.workspace import Workspace
 Float64 = npt.NDArray[np.float64]
 TFIDF = "TF-IDF + logistic regression"
 MAJORITY = "majority class"
+TOGETHER = "with TF-IDF together"
 
 
 def build_report(recipe: Recipe, workspace: Workspace, folder: Path) -> tuple[str, dict[str, Any]]:
@@ -126,9 +127,13 @@ def _add_classification(
         others[f"{len(members)} seeds together"] = ensemble(*members)
     if "teacher" in data:
         others["its teachers together"] = np.array(data["teacher"])
-    others["with TF-IDF together"] = ensemble(ensemble(*seeds), tfidf_p[rows])
+    others[TOGETHER] = ensemble(ensemble(*seeds), tfidf_p[rows])
     section = classification_section(recipe, labels[rows], probabilities, others, names, protocol)
-    section["repeats"] = repeats(labels[rows], seeds, fold, recipe.evaluate.resolved_threshold)
+    threshold = recipe.evaluate.resolved_threshold
+    section["repeats"] = repeats(labels[rows], seeds, fold, threshold)
+    section["repeats"]["difference"] = paired_difference(
+        labels[rows], [predictions(table, threshold) for table in seeds], predictions(others[TFIDF]), seed=recipe.seed
+    )
     section["calibration"] = calibration(labels[rows], np.array(data["uncalibrated"]), probabilities, fold)
     if len(names) == 2:
         section["operating"] = operating_points(labels[rows], probabilities[:, 1], fold, recipe.evaluate.miss_cost)
@@ -182,6 +187,11 @@ def classification_section(
             **paired_difference(labels, predictions(probabilities, threshold), predictions(baselines[TFIDF]), seed=recipe.seed),
             "baseline": TFIDF,
         },
+        "compared": {
+            name: paired_difference(labels, predictions(p), predictions(baselines[TFIDF]), seed=recipe.seed)
+            for name, p in baselines.items()
+            if name != TFIDF
+        },
         "reliability": reliability(labels, probabilities),
     }
     if len(names) == 2:
@@ -215,9 +225,12 @@ def _protocol(settings: Finetune, rows: int, splits: int) -> str:
     else:
         way = f"{settings.folds}-fold cross-validation" if settings.folds else f"hold-out of {rows:,} rows"
         way += ", stratified; near-twins of a text stay in one fold"
+    stopping = "no early stopping"
+    if settings.development:
+        stopping = "early stopping looks at a development split of the training rows"
     return (
-        f"{way}; copies of a training text count once, with the label of their majority; early stopping looks at a development "
-        "split of the training rows; the temperature of a fold's probabilities is chosen on other rows"
+        f"{way}; copies of a training text count once, with the label of their majority; {stopping}; the temperature of a "
+        "fold's probabilities is chosen on other rows"
     )
 
 
@@ -229,10 +242,11 @@ def _fold(labels: Any, rows: Any, probabilities: Float64, fold: Any, number: int
 
 def _short(section: dict[str, Any]) -> dict[str, Any]:
     kept = ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "ece")
+    kept_too = ("difference", "compared", "repeats", "calibration", "operating", "robustness")
     models = {"model": section["model"], **section["baselines"]}
     return {
         **{name: {key: metrics[key] for key in kept} for name, metrics in models.items()},
-        **{key: section[key] for key in ("difference", "repeats", "calibration", "operating", "robustness") if key in section},
+        **{key: section[key] for key in kept_too if key in section},
     }
 
 
@@ -244,6 +258,13 @@ def _sentence(where: str, section: dict[str, Any]) -> str:
     if again.get("interval"):
         least, most = again["interval"]
         luck = f" Over {again['count']} folds and seeds: {again['mean']:.3f} on average ({least:.3f} to {most:.3f})."
+    together = section.get("compared", {}).get(TOGETHER)
+    if together:
+        low_, high_ = together["interval"]
+        luck += (
+            f" With TF-IDF together {section['baselines'][TOGETHER]['accuracy']:.3f}, {together['difference']:+.1f} points "
+            f"({low_:+.1f} to {high_:+.1f})."
+        )
     return (
         f"{where}: accuracy {model['accuracy']:.3f} ({low:.3f} to {high:.3f}) against "
         f"{section['baselines'][MAJORITY]['accuracy']:.3f} for the majority class and "

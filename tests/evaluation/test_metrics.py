@@ -140,6 +140,18 @@ def test_paired_difference_against_drawing_rows() -> None:
     assert back["difference"] == -found["difference"]
 
 
+def test_the_mean_of_seeds_against_drawing_rows() -> None:
+    rng = np.random.default_rng(5)
+    labels, other = rng.integers(0, 2, 250), rng.integers(0, 2, 250)
+    seeds = np.where(rng.random((3, 250)) < 0.6, labels, rng.integers(0, 2, (3, 250)))
+    found = paired_difference(labels, seeds, other)
+    gain = 100.0 * ((seeds == labels).mean(axis=0) - (other == labels))
+    rows = rng.integers(0, 250, (4000, 250))
+    assert found["difference"] == pytest.approx(gain.mean())
+    assert found["interval"] == pytest.approx(np.quantile(gain[rows].mean(axis=1), [0.025, 0.975]), abs=0.7)
+    assert found["only_a"] - found["only_b"] == pytest.approx(gain.sum() / 100)
+
+
 def test_nothing_between_two_alike() -> None:
     found = paired_difference([0, 1, 1], [0, 1, 0], [0, 1, 0])
     assert (found["difference"], found["interval"]) == (0.0, [0.0, 0.0])

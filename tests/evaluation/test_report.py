@@ -70,8 +70,12 @@ def section(classes: int, name: Callable[[int], str]) -> dict[str, Any]:
         "names": [name(number) for number in range(classes)],
         "protocol": "5-fold cross-validation",
         "model": classification_metrics(labels, table),
-        "baselines": {"majority class": classification_metrics(labels, weak)},
+        "baselines": {
+            "majority class": classification_metrics(labels, weak),
+            "both together": classification_metrics(labels, table[::-1]),
+        },
         "difference": {**paired_difference(labels, predictions(table), predictions(weak)), "baseline": "majority class"},
+        "compared": {"both together": paired_difference(labels, predictions(table[::-1]), predictions(weak))},
         "folds": [
             {"fold": 1, "accuracy": 0.8, "f1": 0.7, "steps": 1200},
             {"fold": 2, "accuracy": 0.9, "f1": 0.8, "steps": 900},
@@ -186,6 +190,9 @@ def test_figures_of_the_page_are_told_truly() -> None:
     assert f"{model['accuracy']:.3f}" in words
     assert f"{model['f1_interval'][0]:.3f}–{model['f1_interval'][1]:.3f}" in words
     assert f"{part['difference']['difference']:+.1f} points" in words
+    found = part["compared"]["both together"]
+    low, high = (f"{value:+.1f}".replace("-", "−") for value in found["interval"])
+    assert f"{found['difference']:+.1f}{low} to {high}".replace("-", "−") in words
     (right, missed), (alarm, hit) = model["confusion"]
     for count in (right, missed, alarm, hit):
         assert f"{count}" in words

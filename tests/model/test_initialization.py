@@ -24,8 +24,15 @@ def test_a_seed_gives_the_same_weights_whatever_happened_before(preset: str) -> 
     torch.randn(7)
     again, other = weights(1), weights(2)
     assert all(torch.equal(one[name], again[name]) for name in one)
-    drawn = [name for name in one if one[name].ndim > 1]
+    drawn = [name for name in one if one[name].ndim > 1 and name != "head.linear.weight"]
     assert not any(torch.equal(one[name], other[name]) for name in drawn)
+
+
+def test_before_training_a_classifier_holds_all_classes_for_equally_likely() -> None:
+    classifier = Classifier(Encoder(small()), CNNConfig(3)).eval()
+    initialize(classifier.head, 0)
+    probabilities = classifier(torch.randint(1, 50, (4, 9))).softmax(dim=-1)
+    torch.testing.assert_close(probabilities, torch.full((4, 3), 1 / 3))
 
 
 def test_modern_is_drawn_as_modernbert_is() -> None:
