@@ -120,6 +120,7 @@ def plan(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
             ["device", f"{found.device}, {found.precision}"],
             ["memory", f"{found.memory_bytes / 2**30:.2f} GiB in a trial, {found.estimated_bytes / 2**30:.2f} GiB by estimate"],
             ["rate", f"{progress.short(found.tokens_per_second)} tokens/s (measured in a trial)"],
+            *([["compiling", progress.duration(found.compile_seconds)]] if found.compile_seconds else []),
             ["time", f"{about}{progress.duration(found.seconds)}"],
         ],
     )  # fmt: skip

@@ -13,13 +13,14 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import compress
-from typing import Literal
+from typing import Literal, TypeVar
 
 from bongsu import recipe
 from bongsu.corpus.mojibake import may_be_damaged, repair
 
 LINK, USER = "[LINK]", "[USER]"
 _BATCH = 1024
+Item = TypeVar("Item")
 _Form = Literal["NFC", "NFKC"]
 _FORMS: dict[str, _Form] = {"nfc": "NFC", "nfkc": "NFKC"}
 
@@ -42,8 +43,9 @@ _REMOVED = re.compile(
 _BLANK = re.compile("[\x0b\x0c\x1c-\x1f\x85\u115f\u1160\u2028\u2029\u3164\uffa0\ufffc]")  # separators, Hangul fillers
 _SPACE = re.compile(r"[^\S ]")
 _ASCII = [chr(code) for code in range(1, 128)]
-_ASCII_CONTROL = str.maketrans({c: None if _REMOVED.match(c) else " " for c in _ASCII if _REMOVED.match(c) or _BLANK.match(c)})
-_ASCII_SPACE = str.maketrans({c: " " for c in _ASCII if c.isspace()})
+_ASCII_REMOVED = bytes(code for code in range(1, 128) if _REMOVED.match(chr(code)))
+_ASCII_BLANK = bytes(32 if _BLANK.match(chr(code)) else code for code in range(256))
+_ASCII_SPACE = bytes(32 if code < 128 and chr(code).isspace() else code for code in range(256))
 _HANGUL = re.compile("[가-힣ㄱ-ㆎᄀ-ᇿ]")
 _LATIN = re.compile("[A-Za-zÀ-ÖØ-öø-ɏ]")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -68,13 +70,9 @@ class Cleaner:
         """What `clean` does, for many texts at once."""
         return [cleaned for batch in _batches(texts) for cleaned in self._batch(batch)]
 
-    def _batch(self, texts: Sequence[str]) -> list[str | None]:
-        of_ascii = [text.isascii() for text in texts]
-        if all(of_ascii):
-            return self._kept(self._cleaned(texts))
-        ascii_alone = iter(self._cleaned(list(compress(texts, of_ascii))))
-        others = iter(self._cleaned([text for text in texts if not text.isascii()]))
-        return self._kept([next(ascii_alone if alone else others) for alone in of_ascii])
+    def _batch(self, texts: Sequence[str]) -> Sequence[str | None]:
+        ascii_alone, others, places = _apart(texts)
+        return self._kept(_together(self._cleaned(ascii_alone), self._cleaned(others), places))
 
     def _cleaned(self, texts: Sequence[str]) -> list[str]:
         joined = join(texts)
@@ -85,21 +83,28 @@ class Cleaner:
         if self._form is not None and not joined.isascii():  # of a text that has the form already the check alone is quick
             joined = "\0".join([unicodedata.normalize(self._form, text) for text in joined.split("\0")])
         if self._control:
-            joined = joined.translate(_ASCII_CONTROL) if joined.isascii() else _BLANK.sub(" ", _REMOVED.sub("", joined))
+            if joined.isascii():
+                joined = joined.encode().translate(_ASCII_BLANK, _ASCII_REMOVED).decode()
+            else:
+                joined = _BLANK.sub(" ", _REMOVED.sub("", joined))
         if self.settings.whitespace:
-            joined = joined.translate(_ASCII_SPACE) if joined.isascii() else _SPACE.sub(" ", joined)
-        cleaned = joined.split("\0")[: len(texts)]
-        if (link := self._link) is not None:
-            cleaned = [_LINK.sub(link, text) if _may_hold_link(text) else text for text in cleaned]
-        if (mention := self._mention) is not None and "@" in joined:
-            cleaned = [_MENTION.sub(mention, text) if "@" in text else text for text in cleaned]
+            joined = joined.encode().translate(_ASCII_SPACE).decode() if joined.isascii() else _SPACE.sub(" ", joined)
+        if self._link is not None:
+            joined = _sub_links(joined, self._link)
+        if self._mention is not None:
+            joined = _sub_mentions(joined, self._mention)
         if self.settings.whitespace:
-            return [" ".join(text.split()) if "  " in text else text.strip(" ") for text in cleaned]
-        return cleaned
+            while "  " in joined:
+                joined = joined.replace("  ", " ")
+            joined = joined.replace(" \0", "\0").replace("\0 ", "\0").strip(" ")
+        return joined.split("\0")[: len(texts)]
 
-    def _kept(self, texts: list[str]) -> list[str | None]:
+    def _kept(self, texts: list[str]) -> Sequence[str | None]:
         rules = self.settings
         shortest, longest = rules.min_characters, rules.max_characters
+        lengths = list(map(len, texts))
+        if not rules.languages and shortest <= min(lengths) and max(lengths) <= longest and not any(map(str.isspace, texts)):
+            return texts  # as mostly
         kept: list[str | None] = []
         for text in texts:
             why = None
@@ -149,14 +154,14 @@ def solid_keys(texts: Sequence[str]) -> list[bytes]:
 
 
 def _solid_keys(texts: Sequence[str]) -> list[bytes]:
-    of_ascii = [text.isascii() for text in texts]
-    ascii_alone = iter(join([without_tokens(text) for text in compress(texts, of_ascii)]).translate(_ASCII_SOLID).split("\0"))
-    folded = [fold(without_tokens(text)) for text in texts if not text.isascii()]
-    others = iter(_NOT_WORD.sub("", join(folded).replace(" ", "")).split("\0"))
-    keys = [next(ascii_alone if alone else others) for alone in of_ascii]
-    # One that has neither letters nor digits is its own key.
-    keys = [solid or "".join(text.replace("\0", "").split()) for solid, text in zip(keys, texts, strict=True)]
-    return [solid.encode("utf-8", "surrogatepass") for solid in keys]
+    ascii_alone, others, places = _apart(texts)
+    keys = without_tokens(join(ascii_alone)).encode().translate(_ASCII_LOWER, _ASCII_NOT_WORD).split(b"\0")[: len(ascii_alone)]
+    folded = join(list(map(fold, without_tokens(join(others)).split("\0")))).replace(" ", "")
+    keys = _together(keys, _NOT_WORD.sub("", folded).encode("utf-8", "surrogatepass").split(b"\0")[: len(others)], places)
+    if b"" in keys:  # one that has neither letters nor digits is its own key
+        own = ["".join(text.replace("\0", "").split()).encode("utf-8", "surrogatepass") for text in texts]
+        keys = [solid or itself for solid, itself in zip(keys, own, strict=True)]
+    return keys
 
 
 def fold(text: str) -> str:
@@ -165,14 +170,31 @@ def fold(text: str) -> str:
 
 
 def without_tokens(text: str) -> str:
-    """The text with a blank for each link and mention, also for those that cleaning has put a token for."""
-    if _may_hold_link(text):
-        text = _LINK.sub(" ", text)
-    if "@" in text:
-        text = _MENTION.sub(" ", text)
-    if "[" in text:
-        text = text.replace(LINK, " ").replace(USER, " ")
-    return text
+    """The text with a blank for each link and mention, also for those that cleaning has put a token for.
+
+    So for several texts that NUL joins.
+    """
+    return _sub_mentions(_sub_links(text, " "), " ").replace(LINK, " ").replace(USER, " ")
+
+
+def _sub_links(joined: str, by: str) -> str:
+    return _sub_where(("://", "www.", "…", "t.co/", "pic.twitter.com/"), _LINK, by, joined)
+
+
+def _sub_mentions(joined: str, by: str) -> str:
+    return _sub_where(("@",), _MENTION, by, joined)
+
+
+def _sub_where(hints: Sequence[str], pattern: re.Pattern[str], by: str, joined: str) -> str:
+    """Substitutes in the texts that hold one of the hints, which are quick to find and of which every match has one."""
+    small = joined.lower()
+    hints = [hint for hint in hints if hint in small]
+    if not hints:
+        return joined
+    texts, small_texts = joined.split("\0"), small.split("\0")
+    for place in {place for hint in hints for place, text in enumerate(small_texts) if hint in text}:
+        texts[place] = pattern.sub(by, texts[place])
+    return "\0".join(texts)
 
 
 def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -180,9 +202,20 @@ def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
         yield texts[start : start + _BATCH]
 
 
-def _may_hold_link(text: str) -> bool:
-    """Whether it is worth looking: what is searched for is in every link, and quick to find."""
-    return "/" in text or "www." in text or "…" in text or "WWW." in text or "Www." in text
+def _apart(texts: Sequence[str]) -> tuple[list[str], list[str], list[int]]:
+    """The texts of ASCII alone, the others, and the places of the others."""
+    of_ascii = list(map(str.isascii, texts))
+    if all(of_ascii):
+        return list(texts), [], []
+    places = [place for place, alone in enumerate(of_ascii) if not alone]
+    return list(compress(texts, of_ascii)), [texts[place] for place in places], places
+
+
+def _together(ascii_alone: list[Item], others: list[Item], places: list[int]) -> list[Item]:
+    """The opposite."""
+    for place, other in zip(places, others, strict=True):
+        ascii_alone.insert(place, other)
+    return ascii_alone
 
 
 def _marks() -> str:
@@ -193,4 +226,5 @@ def _marks() -> str:
 
 _NOT_WORD = re.compile(f"[^\\w{_marks()}\0]+|_+")
 _ASCII_FOLD = str.maketrans({c: c.lower() if c.isalnum() else " " for c in _ASCII})
-_ASCII_SOLID = str.maketrans({c: c.lower() if c.isalnum() else None for c in _ASCII})
+_ASCII_LOWER = bytes(code + 32 if 65 <= code <= 90 else code for code in range(256))
+_ASCII_NOT_WORD = bytes(code for code in range(1, 128) if not chr(code).isalnum())

@@ -9,13 +9,6 @@ from __future__ import annotations
 import re
 
 _STOP = ".!?…。！？"
-# Most ends are a stop behind a word too long for an abbreviation, a space and a capital: nothing more need be looked at.
-_PLAIN = r"(?:(?<=[!?])|(?<=[a-z]{5}[.])(?<!essrs[.])(?<!pprox[.]))( )(?=[A-Z])"
-# Every quantifier is possessive and a run of stops is entered at its first one only: time is linear in the text.
-_END = re.compile(
-    rf"[{_STOP}](?:{_PLAIN}|(?<![{_STOP}][{_STOP}])[{_STOP}]*+[\"'”’»)\]」』）]*+(\s*+)(?=[\"'“‘«(\[「『（¿¡#@]*+([^\W_a-z])))"
-)
-_LAST_WORD = re.compile(r"(?:[A-Za-z]\.)*[A-Za-z]+$")
 _NEVER = {
     "mr", "mrs", "ms", "messrs", "dr", "prof", "st", "gen", "col", "maj", "capt", "cmdr", "sgt", "lt", "gov", "sen",
     "rep", "rev", "hon", "pres", "mt", "ft", "vs", "cf", "e.g", "i.e", "viz", "approx", "ca",
@@ -28,6 +21,29 @@ _SELDOM = {
     "inc", "ltd", "co", "corp", "bros", "jr", "sr", "etc", "al", "dept", "est", "ave", "blvd", "rd", "a.m", "p.m",
 }  # fmt: skip
 _ABBREVIATIONS = _NEVER | _NUMBERED | _SELDOM
+
+
+_LONG = 5
+
+
+def _plain_ends() -> str:
+    """Most ends are a stop behind a small word that is no abbreviation, a space and a capital, and need no further look."""
+    known = sorted(word for word in _ABBREVIATIONS if word.isalpha())
+    behind = [
+        "(?<=[!?])",
+        f"(?<=[a-z]{{{_LONG}}}[.])" + "".join(f"(?<!{word[-_LONG:]}[.])" for word in known if len(word) >= _LONG),
+    ]
+    for length in range(2, _LONG):
+        abbreviations = "|".join(word for word in known if len(word) == length)
+        behind.append(f"(?<= [a-z]{{{length}}}[.])(?<! (?:{abbreviations})[.])")
+    return f"(?:{'|'.join(behind)})( )(?=[A-Z])"
+
+
+# Every quantifier is possessive and a run of stops is entered at its first one only: time is linear in the text.
+_END = re.compile(
+    rf"[{_STOP}](?:{_plain_ends()}|(?<![{_STOP}][{_STOP}])[{_STOP}]*+[\"'”’»)\]」』）]*+(\s*+)(?=[\"'“‘«(\[「『（¿¡#@]*+([^\W_a-z])))"
+)
+_LAST_WORD = re.compile(r"(?:[A-Za-z]\.)*[A-Za-z]+$")
 _STARTER = re.compile(
     r"[\"'“‘«(\[]*(?:The|This|That|These|Those|There|Then|They|Their|It|Its|He|His|She|Her|We|Our|You|I|My|A|An|In|On|At|By|For|From"
     r"|With|But|And|So|If|As|When|While|After|Before|Since|However|Although|Also|According|What|Who|Why|How|One|Some|Many|Most|No"

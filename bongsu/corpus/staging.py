@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -69,12 +70,15 @@ def stage(block: Block, cleaning: Cleaning, folder: Path) -> Staged:
     """Cleans a block into a file of the folder."""
     cleaner = Cleaner(cleaning)
     documents = block.documents()
-    pieces = documents
+    pieces, langs = [text for text, _ in documents], [lang for _, lang in documents]
     if block.sentences:
-        pieces = [(piece, lang) for text, lang in documents for piece in split_sentences(text)]
-    cleaned = cleaner.clean_all([text for text, _ in pieces])
+        split = list(map(split_sentences, pieces))
+        pieces = list(chain.from_iterable(split))
+        langs = list(chain.from_iterable([lang] * len(parts) for lang, parts in zip(langs, split, strict=True)))
+    cleaned = cleaner.clean_all(pieces)
     texts = [text for text in cleaned if text is not None]
-    langs = [lang for text, (_, lang) in zip(cleaned, pieces, strict=True) if text is not None]
+    if len(texts) < len(cleaned):
+        langs = [lang for lang, text in zip(langs, cleaned, strict=True) if text is not None]
     column = _strings(texts)
     if texts:
         with atomic_file(folder / f"{block.name}.arrow", lasting=False) as file, pa.ipc.new_file(file, _STAGED) as writer:

@@ -24,7 +24,7 @@ from bongsu.tasks.pretraining import MaskedLanguageModelling, total_steps
 from bongsu.tokens.batches import Batch, training_shape
 from bongsu.tokens.packing import BatchShape, batch_shape, sentences_for_tokens
 from bongsu.tokens.shards import open_shards
-from bongsu.training.devices import autocast, memory_errors, resolve_device, resolve_precision
+from bongsu.training.devices import Precision, autocast, compiles, memory_errors, resolve_device, resolve_precision
 from bongsu.training.optimizers import build_optimizer
 
 BYTES_A_TOKEN = 4.0  # of English under a vocabulary of about 8,000; used until the corpus is encoded
@@ -47,6 +47,8 @@ class Estimate:
     """Forward and backward."""
     tokens_per_second: float
     """Positions a second in a trial on this machine, those of padding included."""
+    compile_seconds: float
+    """What `torch.compile` takes at the start, part of `seconds`; 0 where the run does without."""
     seconds: float
     memory_bytes: float
     """At its peak in the trial."""
@@ -77,7 +79,7 @@ def estimate(recipe: Recipe, run: Path) -> Estimate:
         sentences = max(1, round(tokens / TOKENS_A_SENTENCE))
         shape = likely_shape(settings)
     steps = total_steps(recipe.model_copy(update={"pretrain": settings}), sentences, shape)
-    seconds_a_step, memory, device, precision = _trial(recipe, settings, config, shape)
+    trial = _trial(recipe, settings, config, shape, steps)
     work = 3 * flops_per_token(config, shape.row_length, shape.masked / shape.positions)
     return Estimate(
         parameters=parameter_count(config),
@@ -87,12 +89,13 @@ def estimate(recipe: Recipe, run: Path) -> Estimate:
         shape=shape,
         steps=steps,
         flops_per_token=work,
-        tokens_per_second=shape.positions / seconds_a_step,
-        seconds=steps * settings.accumulate * seconds_a_step,
-        memory_bytes=memory,
-        estimated_bytes=pretraining_bytes(config, shape, settings, torch.device(device).type),
-        device=device,
-        precision=precision,
+        tokens_per_second=shape.positions / trial.seconds_a_step,
+        compile_seconds=trial.compile_seconds,
+        seconds=trial.compile_seconds + steps * settings.accumulate * trial.seconds_a_step,
+        memory_bytes=trial.memory_bytes,
+        estimated_bytes=pretraining_bytes(config, shape, settings, trial.device.type),
+        device=str(trial.device),
+        precision=trial.precision,
     )
 
 
@@ -113,28 +116,37 @@ def _text_bytes(path: str) -> float:
     return file.stat().st_size * COMPRESSED.get(file.suffix, 1.0) if file.is_file() else 5e6
 
 
-def _trial(recipe: Recipe, settings: Pretrain, config: EncoderConfig, shape: BatchShape) -> tuple[float, float, str, str]:
-    """Seconds a step, peak bytes of memory, device and precision."""
+@dataclass(frozen=True)
+class _Trial:
+    """What a few steps took."""
+
+    seconds_a_step: float
+    compile_seconds: float
+    memory_bytes: float
+    device: torch.device
+    precision: Precision
+
+
+def _trial(recipe: Recipe, settings: Pretrain, config: EncoderConfig, shape: BatchShape, steps: int) -> _Trial:
     device = resolve_device(settings.device)
     with memory_errors(lambda: what_fits(config, shape, settings, device, "pretrain")):
-        return _timed_steps(recipe, settings, config, shape, device)
+        return _timed_steps(recipe, settings, config, shape, device, compiles(settings.compile, device, steps))
 
 
 def _timed_steps(
-    recipe: Recipe, settings: Pretrain, config: EncoderConfig, shape: BatchShape, device: torch.device
-) -> tuple[float, float, str, str]:
+    recipe: Recipe, settings: Pretrain, config: EncoderConfig, shape: BatchShape, device: torch.device, compiled: bool
+) -> _Trial:
     precision = resolve_precision(settings.precision, device)
     model = MaskedLanguageModel(config)
     initialize(model, recipe.seed)
     model.to(device)
     task = MaskedLanguageModelling(
-        model, None, [], torch.zeros(0), settings.learning_rate, settings.weight_decay  # type: ignore[arg-type]
+        model, None, [], torch.zeros(0), settings.learning_rate, settings.weight_decay, compiled=compiled  # type: ignore[arg-type]
     )  # fmt: skip
     optimizer = build_optimizer(task.groups(), settings, device)
     batch = random_batch(config.vocab_size, shape)
     times: list[float] = []
-    begin = time.perf_counter()
-    while len(times) < 2 or (len(times) < 5 and time.perf_counter() - begin < TRIAL_SECONDS):
+    while len(times) < 3 or (len(times) < 6 and sum(times[1:]) < TRIAL_SECONDS):
         start = time.perf_counter()
         with autocast(device, precision):
             outcome = task.loss(batch)
@@ -143,12 +155,13 @@ def _timed_steps(
         optimizer.zero_grad(set_to_none=True)
         float(outcome.loss.detach())  # waits for the device
         times.append(time.perf_counter() - start)
+    usual = float(np.median(times[1:]))
     if device.type == "cuda":
         memory = float(torch.cuda.max_memory_allocated(device))
     else:
         unit = 1 if sys.platform == "darwin" else 1024
         memory = float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
-    return float(np.median(times[1:])), memory, str(device), precision
+    return _Trial(usual, max(0.0, times[0] - usual) if compiled else 0.0, memory, device, precision)
 
 
 def random_batch(vocab_size: int, shape: BatchShape) -> Batch:

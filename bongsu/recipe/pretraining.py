@@ -110,6 +110,8 @@ class Pretrain(Optimization):
     whole_words: bool = False
     average: Fraction = 0.0
     """Measure and keep the mean of the weights over this last share of the steps (Izmailov et al. 2018)."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """`torch.compile`. `auto`: for a GPU, unless the run is short; on a CPU it gains next to nothing (docs/speed.md)."""
     evaluations: Positive = 10
     """How many times to measure on the validation split."""
     validation_sentences: Positive = 4000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from bongsu.tokens.sharing import share_of
 from bongsu.tokens.special import MASK_ID
 from bongsu.training.averaging import Averaged, mean_from
 from bongsu.training.checkpoints import State
-from bongsu.training.devices import resolve_device
+from bongsu.training.devices import compiles, resolve_device
 from bongsu.training.distributed import ALONE, Processes
 from bongsu.training.log import Outcome
 from bongsu.training.loop import OnEvaluation, Plan, train
@@ -56,12 +57,15 @@ class MaskedLanguageModelling:
     part: int = 0
     """Which of the `parts` that batches are dealt out in is this process's."""
     parts: int = 1
+    compiled: bool = False
+    """Whether the training steps go through `torch.compile`. Measuring does not: it would compile everything once more."""
     model: nn.Module = field(init=False)
     """What the loop trains and saves: the language model, with the mean of its weights if there is one."""
 
     def __post_init__(self) -> None:
         live, start = self.language_model, self.average_from
         self.model = live if start is None else Averaged(live, mean_from(start))
+        self._forward_training = torch.compile(live, dynamic=False) if self.compiled else live
 
     @property
     def kept(self) -> MaskedLanguageModel:
@@ -72,7 +76,7 @@ class MaskedLanguageModelling:
         return share_of(self.training.batch(n), self.part, self.parts)
 
     def loss(self, batch: Batch) -> Outcome:
-        logits, targets = self._forward(self.language_model, batch)
+        logits, targets = self._forward(self._forward_training, batch)
         counted = targets != IGNORE
         count = counted.sum()
         # Not the mean that `cross_entropy` takes: without a target that is no number.
@@ -105,9 +109,9 @@ class MaskedLanguageModelling:
         if isinstance(self.model, Averaged):
             self.model.update()
 
-    def _forward(self, model: MaskedLanguageModel, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _forward(self, model: Callable[..., Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
         """Logits [M, vocab_size] float32 and targets [M] int64."""
-        device = model.output_bias.device
+        device = self.language_model.output_bias.device
         ids, segments, positions, read, targets = (
             torch.from_numpy(array).to(device, non_blocking=True)
             for array in (batch.input_ids, batch.segment_ids, batch.positions, batch.read, batch.targets)
@@ -166,6 +170,7 @@ def pretrain(
         average_from=round((1 - settings.average) * steps) if settings.average else None,
         part=processes.rank,
         parts=processes.count,
+        compiled=compiles(settings.compile, resolve_device(settings.device), steps),
     )
     title = "pretrain" if start is None else "adapt"
     plan = Plan(

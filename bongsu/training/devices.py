@@ -6,12 +6,14 @@ import ctypes
 import os
 import re
 import resource
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Literal
 
 import torch
+from torch.utils._triton import has_triton
 
 from bongsu.errors import OutOfMemoryError, RecipeError
 
@@ -87,6 +89,25 @@ def memory_errors(what_fits: Callable[[], str]) -> Iterator[None]:
         if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in _NO_MEMORY)):
             raise
         raise OutOfMemoryError(f"Out of memory. {what_fits()}") from error
+
+
+_LONG_RUN = 1000  # steps, from which on the minute or two that compiling takes for a GPU are won back
+
+
+def compiles(choice: Literal["auto", "on", "off"], device: torch.device, steps: int) -> bool:
+    """Whether a run of so many steps is to be compiled.
+
+    Raises:
+        RecipeError: when it is asked for, and the compiler that `torch.compile` needs is not there.
+    """
+    if choice == "off" or (choice == "auto" and (device.type != "cuda" or steps < _LONG_RUN)):
+        return False
+    # Triton makes a GPU's kernels; what runs on the CPU beside them is C++.
+    there = has_triton() if device.type == "cuda" else any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++")))
+    if not there and choice == "on":
+        needed = "Triton" if device.type == "cuda" else "a C++ compiler"
+        raise RecipeError(f'compile: on {device} torch.compile needs {needed}; install it, or set compile = "off".')
+    return there
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
