@@ -3,8 +3,9 @@
     python -m benchmarks.corpus FILE.jsonl.zst ... [--repeats 5]
 
 The peer is one pass of the loop one would write: a line of JSON, sentences by a pattern, entities, NFC and white space, a set
-of hashes, Parquet. Every measurement is a process of its own with all cores; the sides take turns. Memory is that of all processes
-at its peak (shared pages counted once). Bongsu's is measured on the first file alone, too: it must not grow with the corpus.
+of hashes, Parquet. Every measurement is a process of its own with all cores; the sides take turns. Memory is that of all
+processes at its peak (shared pages counted once). That of Bongsu is measured on the first file alone, too: it must not grow
+with the corpus.
 """
 
 from __future__ import annotations

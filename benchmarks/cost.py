@@ -63,7 +63,7 @@ def main() -> None:
         traffic = 2 * (count - 1) / count * 4 * parameters
         waiting = max(0.0, traffic / (1e9 * options.link_gb_s) - 2 / 3 * compute)
         step = max(compute, loading) + waiting
-        bound = "loading" if loading > compute else "all-reduce" if waiting else "compute"
+        bound = max((compute, "compute"), (loading, "loading"), (waiting, "all-reduce"))[1]
         seconds = total / tokens * step
         rows.append([count, f"{1e3 * compute:.1f}", f"{1e3 * loading:.1f}", f"{traffic / 1e6:.0f}", f"{1e3 * waiting:.1f}",
                      short(tokens / step), duration(seconds), f"{count * seconds / 3600:.1f}", bound])  # fmt: skip

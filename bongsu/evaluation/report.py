@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
@@ -73,12 +74,16 @@ def _pretraining(pretrain: Tree) -> dict[str, Any]:
     ]
     measured = [record for record in metrics if "validation_loss" in record]
     every = max(1, math.ceil(len(measured) / _SHOWN_STEPS))
-    speeds = sorted(record["tokens_per_second"] for record in metrics if record.get("tokens_per_second"))
+    speeds = {
+        name: float(np.median(seen))
+        for name in ("tokens_per_second", "mfu", "data_wait")
+        if (seen := [record[name] for record in metrics if name in record])
+    }
     return {
         "final": pretrain.get("final") or (measured[-1] if measured else {}),
         "figures": [Markup(figures.training_curves(metrics, panels=(panel,))) for panel in panels],
         "measured": measured[::-1][::every][::-1],
-        "speed": speeds[len(speeds) // 2] if speeds else None,
+        "speeds": speeds,
     }
 
 
