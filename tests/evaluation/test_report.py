@@ -55,7 +55,7 @@ class Page(HTMLParser):
 
 def log(steps: int = 30) -> list[dict[str, Any]]:
     training = [{"step": n, "loss": 5 / n, "accuracy": 1 - 1 / n, "learning_rate": 1e-3, "tokens_per_second": 1000.0 * n,
-                 "mfu": 0.4321, "data_wait": n / 10_000}
+                 "mfu": 0.4321, "data_wait": n / 1000}
                 for n in range(1, steps)]  # fmt: skip
     measured = [{"step": n, "validation_loss": 6 / n, "validation_accuracy": 1 - 1 / n, "validation_bits_per_byte": 3 / n}
                 for n in range(10, steps, 10)]  # fmt: skip
@@ -201,7 +201,7 @@ def test_figures_of_the_page_are_told_truly() -> None:
 
 def test_the_rate_of_training_is_told() -> None:
     page = Page(render({"name": "x", "pretrain": {"metrics": log()}}))
-    assert "15,000 tokens a second, 43 % of the device's rate (MFU), 0.2 % of the time waiting for data." in page.words
+    assert "15,000 tokens a second, 43 % of the device's rate (MFU), 1.5 % of the time waiting for data." in page.words
     without = Page(render({"name": "x", "pretrain": {"metrics": [{"step": 1, "loss": 1.0, "tokens_per_second": 7.0}]}}))
     assert "7 tokens a second." in without.words
 
