@@ -174,7 +174,8 @@ def create_app(service: Service) -> FastAPI:
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _unforeseen)
     app.add_middleware(BodyLimit, limits=service.limits)
-    app.add_middleware(Observe, metrics=service.metrics, paths=frozenset(app.openapi()["paths"]) | {"/", "/docs"})
+    paths = frozenset(app.openapi()["paths"]) | {"/", "/docs"}
+    app.add_middleware(Observe, metrics=service.metrics, paths=paths, draining=lambda: service.draining)
     return app
 
 

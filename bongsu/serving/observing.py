@@ -7,7 +7,7 @@ import re
 import sys
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
 from typing import Any
 
@@ -49,15 +49,20 @@ def log_to_stderr() -> None:
 
 
 class Observe:
-    """ASGI middleware: counts, times and logs each request, and gives it an id that is sent back as X-Request-ID."""
+    """ASGI middleware: counts, times and logs each request, and gives it an id that is sent back as X-Request-ID.
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Collection[str]) -> None:
+    Clients that keep their connection are told when it is to be closed, so that they send nothing more on it.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, paths: Collection[str], draining: Callable[[], bool]) -> None:
         """Args:
         paths: those that are counted by name; a made-up path must not make a figure of its own.
+        draining: whether the server is shutting down.
         """
         self._app = app
         self._metrics = metrics
         self._paths = paths
+        self._draining = draining
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,6 +81,8 @@ class Observe:
                 headers = MutableHeaders(scope=message)
                 headers["X-Request-ID"] = request_id
                 headers["X-Content-Type-Options"] = "nosniff"
+                if self._draining():
+                    headers["Connection"] = "close"
             await send(message)
 
         try:

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
@@ -15,9 +16,12 @@ from bongsu.errors import BongsuError, WorkspaceError
 from bongsu.serving.app import create_app
 from bongsu.serving.service import Service
 
+_FAREWELL = 1.0
+"""Seconds in which a client that keeps its connection may learn, from the answer to one more request, that it is closed."""
+
 
 class _Server(uvicorn.Server):
-    """Uvicorn, told to end the live streams before it waits for connections to close."""
+    """Uvicorn, told to take its leave: it would close a kept connection at once, though a request may be on its way on it."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
@@ -25,6 +29,11 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._service.drain()
+        for server in self.servers:
+            server.close()  # nobody new
+        until = time.monotonic() + _FAREWELL
+        while self.server_state.connections and time.monotonic() < until:
+            await asyncio.sleep(0.01)
         await super().shutdown(sockets)
 
 
