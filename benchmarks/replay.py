@@ -1,14 +1,15 @@
 """Crises of the past in a stream of everyday messages: how soon an alert comes, which crises get none, which alerts are false.
 
-    python -m benchmarks.replay BUNDLE GENERAL CRISIS... [--rate 1] [--hours 24]
+    python -m benchmarks.replay BUNDLE GENERAL CRISIS... [--rate 1] [--hours 24] [--days 30]
 
-GENERAL is a text file (also .gz, .zst) of messages without times, one a line; they come at random, RATE a second on average.
-Each CRISIS is a CSV file in the form of CrisisLexT6 and T26: columns event, id, text, and label (on-topic) or informativeness
-(Related ...). The time of a tweet is in its id.
+GENERAL is a text file (also .gz, .zst) of messages without times, one a line. They come at random, RATE a second on average:
+more by day than by night (1.6 to 0.4 times), and ten minutes are busier or calmer than ten others (a Gamma factor of standard
+deviation 0.3). Each CRISIS is a CSV file in the form of CrisisLexT6 and T26: columns event, id, text, and label (on-topic) or
+informativeness (Related ...). The time of a tweet is in its id.
 
 Of each event the hours before and after its first moment are replayed: when the fifth message on it within 15 minutes came,
 since before that no watch with the usual settings could tell. An alert is the event's if at least half of its evidence is on
-the event, else it is false.
+the event, else it is false. DAYS of everyday messages alone follow, whose every alert is false.
 """
 
 from __future__ import annotations
@@ -30,11 +31,21 @@ from bongsu import progress
 from bongsu.corpus.streams import open_bytes
 from bongsu.serving.predictor import Predictor
 from bongsu.serving.watch.alerts import iso
-from bongsu.serving.watch.events import WINDOWS, Events
+from bongsu.serving.watch.events import Events
 from bongsu.serving.watch.messages import Message, read_time, tidy
 from bongsu.serving.watch.tracking import Settings
 
 SETTINGS = Settings()
+CHOSEN_ON = (
+    *("2012_Sandy_Hurricane", "2013_Alberta_Floods", "2013_Boston_Bombings", "2013_Oklahoma_Tornado"),
+    *("2012_Colorado_wildfires", "2012_Guatemala_earthquake", "2012_Philipinnes_floods", "2012_Venezuela_refinery"),
+    *("2013_Bohol_earthquake", "2013_Brazil_nightclub_fire", "2013_LA_airport_shootings", "2013_Manila_floods"),
+    *("2013_Sardinia_floods", "2013_Spain_train_crash"),
+)
+"""The events that the watch's test and its words were chosen on. The others were looked at afterwards."""
+_MOMENT = 5, 900.0
+"""Messages, and the seconds within which they come."""
+_CELL = 600.0
 _TWITTER_EPOCH = 1288834974657  # milliseconds: tweet ids since November 2010 count from here in their upper 42 bits
 _CHUNK = 512
 
@@ -54,7 +65,7 @@ class Crisis:
     def moment(self) -> float | None:
         """When there were first as many messages on it as an alert needs; None if there never are."""
         times = sorted(message.time for message in self.messages if message.id in self.on_topic)
-        least, window = SETTINGS.min_messages, max(WINDOWS) * SETTINGS.bin_seconds
+        least, window = _MOMENT
         return next((last for first, last in zip(times, times[least - 1 :], strict=False) if last - first < window), None)
 
 
@@ -86,8 +97,12 @@ def probabilities(detector: Predictor, texts: Sequence[str]) -> dict[str, float]
 
 
 def everyday(texts: Sequence[str], begin: float, end: float, rate: float, draw: np.random.Generator) -> list[Message]:
-    """Messages at random times."""
-    times = np.sort(draw.uniform(begin, end, draw.poisson(rate * (end - begin))))
+    """Messages at random times, at a rate that swings with the hour and from one ten minutes to the next."""
+    cells = np.arange(begin, end, _CELL)
+    daily = 1 + 0.6 * np.sin(2 * np.pi * cells / 86400)
+    noise = draw.gamma(1 / 0.3**2, 0.3**2, len(cells))
+    counts = draw.poisson(rate * _CELL * daily * noise)
+    times = np.sort(np.repeat(cells, counts) + draw.uniform(0, _CELL, counts.sum()))
     first = int(draw.integers(len(texts)))
     return [Message(f"g{number}", texts[(first + number) % len(texts)], time) for number, time in enumerate(times.tolist())]
 
@@ -117,6 +132,46 @@ def _of(body: dict[str, Any], on_topic: set[str]) -> bool:
     return 2 * sum(item["id"] in on_topic for item in body["evidence"]) >= max(1, len(body["evidence"]))
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What a watch made of an event."""
+
+    wait: float | None
+    """Seconds from the first moment to the first alert; None when there was none."""
+    title: str
+    before: float
+    """The share of the event's messages, of those replayed, that came before the alert."""
+    false: tuple[str, ...]
+    days: float
+
+    @classmethod
+    def of(cls, told: Sequence[dict[str, Any]], crisis: Crisis, own: Sequence[Message], moment: float, days: float) -> Outcome:
+        hits, wrong = judged(told, crisis.on_topic)
+        false = tuple(str(body["title"]) for body in wrong)
+        if not hits:
+            return cls(None, "", 1.0, false, days)
+        first = min(hits, key=lambda body: str(body["raised"]))
+        raised = read_time(first["raised"]) or 0.0
+        times = [message.time for message in own if message.id in crisis.on_topic]
+        return cls(raised - moment, str(first["title"]), sum(time < raised for time in times) / len(times), false, days)
+
+    def told(self) -> str:
+        return "none" if self.wait is None else f"{self.wait / 60:.0f} min ({self.before:.0%}): {self.title}"
+
+
+def summary(outcomes: Sequence[Outcome]) -> str:
+    """One sentence."""
+    found = [outcome for outcome in outcomes if outcome.wait is not None]
+    waits = [(outcome.wait or 0.0) / 60 for outcome in found]
+    before = statistics.median(outcome.before for outcome in found)
+    false, days = [title for outcome in outcomes for title in outcome.false], sum(outcome.days for outcome in outcomes)
+    return (
+        f"{len(found)} of {len(outcomes)} events told of; after {statistics.median(waits):.0f} minutes (median; from "
+        f"{min(waits):.0f} to {max(waits):.0f}), {before:.0%} of the event's messages before (median); "
+        f"{len(false)} false alerts in {days:.0f} days: {'; '.join(false[:20]) or 'none'}"
+    )
+
+
 def main() -> None:
     """Parses, classifies, replays, prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -125,6 +180,7 @@ def main() -> None:
     parser.add_argument("crises", type=Path, nargs="+")
     parser.add_argument("--rate", type=float, default=1.0, help="everyday messages a second")
     parser.add_argument("--hours", type=float, default=24.0, help="replayed before and after an event's first moment")
+    parser.add_argument("--days", type=int, default=30, help="of everyday messages alone")
     given = parser.parse_args()
     with open_bytes(str(given.general)) as lines:
         general = [text for line in lines.read().decode("utf-8", "replace").splitlines() if (text := tidy(line))]
@@ -134,37 +190,35 @@ def main() -> None:
     scores = probabilities(detector, [*general, *(message.text for *_, own in windows for message in own)])
     threshold, draw = detector.threshold, np.random.default_rng(0)
     rows: list[list[object]] = []
-    waits, missed, false, days = list[float](), 0, list[dict[str, Any]](), 0.0
+    outcomes: dict[str, list[Outcome]] = {"chosen on": [], "not looked at": []}
     with progress.bar("replaying", len(windows), "events") as bar:
         for crisis, moment, own in windows:
             bar.advance(note=crisis.name)
             begin, end = moment - 3600 * given.hours, moment + 3600 * given.hours
             told = alerts([*own, *everyday(general, begin, end, given.rate, draw)], scores, threshold)
-            hits, wrong = judged(told, crisis.on_topic)
+            outcome = Outcome.of(told, crisis, own, moment, (end - begin) / 86400)
+            half = "chosen on" if crisis.name in CHOSEN_ON else "not looked at"
+            outcomes[half].append(outcome)
             on = [message for message in own if message.id in crisis.on_topic]
             passing = sum(scores[message.text] >= threshold for message in on) / len(on)
-            row = [crisis.name, (iso(moment) or "")[:16].replace("T", " "), len(on), f"{passing:.0%}"]
-            if hits:
-                raised = min(hits, key=lambda body: str(body["raised"]))
-                waits.append((read_time(raised["raised"]) or 0.0) - moment)
-                row.append(f"{waits[-1] / 60:.0f} min: {raised['title']}")
-            else:
-                missed += 1
-                row.append("none")
-            rows.append(row)
-            print(row, [body["title"] for body in wrong], file=sys.stderr, flush=True)
-            false += wrong
-            days += (end - begin) / 86400
-    for name in (crisis.name for crisis in crises if crisis.moment() is None):
-        rows.append([name, "", "", "", "never five in 15 minutes"])
-    print(markdown(["event", "first moment (UTC)", "messages on it", "of which pass", "alert"], rows))
-    passing = sum(scores[text] >= threshold for text in general) / len(general)
+            rows.append(
+                [crisis.name, half, (iso(moment) or "")[:16].replace("T", " "), len(on), f"{passing:.0%}", outcome.told()]
+            )
+            print(rows[-1], outcome.false, file=sys.stderr, flush=True)
+    rows += [[crisis.name, "", "", "", "", "never five in 15 minutes"] for crisis in crises if crisis.moment() is None]
     print(
-        f"\n{len(waits)} of {len(waits) + missed} events told of, after {statistics.median(waits) / 60:.0f} minutes (median; "
-        f"longest {max(waits) / 60:.0f}); {missed} missed; {len(false)} false alerts in {days:.0f} days: "
-        f"{len(false) / days:.2f} a day. {given.rate:g} everyday messages a second, of which {passing:.1%} pass. False ones: "
-        + "; ".join(str(body["title"]) for body in false[:20])
+        markdown(
+            ["event", "settings", "first moment (UTC)", "messages on it", "of which pass", "alert (its messages before)"], rows
+        )
     )
+    outcomes["all"] = [outcome for half in outcomes.values() for outcome in half]
+    for name, some in outcomes.items():
+        print(f"\n{name}: {summary(some)}")
+    passing = sum(scores[text] >= threshold for text in general) / len(general)
+    print(f"\n{given.rate:g} everyday messages a second, of which {passing:.1%} pass.")
+    alone = everyday(general, 0.0 + 86400 * 10_000, 86400.0 * (10_000 + given.days), given.rate, draw) if given.days else []
+    false = [body["title"] for body in alerts(alone, scores, threshold) if body["state"] == "opened"]
+    print(f"Alone: {len(false)} alerts in {given.days} days. {'; '.join(false[:20])}")
 
 
 if __name__ == "__main__":

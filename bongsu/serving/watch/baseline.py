@@ -2,9 +2,16 @@
 
 Counts a bin are Poisson with a rate that drifts. With a Gamma prior and the past discounted exponentially, the rate's
 posterior mean is an exponentially weighted moving average and the next count is negative binomial (Harvey & Fernandes 1989,
-"Time Series Models for Count or Qualitative Observations"; Smith & Miller 1986). The alarm is the upper tail of that
-prediction. As in the EARS methods C2 and C3 (Hutwagner et al. 2003) the latest bins are kept out of the baseline, so that a
-burst does not hide itself.
+"Time Series Models for Count or Qualitative Observations"; Smith & Miller 1986). As in the EARS methods C2 and C3 (Hutwagner
+et al. 2003) the bins that are tested, and at least the latest `GUARD`, are kept out of the baseline, so that a burst does not
+hide itself.
+
+The rest of the stream is the control: when it is so many times as much as is to be expected, as by day after a night, so is
+each key (Poisson with an offset). The key that is tested is left out of it: a stream that is all one event still shows it.
+
+A test is made when a message comes. That it came is evidence as well: names that are met are on average commoner than names
+are. So the rate's posterior counts it (Gamma of shape 1 + past, from the prior 1/rate, which knows no scale), and the
+surprise is that of the *other* messages beside it.
 """
 
 from __future__ import annotations
@@ -13,8 +20,12 @@ import math
 from collections import deque
 from typing import Any
 
-_A0, _B0 = 0.5, 1.0
-"""The prior: half a message in one bin, so vague that the stream's first hour overrules it."""
+GUARD = 15
+"""Bins that no baseline holds, however short the window."""
+ALL = "*"
+"""The key of all messages."""
+_CONTROL = 60
+"""Bins from which the load is taken, or as many as the window has."""
 
 
 def upper_tail(count: int, shape: float, rate: float, exposure: float) -> float:
@@ -47,68 +58,112 @@ def upper_tail(count: int, shape: float, rate: float, exposure: float) -> float:
     return min(1.0, math.exp(log_term) * total)
 
 
-class Baseline:
-    """The counts of every key: the latest `lag` bins as they are, what is older as a discounted sum.
+class _Past:
+    """What is remembered of a key: the bins younger than the longest window as they are, the older as a discounted sum."""
 
-    A key that was never seen has the stream's whole past as evidence that it is rare.
+    __slots__ = ("recent", "total", "when")
+
+    def __init__(self, total: float, when: int, recent: deque[tuple[int, int]]) -> None:
+        self.total, self.when, self.recent = total, when, recent
+
+
+class Baseline:
+    """The counts of every key.
+
+    A key that was never seen has the stream's whole past as evidence that it is rare. Of more than `limit` keys the rarest
+    are forgotten; from then on a key that is not remembered is taken to be as common as the commonest forgotten one.
     """
 
-    def __init__(self, half_life: float, lag: int, limit: int) -> None:
-        """Args: half_life: in bins. lag: bins kept out of the baseline. limit: the most keys remembered."""
-        self._discount = 0.5 ** (1 / half_life)
-        self._lag, self._limit = lag, limit
-        self._sums: dict[str, tuple[float, int]] = {}  # the discounted sum, and the bin it is of
-        self._recent: deque[tuple[int, dict[str, int]]] = deque()
+    def __init__(self, half_life: float, longest: int, limit: int) -> None:
+        """Args: half_life: in bins. longest: the longest window that is asked about. limit: the most keys remembered."""
+        self._discount: float = 0.5 ** (1 / half_life)
+        self._longest, self._limit = longest, limit
+        self._past: dict[str, _Past] = {}
+        self._forgotten = (0.0, 0)  # the most a forgotten key weighed, and when
         self._first: int | None = None
         self._latest = 0
-
-    def __len__(self) -> int:
-        return len(self._sums) + sum(len(counts) for _, counts in self._recent)
 
     def add(self, bin: int, counts: dict[str, int]) -> None:
         """Takes in a bin's counts; bins come in order, those without a message may be left out."""
         if self._first is None:
             self._first = bin
         self._latest = bin
-        if counts:
-            self._recent.append((bin, counts))
-        while self._recent and self._recent[0][0] <= bin - self._lag:
-            old, past = self._recent.popleft()
-            for key, count in past.items():
-                self._sums[key] = (self._at(key, old) + count, old)
-        if len(self._sums) > self._limit:
-            weights = {key: self._at(key, bin) for key in self._sums}
-            kept = sorted(weights, key=lambda key: (-weights[key], key))[: self._limit // 2]
-            self._sums = {key: self._sums[key] for key in kept}
+        for key, count in counts.items():
+            past = self._past.get(key)
+            if past is None:
+                total, when = self._forgotten
+                past = self._past[key] = _Past(total * self._decay(bin - when), bin, deque())
+            past.recent.append((bin, count))
+            while past.recent[0][0] <= bin - self._longest:
+                old, number = past.recent.popleft()
+                past.total = past.total * self._decay(old - past.when) + number
+                past.when = old
+        if len(self._past) > self._limit:
+            self._forget(bin)
 
-    def past_bins(self) -> int:
-        """How many bins lie behind, the recent ones left out."""
-        return 0 if self._first is None else max(0, self._latest - self._lag + 1 - self._first)
+    def past_bins(self, lag: int = GUARD) -> int:
+        """How many bins lie behind, the latest `lag` left out."""
+        return 0 if self._first is None else max(0, self._latest - lag + 1 - self._first)
 
-    def expected(self, key: str, exposure: float) -> float:
-        """The mean of the prediction for `exposure` bins."""
-        shape, rate = self._posterior(key)
-        return shape * exposure / rate
+    def rate(self, key: str, lag: int = GUARD) -> float:
+        """Expected messages a bin."""
+        return self._total(key, lag) / (1 + self._seen(lag))
 
-    def surprise(self, key: str, count: int, exposure: float) -> float:
-        """The probability of at least `count` messages in `exposure` bins, were nothing going on."""
-        shape, rate = self._posterior(key)
-        return upper_tail(count, shape, rate, exposure)
+    def expected(self, key: str, window: int) -> float:
+        """Expected messages in the latest `window` bins."""
+        return self.rate(key, max(window, GUARD)) * window * self._load(key, window)
 
-    def _posterior(self, key: str) -> tuple[float, float]:
-        seen = (1 - self._discount ** self.past_bins()) / (1 - self._discount)
-        return _A0 + self._at(key, self._latest - self._lag), _B0 + seen
+    def surprise(self, key: str, count: int, window: int) -> float:
+        """The probability that beside a message of a key there are at least `count` - 1 others in the latest `window` bins,
+        were nothing going on."""
+        lag = max(window, GUARD)
+        return upper_tail(count - 1, 1 + self._total(key, lag), 1 + self._seen(lag), window * self._load(key, window))
 
-    def _at(self, key: str, bin: int) -> float:
-        total, when = self._sums.get(key, (0.0, bin))
-        return total * math.pow(self._discount, bin - when)
+    def _load(self, key: str, window: int) -> float:
+        """How many times as much as expected the rest of the stream is; at least 1, for silence makes nothing surprising."""
+        span, lag = max(window, _CONTROL), max(window, GUARD)
+        expected = span * (self.rate(ALL, lag) - self.rate(key, lag))
+        return max(1.0, (self._latest_of(ALL, span) - self._latest_of(key, span)) / expected) if expected > 0 else 1.0
+
+    def _latest_of(self, key: str, bins: int) -> int:
+        past = self._past.get(key)
+        return 0 if past is None else sum(count for bin, count in past.recent if bin > self._latest - bins)
+
+    def _seen(self, lag: int) -> float:
+        """How many bins the baseline is of, each by its weight."""
+        return (1 - self._decay(self.past_bins(lag))) / (1 - self._discount)
+
+    def _total(self, key: str, lag: int) -> float:
+        """Messages of the bins before the latest `lag`, each by its weight."""
+        end = self._latest - lag
+        past = self._past.get(key)
+        if past is None:
+            total, when = self._forgotten
+            return total * self._decay(max(0, end - when))
+        older = past.total * self._decay(max(0, end - past.when))
+        return older + sum(count * self._decay(end - bin) for bin, count in past.recent if bin <= end)
+
+    def _decay(self, bins: int) -> float:
+        return math.pow(self._discount, bins)
+
+    def _forget(self, bin: int) -> None:
+        weights = {key: self._total(key, 0) for key in self._past}
+        ranked = sorted(weights, key=lambda key: (-weights[key], key))
+        kept = ranked[: self._limit // 2]
+        self._forgotten = (weights[ranked[self._limit // 2]], bin)
+        self._past = {key: self._past[key] for key in kept}
 
     def state(self) -> dict[str, Any]:
         """Everything, as JSON."""
-        return {"sums": self._sums, "recent": list(self._recent), "first": self._first, "latest": self._latest}
+        past = {key: (one.total, one.when, list(one.recent)) for key, one in self._past.items()}
+        return {"past": past, "forgotten": self._forgotten, "first": self._first, "latest": self._latest}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Goes on from what `state` returned."""
-        self._sums = {key: (total, when) for key, (total, when) in state["sums"].items()}
-        self._recent = deque((bin, counts) for bin, counts in state["recent"])
+        self._past = {
+            key: _Past(total, when, deque((bin, count) for bin, count in recent))
+            for key, (total, when, recent) in state["past"].items()
+        }
+        total, when = state["forgotten"]
+        self._forgotten = (total, when)
         self._first, self._latest = state["first"], state["latest"]

@@ -4,13 +4,15 @@ A message waits until its bin is over: until a message has come that is `latenes
 worked off in order of (time, id). So the outcome depends on the messages alone, not on the order they came in (as long as none
 is later than `lateness`) nor on how fast.
 
-Each distinct message counts for its hazards and for each pair of hazard and place. When a bin is over, the counts of the last
-1, 5 and 15 bins that no open alert explains are held against the baseline. The most surprising one opens an alert, or joins the
-open alert with whose messages it overlaps; the messages it explains are taken out and the rest is tested again. An alert
-closes when its own messages are no more than is to be expected.
+Each distinct message counts for its hazards, for its places, and for each pair of them. When a bin is over, the counts of the
+last 1, 5, 15, 60 and 240 bins that no open alert explains are held against the baseline, for the groups that a message of the
+bin has joined: no other can have become a surprise. The most surprising one opens an alert, or joins the open alert with whose
+messages it overlaps; the messages it explains are taken out and the rest is tested again. An alert closes when its own
+messages are no more than is to be expected.
 
-The level of each test is `false_alarms_a_day` divided by the number of tests a day (bins x windows x keys; Bonferroni), so that
-the expected number of false alarms stays below it as far as counts follow the model in `baseline`. Counts must also be
+The level of each test is `false_alarms_a_day` divided by the number of tests a day, which is learned from the stream. So the
+budget is shared among groups as messages are (rare ones are tested rarely), and the expected number of false alarms a day is
+below it as far as counts follow the model in `baseline`, however the tests depend on each other. Counts must also be
 `min_messages` and `min_ratio` times the expected, so that an alarm matters as well as being significant.
 """
 
@@ -18,18 +20,21 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from typing import Any
 
 from bongsu.serving.watch.alerts import Alert, State
-from bongsu.serving.watch.baseline import Baseline
+from bongsu.serving.watch.baseline import ALL, GUARD, Baseline
+from bongsu.serving.watch.hazards import OTHER
 from bongsu.serving.watch.messages import Message, Reference
 from bongsu.serving.watch.recent import Recent
-from bongsu.serving.watch.tracking import Settings, Tracked, by_place
+from bongsu.serving.watch.tracking import ANY, Settings, Tracked, by_place
 
-WINDOWS = (1, 5, 15)
+WINDOWS = (1, 5, 15, 60, 240)
 """Bins whose messages are counted together: short ones for fast bursts, long ones for slow."""
+_TESTS = ""
+"""The key by which the baseline learns how many tests there are."""
 _SHARED = 0.2
 """A key joins an alert that already holds this share of its messages."""
 _CLOSED = 0.05
@@ -50,7 +55,7 @@ class Events:
         """Of the bins just worked off: near-duplicates and the message each was joined to."""
         self._baseline = Baseline(settings.half_life_hours * 3600 / settings.bin_seconds, max(WINDOWS), settings.max_keys)
         self._waiting: dict[str, tuple[Message, float]] = {}
-        self._recent = Recent(max(WINDOWS), settings.max_recent)
+        self._recent = Recent(max(WINDOWS), settings.max_recent, settings.max_keys)
         self._references: list[Reference] = []
         self._watermark = -math.inf
         self._next: int | None = None
@@ -134,6 +139,7 @@ class Events:
         for message, probability in arrived:
             tracked = self._recent.add(message, probability, bin)
             if tracked.id == message.id:
+                counts.update({ALL: 1, _TESTS: len(tracked.keys)})
                 counts.update(tracked.keys)
                 self._explain(tracked)
             else:
@@ -144,25 +150,27 @@ class Events:
             self._baseline.add(bin, dict(counts))
         end = (bin + 1) * self.settings.bin_seconds
         learned = self._baseline.past_bins() * self.settings.bin_seconds >= 60 * self.settings.warm_up_minutes
-        told = self._find(bin, end) if learned else []
+        told = self._find(bin, end, counts.keys()) if learned else []
         return told + self._look_after(bin, end, {body["id"] for body in told})
 
-    def _find(self, bin: int, end: float) -> list[dict[str, Any]]:
+    def _find(self, bin: int, end: float, joined: Collection[str]) -> list[dict[str, Any]]:
         """Opens alerts until what is left is no surprise."""
         told: dict[str, State] = {}
-        while found := self._most_surprising(bin):
+        while found := self._most_surprising(bin, joined):
             p_value, key, window, observed = found
-            alert = self._host(key)
+            mine = [one for one in self._recent if key in one.free and one.bin > bin - window]
+            hazard = _hazard(key, mine)
+            alert = self._host(key, hazard)
             if alert is None:
                 expected, seconds = self._baseline.expected(key, window), window * self.settings.bin_seconds
-                alert = Alert(f"{int(end)}-{key}", key.partition("/")[0], end, key, p_value, observed, expected, seconds)
+                alert = Alert(f"{int(end)}-{key}", hazard, end, key, p_value, observed, expected, seconds)
                 self.open[alert.id] = alert
                 told[alert.id] = "opened"
             told.setdefault(alert.id, "updated")
             alert.keys.append(key)
-            for tracked in self._recent:
-                if key in tracked.free and tracked.bin > bin - max(WINDOWS):
-                    self._recent.assign(tracked, alert)
+            for tracked in mine:
+                self._recent.assign(tracked, alert)
+            self._recent.explain(key, bin - window + 1)
             if "/" not in key:  # the places that its messages name are part of it
                 alert.keys += [name for place in alert.places() if (name := f"{alert.hazard}/{place}") not in alert.keys]
                 for tracked in self._recent:
@@ -173,12 +181,16 @@ class Events:
                 self._confirm(self.open[name], reference)
         return [self._tell(self.open[name], state) for name, state in told.items()]
 
-    def _most_surprising(self, bin: int) -> tuple[float, str, int, int] | None:
+    def _most_surprising(self, bin: int, joined: Collection[str]) -> tuple[float, str, int, int] | None:
         """The key and window of smallest probability below the level: (probability, key, window, count)."""
         rules = self.settings
-        level = rules.false_alarms_a_day / (86400 / rules.bin_seconds * len(WINDOWS) * max(1, len(self._baseline)))
+        tests = self._baseline.rate(_TESTS) * 86400 / rules.bin_seconds * len(WINDOWS)
+        level = rules.false_alarms_a_day / max(1.0, tests)
         best: tuple[float, str, int, int] | None = None
-        for key, bins in self._recent.free.items():
+        for key in joined:
+            bins = self._recent.free.get(key)
+            if bins is None or bins.total() < rules.min_messages:
+                continue
             for window in WINDOWS:
                 count = sum(number for at, number in bins.items() if at > bin - window)
                 if count < rules.min_messages or count < rules.min_ratio * self._baseline.expected(key, window):
@@ -188,9 +200,9 @@ class Events:
                     best = found
         return best
 
-    def _host(self, key: str) -> Alert | None:
+    def _host(self, key: str, hazard: str) -> Alert | None:
         """The open alert a key belongs to: one that has a share of its messages, or of its hazard and no other place."""
-        hazard, _, place = key.partition("/")
+        place = key.partition("/")[2]
         mine = [tracked for tracked in self._recent if key in tracked.keys]
         shares = Counter(tracked.alert.id for tracked in mine if tracked.alert and (not place or not tracked.free))
         for name, count in sorted(shares.items(), key=lambda pair: (-pair[1], pair[0])):
@@ -210,9 +222,10 @@ class Events:
         bodies = []
         for alert in list(self.open.values()):
             alert.counts = [(at, count) for at, count in alert.counts if at > bin - max(WINDOWS)]
-            own = sum(count for _, count in alert.counts)
-            held = end - alert.raised >= max(WINDOWS) * self.settings.bin_seconds
-            if held and self._baseline.surprise(alert.key, own, max(WINDOWS)) > _CLOSED:
+            window = max(GUARD, round(alert.window / self.settings.bin_seconds))
+            own = sum(count for at, count in alert.counts if at > bin - window)
+            held = end - alert.raised >= window * self.settings.bin_seconds
+            if held and self._baseline.surprise(alert.key, own, window) > _CLOSED:
                 alert.closed = end
                 del self.open[alert.id]
                 bodies.append(self._tell(alert, "closed"))
@@ -264,3 +277,12 @@ class Events:
         ]
         self._watermark = -math.inf if state["watermark"] is None else state["watermark"]
         self._next = state["next"]
+
+
+def _hazard(key: str, messages: Iterable[Tracked]) -> str:
+    """The hazard of a key; of a place's key, the one that most of its messages name."""
+    named = key.partition("/")[0]
+    if named != ANY:
+        return named
+    counts = Counter(hazard for tracked in messages for hazard in tracked.hazards if hazard != OTHER)
+    return min(counts, key=lambda hazard: (-counts[hazard], hazard), default=OTHER)

@@ -1,8 +1,8 @@
 """What a message speaks of: the kinds of hazard by their words, the places by how names are written.
 
-Hazard words are a closed list, English and Korean (`hazards.toml`). Places are found by rule, not from a list of names: a
+Hazard words are a closed list in nine languages (`hazards.toml`). Places are found by rule, not from a list of names: a
 stricken village is on no list, and a name that bursts together with a hazard is what one wants to hear of, whatever it is. In
-English a place is a run of one to three capitalised words or a hashtag; in Korean a word that ends in an administrative
+Latin script a place is a run of one to three capitalised words or a hashtag; in Korean a word that ends in an administrative
 suffix (시, 군, 구, 도, 읍, 면, 동) or the name of a province or metropolis. The rule takes persons and organisations for places
 as well; they show as places of an alert only when they are among the most frequent names in it.
 """
@@ -19,14 +19,17 @@ MAX_PLACES = 6
 
 _DATA = tomllib.loads((files("bongsu.serving.watch") / "hazards.toml").read_text(encoding="utf-8"))
 _OF_HASHTAG: dict[str, str] = {word: kind for kind, words in _DATA["hashtags"].items() for word in words}
-_ENGLISH_NOT_A_PLACE = frozenset(_DATA["not_places"]["english"])
+_LATIN_NOT_A_PLACE = frozenset(word for name, words in _DATA["not_places"].items() if name != "korean" for word in words)
 _KOREAN_NOT_A_PLACE = frozenset(_DATA["not_places"]["korean"])
 
 
+_HANGUL = re.compile("[가-힣]")
+
+
 def _pattern(kind: str, words: list[str]) -> str:
-    latin = "|".join(word for word in words if word.isascii())
-    hangul = "".join("|" + word for word in words if not word.isascii())
-    return rf"(?P<{kind}>(?<![a-z])(?:{latin})(?![a-z]){hangul})"
+    latin = "|".join(word for word in words if not _HANGUL.search(word))
+    hangul = "".join("|" + word for word in words if _HANGUL.search(word))
+    return rf"(?P<{kind}>(?<![a-zà-öø-ÿ])(?:{latin})(?![a-zà-öø-ÿ]){hangul})"
 
 
 _HAZARD = re.compile("|".join(_pattern(kind, words) for kind, words in _DATA["hazards"].items()), re.IGNORECASE)
@@ -60,10 +63,10 @@ def places_in(text: str) -> tuple[str, ...]:
                 found[name] = None
     for tag in _HASHTAG.findall(text):
         name = _PRAYER.sub("", _HASHTAG_HAZARD.sub("", tag.lower())).strip("_0123456789")
-        if len(name) > 2 and name not in _ENGLISH_NOT_A_PLACE:
+        if len(name) > 2 and name not in _LATIN_NOT_A_PLACE:
             found[name] = None
     for match in _NAME.finditer(text):
-        name = " ".join(word for word in re.split("[ -]", match[0].lower()) if word not in _ENGLISH_NOT_A_PLACE)
+        name = " ".join(word for word in re.split("[ -]", match[0].lower()) if word not in _LATIN_NOT_A_PLACE)
         if name and name != "new" and not hazards_in(name):
             found[name] = None
     return tuple(found)[:MAX_PLACES]

@@ -12,18 +12,19 @@ from bongsu.serving.watch.duplicates import Window
 from bongsu.serving.watch.messages import Message
 from bongsu.serving.watch.tracking import Tracked, by_place, track
 
-_REMEMBERED = 60
-"""Bins in which a near-duplicate is recognised."""
-
 
 class Recent:
     """Messages in the order they were worked off."""
 
-    def __init__(self, counted: int, limit: int) -> None:
-        """Args: counted: bins whose messages count for `free`. limit: the most messages remembered."""
+    def __init__(self, counted: int, limit: int, keys: int) -> None:
+        """Args:
+        counted: bins whose messages count for `free`, and in which a near-duplicate is recognised.
+        limit: the most messages remembered; those forgotten for it still count.
+        keys: the most keys counted; beyond them those with the fewest messages are left out.
+        """
         self.free: dict[str, Counter[int]] = {}
         """For each key, by bin, how many messages no open alert explains."""
-        self._counted, self._limit = counted, limit
+        self._counted, self._limit, self._keys = counted, limit, keys
         self._window = Window(limit)
         self._messages: dict[str, Tracked] = {}
 
@@ -55,20 +56,27 @@ class Recent:
             alert.add(tracked.message, tracked.probability, tracked.bin, tracked.hazards, tracked.places)
         self._set_free(tracked, () if by_place(tracked, alert) else tuple(key for key in tracked.keys if "/" in key))
 
+    def explain(self, key: str, since: int) -> None:
+        """Counts none of a key's messages since a bin any more, those forgotten included."""
+        bins = self.free[key]
+        bins.update({at: -count for at, count in bins.items() if at >= since})
+
     def forget_before(self, bin: int) -> None:
         """Counts only what is young enough at this bin, and remembers no more than is of use."""
-        for key in [key for key, bins in self.free.items() if max(bins, default=0) <= bin - self._counted]:
-            del self.free[key]
-        for bins in self.free.values():
-            for at in [at for at in bins if at <= bin - self._counted]:
-                del bins[at]
+        for key, bins in list(self.free.items()):
+            while bins and (oldest := next(iter(bins))) <= bin - self._counted:
+                del bins[oldest]
+            if not bins:
+                del self.free[key]
+        if len(self.free) > self._keys:
+            ranked = sorted(self.free, key=lambda key: (-self.free[key].total(), key))
+            self.free = {key: self.free[key] for key in ranked[: self._keys // 2]}
         while self._messages:
-            oldest = next(iter(self._messages.values()))
-            if oldest.bin > bin - _REMEMBERED and len(self._messages) <= self._limit:
+            first = next(iter(self._messages.values()))
+            if first.bin > bin - self._counted and len(self._messages) <= self._limit:
                 break
-            self._set_free(oldest, ())
-            self._window.forget(oldest.id)
-            del self._messages[oldest.id]
+            self._window.forget(first.id)
+            del self._messages[first.id]
 
     def delete(self, identity: str, author: str) -> None:
         """Forgets what a message says, or all of an author's say; they were still counted."""
@@ -87,16 +95,19 @@ class Recent:
             self.free.setdefault(key, Counter())[tracked.bin] += 1
         tracked.free = keys
 
-    def state(self) -> list[Any]:
+    def state(self) -> dict[str, Any]:
         """Everything, as JSON."""
-        return [(asdict(one.message), one.probability, one.bin, one.free, one.alert.id if one.alert else None) for one in self]
+        messages = [
+            (asdict(one.message), one.probability, one.bin, one.free, one.alert.id if one.alert else None) for one in self
+        ]
+        return {"messages": messages, "free": {key: list(bins.items()) for key, bins in self.free.items()}}
 
-    def restore(self, state: list[Any], alerts: dict[str, Alert]) -> None:
+    def restore(self, state: dict[str, Any], alerts: dict[str, Alert]) -> None:
         """Goes on from what `state` returned."""
-        for message, probability, bin, free, alert in state:
+        for message, probability, bin, free, alert in state["messages"]:
             tracked = track(Message(**message), probability, bin)
-            tracked.alert = alerts.get(alert)
+            tracked.alert, tracked.free = alerts.get(alert), tuple(free)
             self._messages[tracked.id] = tracked
             if tracked.message.text:
                 self._window.join(tracked.id, tracked.message.text)
-            self._set_free(tracked, tuple(free))
+        self.free = {key: Counter(dict(map(tuple, bins))) for key, bins in state["free"].items()}

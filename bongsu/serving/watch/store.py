@@ -18,6 +18,8 @@ from bongsu.errors import WorkspaceError
 from bongsu.files import disk_errors
 from bongsu.serving.watch.messages import Deletion, Message
 
+_FORMAT = 2
+"""Of the state: what an earlier Bongsu wrote cannot be gone on from."""
 _TABLES = """
 CREATE TABLE IF NOT EXISTS messages (
   id TEXT PRIMARY KEY, time REAL NOT NULL, text TEXT NOT NULL, probability REAL NOT NULL, author TEXT NOT NULL,
@@ -48,6 +50,9 @@ class Store:
         except sqlite3.DatabaseError:
             raise WorkspaceError(f"{path}: not a store of `bongsu watch`; name a new file.") from None
         self._path = path or Path(":memory:")
+        if self.state() is not None and self.connection.execute("PRAGMA user_version").fetchone() != (_FORMAT,):
+            raise WorkspaceError(f"{path}: another version of Bongsu wrote it; this one cannot go on from it. Name a new file.")
+        self.connection.execute(f"PRAGMA user_version={_FORMAT}")
 
     def close(self) -> None:
         """Gives the file back."""

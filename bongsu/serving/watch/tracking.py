@@ -8,6 +8,9 @@ from bongsu.serving.watch.alerts import Alert
 from bongsu.serving.watch.hazards import OTHER, hazards_in, places_in
 from bongsu.serving.watch.messages import Message
 
+ANY = "any"
+"""Stands for all hazards in the key of a place: messages of one event may name different ones, or none."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -16,17 +19,18 @@ class Settings:
     bin_seconds: float = 60.0
     lateness: float = 30.0
     """How many seconds a message may come after a younger one and still be counted."""
-    half_life_hours: float = 2.0
+    half_life_hours: float = 24.0
     """After which a count weighs half in the baseline."""
     warm_up_minutes: float = 30.0
     """Without alerts, at the start of a stream: there is nothing yet to expect."""
     false_alarms_a_day: float = 1.0
+    """How many alerts a day chance alone may raise, as far as counts follow the model."""
     min_messages: int = 5
     min_ratio: float = 3.0
     reference_hours: float = 6.0
     """How long an official record may confirm an alert."""
     max_waiting: int = 100_000
-    max_keys: int = 20_000
+    max_keys: int = 50_000
     max_recent: int = 20_000
 
 
@@ -48,10 +52,9 @@ class Tracked:
 
 def track(message: Message, probability: float, bin: int) -> Tracked:
     """Reads off a message what it speaks of."""
-    hazards, places = hazards_in(message.text) or (OTHER,), places_in(message.text)
-    wide = () if hazards == (OTHER,) else hazards  # "other" alone says nothing
-    keys = (*wide, *(f"{hazard}/{place}" for hazard in hazards for place in places))
-    return Tracked(message.id, bin, message, probability, hazards, places, keys)
+    hazards, places = hazards_in(message.text), places_in(message.text)
+    keys = (*hazards, *(f"{hazard}/{place}" for place in places for hazard in (ANY, *hazards)))
+    return Tracked(message.id, bin, message, probability, hazards or (OTHER,), places, keys)
 
 
 def by_place(tracked: Tracked, alert: Alert) -> bool:

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import signal
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from watching import START, Kept, made_stream, run, write
 
+from bongsu.errors import WorkspaceError
 from bongsu.serving.watch.messages import Arrival, Deletion, Message, message_of, read_time
 from bongsu.serving.watch.replay import Paced
 from bongsu.serving.watch.sinks import ForbiddenAddressError, Webhook, public_address
@@ -97,6 +99,18 @@ def test_deleted_messages_leave_the_store_and_the_evidence(tmp_path: Path) -> No
     assert store.connection.execute(count, (gone["id"],)).fetchone() == (0,)
     assert not any(gone["text"] in body for (body,) in store.connection.execute("SELECT body FROM alerts"))
     store.close()
+
+
+def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path / "a.db")
+    store.save(resume=({"watermark": 1.0}, {}))
+    store.close()
+    Store(tmp_path / "a.db").close()
+    with sqlite3.connect(tmp_path / "a.db") as connection:
+        connection.execute("PRAGMA user_version=1")
+    connection.close()
+    with pytest.raises(WorkspaceError, match="another version"):
+        Store(tmp_path / "a.db")
 
 
 class Written:
