@@ -26,7 +26,7 @@ from bongsu.tasks.labelled import check_columns
 from bongsu.tasks.making import finetune
 from bongsu.tasks.pretraining import pretrain
 from bongsu.tokens.bpe import load_tokenizer, measure, sample_evenly, save_tokenizer, train_tokenizer
-from bongsu.tokens.shards import Encoded, encode_part, encode_texts, write_shards
+from bongsu.tokens.shards import Encoded, encode_part, write_shards
 from bongsu.training.devices import resolve_device
 from bongsu.training.distributed import joined
 from bongsu.workspace import Stage, Workspace, file_fingerprint
@@ -197,16 +197,14 @@ def _encode(corpus: Path, tokenizer_folder: Path, folder: Path, ray: str | None)
     splits = {}
     with progress.bar("encode", summary["bytes"] / 1e6, "MB") as bar:
         for split in SPLITS:
-            encoded = encode_texts(texts(corpus, split), tokenizer)
-            if ray:
-                encoded = _encoded_by_ray(parts(corpus.absolute(), split), tokenizer_folder.absolute(), ray)
+            encoded = _encoded(parts(corpus.absolute(), split), tokenizer_folder.absolute(), ray)
             splits[split] = write_shards(folder, split, encoded, tokenizer, bar)
     write_json(folder / "tokens.json", {"vocab_size": tokenizer.get_vocab_size(), "splits": splits})
     progress.note(f"tokens: {splits['train']['tokens']:,} for training, {splits['validation']['tokens']:,} for validation")
 
 
-def _encoded_by_ray(paths: list[Path], tokenizer: Path, address: str) -> Iterator[Encoded]:
-    with workers(address) as crew:
+def _encoded(paths: list[Path], tokenizer: Path, ray: str | None) -> Iterator[Encoded]:
+    with workers(ray) as crew:
         for part in crew.run(paths, lambda path: iter([path]), partial(encode_part, tokenizer_folder=tokenizer)):
             yield from part
 

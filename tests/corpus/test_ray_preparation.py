@@ -14,7 +14,7 @@ from bongsu import progress
 from bongsu.corpus import blocks, staging
 from bongsu.corpus.prepare import prepare
 from bongsu.corpus.stored import parts, texts
-from bongsu.pipeline.stages import _encoded_by_ray
+from bongsu.pipeline.stages import _encoded
 from bongsu.recipe import Corpus, Source, Tokenizer
 from bongsu.tokens.bpe import load_tokenizer, save_tokenizer, train_tokenizer
 from bongsu.tokens.shards import encode_texts, write_shards
@@ -56,7 +56,7 @@ def test_a_cluster_that_loses_a_worker_makes_the_same_bytes(tmp_path: Path, monk
         save_tokenizer(train_tokenizer(Tokenizer(vocab_size=300), texts(tmp_path / "here", "train")), tmp_path / "tok", 64)
         tokenizer = load_tokenizer(tmp_path / "tok")
         alone = encode_texts(texts(tmp_path / "here", "train"), tokenizer)
-        by_ray = _encoded_by_ray(parts(tmp_path / "here", "train"), tmp_path / "tok", "auto")
+        by_ray = _encoded(parts(tmp_path / "here", "train"), tmp_path / "tok", "auto")
         with progress.bar("encode", None, "MB") as bar:
             write_shards(tmp_path / "ids there", "train", by_ray, tokenizer, bar)
             write_shards(tmp_path / "ids here", "train", alone, tokenizer, bar)
