@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 
-def in_turn(module: str, sides: Sequence[str], arguments: Sequence[str], repeats: int) -> dict[str, dict[str, float]]:
+def in_turn(module: str, sides: Sequence[str], arguments: Sequence[str], repeats: int) -> dict[str, dict[str, Any]]:
     """Runs `python -m MODULE --side SIDE ...` for every side, `repeats` times over, and takes the median of each figure.
 
     Each child prints one line of JSON, its figures, as its last.
@@ -29,7 +29,15 @@ def in_turn(module: str, sides: Sequence[str], arguments: Sequence[str], repeats
                 raise SystemExit(f"{' '.join(command)} failed:\n{child.stderr[-2000:]}")
             seen[side].append(json.loads(child.stdout.strip().splitlines()[-1]))
             print(f"{number + 1}/{repeats} {side}: {seen[side][-1]}", file=sys.stderr, flush=True)
-    return {side: {key: statistics.median(run[key] for run in runs) for key in runs[0]} for side, runs in seen.items()}
+    return {side: _medians(runs) for side, runs in seen.items()}
+
+
+def _medians(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """The median of each number; of what is none, the first."""
+    return {
+        key: statistics.median(run[key] for run in runs) if isinstance(value, int | float) else value
+        for key, value in runs[0].items()
+    }
 
 
 def peak_megabytes() -> float:

@@ -7,7 +7,7 @@ with Trainer, DataCollatorForLanguageModeling and dynamic padding, otherwise its
 sides get the same token ids from the same tokenizer, 128 sentences a step. Padding counts for nothing. Every measurement is a
 process of its own with all cores; the sides take turns. `--grow` shows instead how Bongsu's rate and memory change with row
 length, batch, vocabulary and corpus. `--minutes` trains each side that long, at the same peak learning rate, and compares the
-loss on the same hidden tokens of held-out texts.
+loss on the same hidden tokens of held-out texts, and when Bongsu had come to the peer's.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--grow", action="store_true")
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--learning-rate", type=float, help="of both sides; by default each has its own")
+    parser.add_argument("--race", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -82,13 +83,21 @@ def _race(options: argparse.Namespace, folder: Path) -> None:
     options.learning_rate = options.learning_rate or 1e-3
     rates = in_turn("benchmarks.pretraining", options.sides, _arguments(options, run), 1)
     counts = read_json(run / "tokens" / "tokens.json")["splits"]["train"]
-    rows = []
+    found: dict[str, Any] = {}
     for side in options.sides:
         batch = 128 * counts["tokens"] / counts["sentences"]
         options.steps = options.peer_steps = round(60 * options.minutes * rates[side]["rate"] / batch)
-        found = in_turn("benchmarks.pretraining", [side], _arguments(options, run), 1)[side]
-        rows.append([side, options.steps, f"{found['seconds'] / 60:.1f}", f"{found['loss']:.3f}"])
-    print(markdown(["", "steps", "minutes", "validation loss"], rows))
+        found[side] = in_turn("benchmarks.pretraining", [side], [*_arguments(options, run), "--race"], 1)[side] | {
+            "steps": options.steps
+        }
+    rows = []
+    for side, figures in found.items():
+        reached = "–"
+        if side != BONGSU and BONGSU in found:
+            times = [seconds for seconds, loss in found[BONGSU]["curve"] if loss <= figures["loss"]]
+            reached = f"{times[0] / 60:.2f}" if times else "not"
+        rows.append([side, figures["steps"], f"{figures['seconds'] / 60:.1f}", f"{figures['loss']:.3f}", reached])
+    print(markdown(["", "steps", "minutes", "validation loss", "Bongsu was there after, minutes"], rows))
 
 
 def _grow(options: argparse.Namespace, folder: Path) -> None:
@@ -167,23 +176,27 @@ def _figures(ends: list[float], tokens: list[int]) -> dict[str, float]:
     return {"rate": statistics.median(rates), "first_step": first, "mb": peak_megabytes(), "seconds": ends[-1] - ends[0]}
 
 
-def _bongsu(options: argparse.Namespace) -> dict[str, float]:
+def _bongsu(options: argparse.Namespace) -> dict[str, Any]:
     from bongsu.tasks.pretraining import pretrain
     from bongsu.tokens.batches import Batches, training_shape
     from bongsu.tokens.shards import open_shards
+    from bongsu.training.log import read_log
 
     ends = _steps_clock()
     changes = [f"pretrain.learning_rate={options.learning_rate}"] if options.learning_rate else []
+    changes += ["pretrain.evaluations=20"] if options.race else []
     recipe = _recipe(options.texts, options.size, options.steps, [*options.set, *changes])
     with tempfile.TemporaryDirectory() as folder:
         state = pretrain(recipe, options.run / "tokenizer", options.run / "tokens", Path(folder))
+        log = read_log(Path(folder) / "checkpoints" / "metrics.jsonl")
+    curve = [(ends[line["step"] - 1] - ends[0], line["validation_loss"]) for line in log if "validation_loss" in line]
     assert recipe.pretrain is not None
     shards = open_shards(options.run / "tokens", "train", verify=False)
     batches = Batches(
         shards, training_shape(shards, recipe.pretrain), recipe.pretrain, recipe.tokenizer.vocab_size, recipe.seed
     )
     tokens = [int((batches.batch(n).segment_ids > 0).sum()) for n in range(min(options.steps, 100))]
-    return {**_figures(ends[:100], tokens), "loss": state.last["loss"], "seconds": ends[-1] - ends[0]}
+    return {**_figures(ends[:100], tokens), "loss": state.last["loss"], "seconds": ends[-1] - ends[0], "curve": curve}
 
 
 def _trainer(options: argparse.Namespace) -> dict[str, float]:
