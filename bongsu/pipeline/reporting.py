@@ -127,7 +127,10 @@ def _add_classification(
         others[f"{len(members)} seeds together"] = ensemble(*members)
     if "teacher" in data:
         others["its teachers together"] = np.array(data["teacher"])
-    others[TOGETHER] = ensemble(ensemble(*seeds), tfidf_p[rows])
+    if settings.tfidf:
+        others["its encoder alone"] = np.array(data["encoder"][0])
+    else:
+        others[TOGETHER] = ensemble(ensemble(*seeds), tfidf_p[rows])
     section = classification_section(recipe, labels[rows], probabilities, others, names, protocol)
     threshold = recipe.evaluate.resolved_threshold
     section["repeats"] = repeats(labels[rows], seeds, fold, threshold)

@@ -147,6 +147,9 @@ class Finetune(Optimization):
     """Stop after this many epochs without a better `metric`."""
     examine: bool = True
     """Explain the errors a fold was surest of, and measure how steady its verdicts are; the trials of a search do not."""
+    tfidf: bool = False
+    """Decide together with TF-IDF and logistic regression of the same rows: what is measured, kept, exported and served is the
+    product of both classifiers' probabilities."""
     distill: Distill | None = None
     """Keep a student of all seeds and of TF-IDF, and measure it; by default the classifier of one seed."""
     refit: bool = True

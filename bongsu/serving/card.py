@@ -37,6 +37,8 @@ def model_card(
 ) -> str:
     """Markdown with the YAML head that model hubs read."""
     what = "Detector of messages" if kind == "onnx" else "Encoder with masked-language-model output"
+    if kind == "onnx" and recipe.finetune and recipe.finetune.tfidf:
+        what += " (an encoder, and TF-IDF with logistic regression beside it)"
     head = ["---", "library_name: " + ("onnx" if kind == "onnx" else "transformers"), "tags: [bongsu]"]
     if kind == "hf":
         head.append("pipeline_tag: fill-mask")

@@ -23,6 +23,7 @@ from bongsu.serving.quantization import Int8Loss, int8_loss, quantize
 from bongsu.tasks.classification import probabilities
 from bongsu.tasks.detector import model_folder
 from bongsu.tasks.texts import Int64, encode
+from bongsu.tasks.tfidf import FILES
 from bongsu.tokens.bpe import load_tokenizer
 
 CARD = "README.md"
@@ -71,6 +72,9 @@ def export_onnx(run: Path, out: Path, int8: bool = False, licence: str | None = 
         if encoder is not None:
             export_masked_lm(load_masked_lm(encoder), folder / MASKED_LM)
         _copy_tokenizer(source, folder)
+        for name in FILES:  # what decides beside the encoder, if anything does
+            if (source / name).is_file():
+                shutil.copyfile(source / name, folder / name)
         config = {
             "name": recipe.name,
             "detector": details,

@@ -18,6 +18,7 @@ from bongsu.serving.bundle import MASKED_LM, Bundle, open_bundle
 from bongsu.serving.engines import STEP, Choice, choose_engine, open_session
 from bongsu.tasks.prediction import Float32, Prediction, TextClassifier
 from bongsu.tasks.texts import Int64, cleaned
+from bongsu.tasks.tfidf import load_tfidf
 from bongsu.tokens.bpe import load_tokenizer
 from bongsu.tokens.special import MASK, MASK_ID, special_tokens
 
@@ -31,7 +32,7 @@ class Predictor(TextClassifier):
 
     def __init__(self, bundle: Bundle, engine: Choice = "auto", sessions: int | None = None) -> None:
         config = bundle.config()
-        super().__init__(load_tokenizer(bundle.path, foreign=True), config["detector"])
+        super().__init__(load_tokenizer(bundle.path, foreign=True), config["detector"], load_tfidf(bundle.path))
         self.name: str = config["name"]
         """The recipe's."""
         self.version = bundle.version

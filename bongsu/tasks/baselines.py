@@ -6,6 +6,7 @@ nothing but the training rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,11 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_union
 
+from bongsu.tasks.tfidf import CHARACTERS, WORD, WORDS, Tfidf
+
 Float64 = npt.NDArray[np.float64]
+Int64 = npt.NDArray[np.int64]
+NEVER = -60.0  # the logit of a class without rows
 
 
 def majority(train_labels: npt.ArrayLike, n_classes: int, n: int) -> Float64:
@@ -53,14 +58,37 @@ def tfidf_logistic(
     return table
 
 
+def fit_tfidf(texts: Sequence[str], labels: Int64, n_classes: int) -> Tfidf:
+    """The classifier of `tfidf_logistic` as one to keep; arguments as there."""
+    present = np.unique(labels)
+    weights, bias = np.zeros((0, n_classes)), np.full(n_classes, NEVER)
+    if len(present) < 2 or not any(text.strip() for text in texts):
+        bias = np.log(np.maximum(majority(labels, n_classes, 1)[0], math.exp(NEVER)))
+        return Tfidf({}, {}, *(part.astype(np.float32) for part in (np.zeros(0), weights, bias)))
+    features, table = fit_features(texts, rare=len(labels) >= 200)
+    model = LogisticRegression(C=2.0, solver="lbfgs", max_iter=1000, random_state=0).fit(table, labels)
+    parts = dict(features.transformer_list) if hasattr(features, "transformer_list") else {"tfidfvectorizer-2": features}
+    grams: list[dict[str, int]] = []
+    for name in ("tfidfvectorizer-1", "tfidfvectorizer-2"):
+        first = sum(map(len, grams))
+        found = parts[name].vocabulary_ if name in parts else {}
+        grams.append({gram: first + int(found[gram]) for gram in sorted(found, key=found.__getitem__)})
+    rarity = np.concatenate([part.idf_ for part in parts.values()])
+    weights, bias[present] = np.zeros((len(rarity), n_classes)), 0.0
+    if len(present) == 2:  # one row of weights, for the second
+        weights[:, present[1]], bias[present[1]] = model.coef_[0], model.intercept_[0]
+    else:
+        weights[:, present], bias[present] = model.coef_.T, model.intercept_
+    return Tfidf(grams[0], grams[1], *(part.astype(np.float32) for part in (rarity, weights, bias)))
+
+
 def fit_features(texts: Sequence[str], rare: bool) -> tuple[Any, Any]:
     """The fitted features and those of `texts` [rows, features].
 
     `rare`: leave out what hardly occurs. These limits and C = 2 were chosen by 5 folds of the Kaggle training file.
     """
-    word = r"(?u)\b\w+\b"
-    words = TfidfVectorizer(ngram_range=(1, 2), token_pattern=word, min_df=2 if rare else 1, sublinear_tf=True)
-    characters = TfidfVectorizer(ngram_range=(2, 5), analyzer="char_wb", min_df=3 if rare else 1, sublinear_tf=True)
+    words = TfidfVectorizer(ngram_range=WORDS, token_pattern=WORD, min_df=2 if rare else 1, sublinear_tf=True)
+    characters = TfidfVectorizer(ngram_range=CHARACTERS, analyzer="char_wb", min_df=3 if rare else 1, sublinear_tf=True)
     try:
         features = make_union(words, characters)
         return features, features.fit_transform(texts)

@@ -15,6 +15,7 @@ from bongsu.model.io import load_classifier, read_config
 from bongsu.tasks.classification import probabilities
 from bongsu.tasks.prediction import Float32, Prediction, TextClassifier
 from bongsu.tasks.texts import Int64
+from bongsu.tasks.tfidf import Tfidf, load_tfidf
 from bongsu.tokens.bpe import load_tokenizer
 
 __all__ = ["Detector", "Prediction", "model_folder"]
@@ -23,8 +24,8 @@ __all__ = ["Detector", "Prediction", "model_folder"]
 class Detector(TextClassifier):
     """Classifies texts; made by `bongsu.load`."""
 
-    def __init__(self, model: Classifier, tokenizer: Tokenizer, details: dict[str, Any]) -> None:
-        super().__init__(tokenizer, details)
+    def __init__(self, model: Classifier, tokenizer: Tokenizer, details: dict[str, Any], beside: Tfidf | None = None) -> None:
+        super().__init__(tokenizer, details, beside)
         self.model = model
 
     @classmethod
@@ -36,7 +37,7 @@ class Detector(TextClassifier):
         """
         folder = model_folder(folder)
         model = load_classifier(folder)
-        return cls(model, load_tokenizer(folder, foreign=True), read_config(folder)["extra"])
+        return cls(model, load_tokenizer(folder, foreign=True), read_config(folder)["extra"], load_tfidf(folder))
 
     def classify(self, ids: Sequence[Int64]) -> Float32:
         return probabilities(self.model, ids).astype(np.float32)

@@ -69,11 +69,11 @@ class Distillation:
         title = f"student {number + 1}"
         state = train(task, work.plan(task, title, self.settings.epochs), work.settings, folder / "checkpoints")
         load_best(folder / "checkpoints", task.model, state)
-        result = work.outcome(task, state, held, development)
+        beside = work.beside(training)
+        result = work.outcome(task, state, held, development, beside)
         taught = figures(work.data.labels[held], teacher)
         progress.note(f"{title}: accuracy {result['figures']['accuracy']:.3f}, its teachers together {taught['accuracy']:.3f}")
-        predicted = np.array(result["probabilities"])
-        result |= work.examined(task.detector, held, predicted, number, work.settings.examine)
+        result |= work.examined(task.detector, beside, held, result, number, work.settings.examine)
         result["teacher"] = teacher.tolist()
         write_json(folder / "result.json", result)
         return result

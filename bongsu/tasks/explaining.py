@@ -14,8 +14,8 @@ from bongsu.tasks.texts import encode_one
 from bongsu.tokens.special import UNK_ID, special_tokens
 
 Int64 = npt.NDArray[np.int64]
-Classify = Callable[[Sequence[Int64]], npt.NDArray[Any]]
-"""Texts as token ids -> class probabilities [texts, classes]."""
+Classify = Callable[[Sequence[Int64], Sequence[str]], npt.NDArray[Any]]
+"""Texts as token ids, and as they are read -> class probabilities [texts, classes]."""
 
 
 class Word(NamedTuple):
@@ -23,7 +23,7 @@ class Word(NamedTuple):
 
     text: str
     weight: float
-    """How much lower the class's probability is when the word is [MASK]; negative for a word that speaks against it."""
+    """How much lower the class's probability is when the word is [MASK] (to TF-IDF: away); negative for a word against it."""
 
 
 def explain(classify: Classify, tokenizer: Tokenizer, text: str, max_length: int, of: int) -> list[Word]:
@@ -41,7 +41,9 @@ def explain(classify: Classify, tokenizer: Tokenizer, text: str, max_length: int
     owner = np.array([np.searchsorted(starts, end - 1, side="right") - 1 for _, end in encoding.offsets])
     read = int(owner.max(initial=-1)) + 1
     mask = special_tokens(tokenizer).mask
-    table = classify([ids, *(np.where(owner == number, mask, ids) for number in range(read))])[:, of]
+    hidden = [np.where(owner == number, mask, ids) for number in range(read)]
+    without = [f"{text[: word.start()]} {text[word.end() :]}" for word in words[:read]]
+    table = classify([ids, *hidden], [text, *without])[:, of]
     weights = [*(table[0] - table[1:]).tolist(), *[0.0] * (len(words) - read)]
     return [Word(word[0], weight) for word, weight in zip(words, weights, strict=True)]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +25,15 @@ from bongsu.model.initialization import initialize
 from bongsu.model.io import load_encoder, load_masked_lm
 from bongsu.recipe import Finetune, Recipe
 from bongsu.tasks.augmentation import Augmentation, changed_words, in_turn, replaced_tokens, shown
+from bongsu.tasks.baselines import fit_tfidf
+from bongsu.tasks.calibration import ensemble
 from bongsu.tasks.classification import Classification, Encoded, figures, probabilities
-from bongsu.tasks.explaining import as_shares, explain
+from bongsu.tasks.explaining import Classify, as_shares, explain
 from bongsu.tasks.labelled import Labelled, read_extra, read_pairs
 from bongsu.tasks.robustness import Verdicts, flips
 from bongsu.tasks.splits import Split, distinct, groups_of, hold_out, protocol_splits
 from bongsu.tasks.texts import as_read, encode, in_context
+from bongsu.tasks.tfidf import Tfidf
 from bongsu.tokens.bpe import load_tokenizer
 from bongsu.tokens.special import special_tokens
 from bongsu.training.checkpoints import State
@@ -42,6 +44,12 @@ Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 EXPLAINED = 20  # errors of a fold
 STEADINESS_ROWS = 300  # of a fold, for the robustness of verdicts
+
+
+def together(result: dict[str, Any]) -> Float64:
+    """What a fold's detector says of the rows held out: its encoder, or its encoder and TF-IDF."""
+    own = np.array(result["probabilities"])
+    return ensemble(own, np.array(result["beside"])) if result.get("beside") else own
 
 
 @dataclass
@@ -103,61 +111,74 @@ class Finetuning:
         task = self.task(training, self.take(development), number + 1000 * seed)
         state = train(task, self.plan(task, title), self.settings, folder / "checkpoints", self.on_evaluation)
         load_best(folder / "checkpoints", task.model, state)
-        result = self.outcome(task, state, held, development)
+        beside = self.beside(training)
+        result = self.outcome(task, state, held, development, beside)
         measured = result["figures"]
         progress.note(f"{title}: accuracy {measured['accuracy']:.3f}, F1 {measured['f1']:.3f} on {len(held):,} rows held out")
-        predicted, examine = np.array(result["probabilities"]), self.settings.examine and not self.settings.distill
-        result |= self.examined(task.detector, held, predicted, number, examine)
+        examine = self.settings.examine and not self.settings.distill
+        result |= self.examined(task.detector, beside, held, result, number, examine)
         write_json(folder / "result.json", result)
         return result
 
-    def outcome(self, task: Classification, state: State, held: Int64, development: Int64) -> dict[str, Any]:
-        """What came of a training: on the rows held out, on the development split, and after how many epochs."""
-        predicted = probabilities(task.detector, [self.ids[row] for row in held])
+    def outcome(
+        self, task: Classification, state: State, held: Int64, development: Int64, beside: Tfidf | None
+    ) -> dict[str, Any]:
+        """What came of a training: on the rows held out, on the development split, and after how many epochs.
+
+        `probabilities` are the encoder's own, `beside` those of TF-IDF if it decides too; all else is of both together.
+        """
+        parts = held, development
+        own = [probabilities(task.detector, [self.ids[row] for row in rows]) for rows in parts]
+        other = [beside.probabilities([self.texts[row] for row in rows]) for rows in parts] if beside else []
+        both = [ensemble(*tables) for tables in zip(own, other, strict=True)] if beside else own
         return {
-            "figures": figures(self.data.labels[held], predicted),
-            "probabilities": predicted.tolist(),
-            "development": {
-                "labels": self.data.labels[development].tolist(),
-                "probabilities": probabilities(task.detector, task.development.ids).tolist() if len(development) else [],
-            },
+            "figures": figures(self.data.labels[held], both[0]),
+            "probabilities": own[0].tolist(),
+            "beside": other[0].tolist() if beside else None,
+            "development": {"labels": self.data.labels[development].tolist(), "probabilities": both[1].tolist()},
             "epochs": (state.best_step or state.step) * self.settings.accumulate / task.batches_per_epoch,
             "state": dataclasses.asdict(state),
         }
 
     def examined(
-        self, detector: Classifier, held: Int64, predicted: Float64, number: int, examine: bool
+        self, detector: Classifier, beside: Tfidf | None, held: Int64, result: dict[str, Any], number: int, examine: bool
     ) -> dict[str, dict[str, Any]]:
         """What drove a fold's worst errors, and how steady its verdicts are: `explained` and `robustness`, or neither."""
         if not examine:
             return {"explained": {}, "robustness": {}}
+
+        def classify(ids: Sequence[Int64], texts: Sequence[str]) -> Float64:
+            own = probabilities(detector, ids)
+            return ensemble(own, beside.probabilities(texts)) if beside else own
+
+        predicted = together(result)
         return {
-            "explained": self.explained(detector, held, predicted),
-            "robustness": self.robustness(detector, held, number),
+            "explained": self.explained(classify, held, predicted),
+            "robustness": self.robustness(classify, held, number),
         }
 
-    def explained(self, detector: Classifier, held: Int64, predicted: Float64) -> dict[str, list[dict[str, object]]]:
+    def explained(self, classify: Classify, held: Int64, predicted: Float64) -> dict[str, list[dict[str, object]]]:
         """What drove the errors a fold's detector was surest of, by row."""
         best = predicted.argmax(axis=1)
         wrong = np.flatnonzero(best != self.data.labels[held])
         surest = wrong[np.argsort(-predicted[wrong, best[wrong]], kind="stable")][:EXPLAINED]
-        max_length, classify = self.settings.max_length, partial(probabilities, detector)
+        length = self.settings.max_length
         return {
-            str(held[row]): as_shares(explain(classify, self.tokenizer, self.texts[held[row]], max_length, int(best[row])))
+            str(held[row]): as_shares(explain(classify, self.tokenizer, self.texts[held[row]], length, int(best[row])))
             for row in surest
         }
 
-    def robustness(self, detector: Classifier, held: Int64, number: int) -> dict[str, dict[str, int]]:
+    def robustness(self, classify: Classify, held: Int64, number: int) -> dict[str, dict[str, int]]:
         """How many verdicts on rows held out change with changes that do not matter; see `flips`."""
-        return flips([self.data.raw[row] for row in held[:STEADINESS_ROWS]], self.verdicts(detector), number)
+        return flips([self.data.raw[row] for row in held[:STEADINESS_ROWS]], self.verdicts(classify), number)
 
-    def verdicts(self, detector: Classifier) -> Verdicts:
+    def verdicts(self, classify: Classify) -> Verdicts:
         """What a fold's detector says of texts as they are sent, without context."""
         cleaner = Cleaner(self.settings.cleaning)
 
         def decide(texts: Sequence[str]) -> Int64:
-            ids = encode(self.tokenizer, [as_read(cleaner, text) for text in texts], self.settings.max_length)
-            best: Int64 = probabilities(detector, ids).argmax(axis=1).astype(np.int64)
+            read = [as_read(cleaner, text) for text in texts]
+            best: Int64 = classify(encode(self.tokenizer, read, self.settings.max_length), read).argmax(axis=1).astype(np.int64)
             return best
 
         return decide
@@ -196,6 +217,13 @@ class Finetuning:
             seed=seed,
             augmentation=self.augmentation(rows, seed),
         )
+
+    def beside(self, rows: Int64) -> Tfidf | None:
+        """What decides beside an encoder trained on these rows, if anything does."""
+        if not self.settings.tfidf:
+            return None
+        rows, labels = distinct(self.cleaned, self.labels, rows)
+        return fit_tfidf([self.texts[row] for row in rows], labels, len(self.data.classes))
 
     def take(self, rows: Int64) -> Encoded:
         return Encoded([self.ids[row] for row in rows], self.data.labels[rows])

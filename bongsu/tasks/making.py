@@ -1,7 +1,8 @@
 """The fine-tuning stage: measure by folds, calibrate, then make the detector to keep.
 
 The detector is trained on every row, for as many epochs as the folds took to be best, and its probabilities are brought to the
-temperature that fits the rows measured on. With `distill` it is the student of all seeds, measured in the same folds.
+temperature that fits the rows measured on. With `distill` it is the student of all seeds, measured in the same folds; with
+`tfidf` TF-IDF decides beside it.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from bongsu.recipe import Recipe
 from bongsu.tasks.calibration import at_temperature, calibrated_by_folds, temperature
 from bongsu.tasks.classification import probabilities
 from bongsu.tasks.distillation import Distillation
-from bongsu.tasks.finetuning import Finetuning
+from bongsu.tasks.finetuning import Finetuning, together
 from bongsu.tasks.labelled import Labelled, read_labelled
 from bongsu.tasks.splits import Split
 from bongsu.tasks.texts import encode
+from bongsu.tasks.tfidf import product
 from bongsu.tokens.bpe import save_tokenizer
 from bongsu.training.loop import OnEvaluation
 
@@ -59,10 +61,12 @@ def finetune(recipe: Recipe, encoder_folder: Path, folder: Path, on_evaluation: 
     measured = out_of_fold(data, splits, [students] if students else members)
     if students:
         measured["curves"] = [str(Path(f"fold-{number}-student") / "checkpoints" / LOG) for number in range(len(splits))]
-        taught = [{**student, "probabilities": student["teacher"]} for student in students]
+        taught = [{**student, "probabilities": student["teacher"], "beside": None} for student in students]
         measured["teacher"] = out_of_fold(data, splits, [taught])["uncalibrated"]
         measured["members"] = out_of_fold(data, splits, members)["seeds"]
-    detector.divide_logits(measured["temperature"])
+    beside = work.beside(np.arange(len(work.ids)) if settings.refit else work.rows(splits[0], 0)[0])
+    temperature_of_each = measured["temperature"] * (2 if beside else 1)  # the mean of two logits, then its temperature
+    detector.divide_logits(temperature_of_each)
     details = {
         "classes": data.classes,
         "names": [settings.names.get(name, name) for name in data.classes],
@@ -76,9 +80,14 @@ def finetune(recipe: Recipe, encoder_folder: Path, folder: Path, on_evaluation: 
     with atomic_folder(folder / "model") as model_folder:
         save_classifier(model_folder, detector, details)
         save_tokenizer(work.tokenizer, model_folder, settings.max_length)
+        if beside:
+            beside = beside.divided(temperature_of_each)
+            beside.save(model_folder)
     write_json(folder / "predictions.json", measured)
     if test is not None:
-        predicted = probabilities(detector, encode(work.tokenizer, test.texts, settings.max_length))
+        predicted: Float64 = probabilities(detector, encode(work.tokenizer, test.texts, settings.max_length))
+        if beside:
+            predicted = product(predicted, beside.probabilities(test.texts)).astype(np.float64)
         write_json(folder / "test.json", {**_rows(test), "probabilities": predicted.tolist()})
     return {"folds": [result["figures"] for result in students or members[0]]}
 
@@ -91,10 +100,12 @@ def out_of_fold(data: Labelled, splits: list[Split], results: list[list[dict[str
     """
     fold_of = np.full(len(data.labels), -1, dtype=np.int64)
     members = np.zeros((len(results), len(data.labels), len(data.classes)))
+    alone = np.zeros_like(members)
     for seed, folds_ in enumerate(results):
         for number, ((_, held), result) in enumerate(zip(splits, folds_, strict=True)):
             fold_of[held] = number
-            members[seed, held] = result["probabilities"]
+            members[seed, held] = together(result)
+            alone[seed, held] = result["probabilities"]
     rows = np.flatnonzero(fold_of >= 0)
     labels, members, fold = data.labels[rows], members[:, rows], fold_of[rows]
     if len(splits) > 1:
@@ -108,6 +119,7 @@ def out_of_fold(data: Labelled, splits: list[Split], results: list[list[dict[str
         "probabilities": calibrated[0].tolist(),
         "uncalibrated": members[0].tolist(),
         "seeds": [member.tolist() for member in calibrated],
+        "encoder": [member.tolist() for member in alone[:, rows]],
         "temperature": temperature(labels, members[0]),
         "splits": [{"train": train.tolist(), "held": held.tolist()} for train, held in splits],
         "curves": [str(Path(f"fold-{number}") / "checkpoints" / LOG) for number in range(len(splits))],

@@ -15,6 +15,7 @@ from bongsu.corpus.cleaning import Cleaner
 from bongsu.recipe import Cleaning
 from bongsu.tasks.explaining import Word, explain
 from bongsu.tasks.texts import Int64, as_read, encode
+from bongsu.tasks.tfidf import Tfidf, product
 
 Float32 = npt.NDArray[np.float32]
 
@@ -32,9 +33,11 @@ class Prediction:
 
 
 class TextClassifier(ABC):
-    """Classifies texts; what computes the probabilities is left to those who derive from it."""
+    """Classifies texts; what computes the encoder's probabilities is left to those who derive from it."""
 
-    def __init__(self, tokenizer: Tokenizer, details: dict[str, Any]) -> None:
+    def __init__(self, tokenizer: Tokenizer, details: dict[str, Any], beside: Tfidf | None = None) -> None:
+        """`beside`: what decides together with the encoder, if anything does."""
+        self.beside = beside
         self.details = details
         self.classes: list[str] = details["classes"]
         self.names: list[str] = details["names"]
@@ -44,7 +47,7 @@ class TextClassifier(ABC):
 
     @abstractmethod
     def classify(self, ids: Sequence[Int64]) -> Float32:
-        """Class probabilities [texts, classes] of texts as token ids, in the order given."""
+        """The encoder's class probabilities [texts, classes] of texts as token ids, in the order given."""
 
     def probabilities(self, texts: Sequence[str], context: Sequence[Sequence[str]] | None = None) -> Float32:
         """Class probabilities, [texts, classes]; arguments as of `predict`."""
@@ -75,7 +78,7 @@ class TextClassifier(ABC):
         """
         read = as_read(self.cleaner, text, context)
         of = 1 if len(self.classes) == 2 else int(self._probabilities([read])[0].argmax())
-        return explain(self.classify, self.tokenizer, read, self.details["max_length"], of)
+        return explain(self._together, self.tokenizer, read, self.details["max_length"], of)
 
     def _read(self, texts: Sequence[str], context: Sequence[Sequence[str]] | None) -> list[str]:
         if isinstance(texts, str):
@@ -86,4 +89,8 @@ class TextClassifier(ABC):
     def _probabilities(self, texts: list[str]) -> Float32:
         if not texts:
             return np.zeros((0, len(self.classes)), dtype=np.float32)
-        return self.classify(encode(self.tokenizer, texts, self.details["max_length"]))
+        return self._together(encode(self.tokenizer, texts, self.details["max_length"]), texts)
+
+    def _together(self, ids: Sequence[Int64], texts: Sequence[str]) -> Float32:
+        table = self.classify(ids)
+        return table if self.beside is None else product(table, self.beside.probabilities(texts))

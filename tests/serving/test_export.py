@@ -19,6 +19,7 @@ from bongsu.model.io import load_masked_lm
 from bongsu.serving.bundle import DETECTOR, DETECTOR_INT8, MANIFEST, MASKED_LM, open_bundle, write_manifest
 from bongsu.serving.export import export_onnx
 from bongsu.serving.predictor import Predictor
+from bongsu.tasks.baselines import fit_tfidf
 from bongsu.tasks.detector import Detector
 from bongsu.tasks.prediction import TextClassifier
 from bongsu.tokens.special import MASK_ID
@@ -57,6 +58,19 @@ def test_verdicts_context_and_explanations_are_those_of_torch(
     assert (exact.classes, exact.names, exact.threshold) == (["0", "1"], ["other", "disaster"], 0.4)
     for one, other in zip(exact.explain(sentences[0]), detector.explain(sentences[0]), strict=True):
         assert one.text == other.text
+        assert one.weight == pytest.approx(other.weight, abs=2e-5)
+
+
+def test_what_decides_beside_the_encoder_goes_along(made_run: Path, sentences: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(made_run, run)
+    fit_tfidf(sentences[:200], np.arange(200) % 2, 2).save(run / "finetune" / "model")
+    export_onnx(run, tmp_path / "bundle")
+    exported, kept = Predictor.load(tmp_path / "bundle", "float32"), Detector.load(run)
+    expected = kept.probabilities(sentences[:50])
+    np.testing.assert_allclose(exported.probabilities(sentences[:50]), expected, atol=1e-5)
+    assert np.abs(expected - Detector.load(made_run).probabilities(sentences[:50])).max() > 0.05
+    for one, other in zip(exported.explain(sentences[3]), kept.explain(sentences[3]), strict=True):
         assert one.weight == pytest.approx(other.weight, abs=2e-5)
 
 

@@ -59,7 +59,10 @@ def test_the_graph_answers_as_torch_does(run: Path, tmp_path: Path, sentences: l
     alone = np.concatenate([predictor.probabilities([text]) for text in texts])
     assert np.abs(predictor.probabilities(texts) - alone).max() < 1e-5
     for text in [*ODD, *sentences[60:63]]:
-        ours, theirs = predictor.explain(text), explain(detector.classify, detector.tokenizer, text.strip(), 24, of=1)
+        ours, theirs = (
+            predictor.explain(text),
+            explain(lambda ids, _: detector.classify(ids), detector.tokenizer, text.strip(), 24, of=1),
+        )
         assert [word.text for word in ours] == text.split()
         if ours and len(text) < 200:
             np.testing.assert_allclose([word.weight for word in ours], [word.weight for word in theirs], atol=2e-5)

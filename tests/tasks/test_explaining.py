@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -34,7 +34,16 @@ def model(tokenizer: Tokenizer) -> Classifier:
 
 @pytest.mark.parametrize("text", ["bada gufe  [LINK] don't", "바다에 불이 났다", "a", "", "🔥🔥 fire"])
 def test_a_words_weight_is_what_hiding_it_takes_away(model: Classifier, tokenizer: Tokenizer, text: str) -> None:
-    words = explain(partial(probabilities, model), tokenizer, text, 64, of=1)
+    seen: list[str] = []
+
+    def classify(ids: Sequence[np.ndarray], texts: Sequence[str]) -> np.ndarray:
+        seen.extend(texts)
+        return probabilities(model, ids)
+
+    words = explain(classify, tokenizer, text, 64, of=1)
+    assert [shown.split() for shown in seen[1:]] == [
+        text.split()[:number] + text.split()[number + 1 :] for number in range(len(words))
+    ]
     assert [word.text for word in words] == text.split()
     whole = tokenizer.encode(text)
     for number, word in enumerate(words):
@@ -50,7 +59,7 @@ def test_a_words_weight_is_what_hiding_it_takes_away(model: Classifier, tokenize
 
 
 def test_words_that_are_not_read_weigh_nothing(model: Classifier, tokenizer: Tokenizer) -> None:
-    words = explain(partial(probabilities, model), tokenizer, "bada gufe rimo kota", 1, of=1)
+    words = explain(lambda ids, _: probabilities(model, ids), tokenizer, "bada gufe rimo kota", 1, of=1)
     assert [word.weight for word in words[1:]] == pytest.approx([0, 0, 0], abs=1e-9)
     shares = as_shares(words)
     assert max(float(str(share["share"])) for share in shares) in (0.0, 1.0)

@@ -15,10 +15,13 @@ from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.initialization import initialize
 from bongsu.model.io import load_classifier, save_encoder
 from bongsu.recipe import Recipe, parse_recipe
+from bongsu.tasks.baselines import tfidf_logistic
 from bongsu.tasks.classification import probabilities
+from bongsu.tasks.detector import Detector
 from bongsu.tasks.finetuning import Finetuning
 from bongsu.tasks.labelled import read_labelled
 from bongsu.tasks.making import finetune
+from bongsu.tasks.splits import distinct
 from bongsu.tasks.texts import encode
 from bongsu.tokens.bpe import save_tokenizer
 
@@ -99,3 +102,44 @@ def test_what_a_search_does_not_look_at_is_left_out(tokenizer: Tokenizer, tmp_pa
     known = read_json(tmp_path / "out" / "predictions.json")
     assert (known["explained"], known["robustness"]) == ({}, [])
     assert len(known["probabilities"]) == len(known["rows"])
+
+
+@pytest.mark.parametrize("refit", [True, False])
+def test_tfidf_decides_beside_the_encoder_in_folds_and_in_what_is_kept(
+    tokenizer: Tokenizer, tmp_path: Path, refit: bool
+) -> None:
+    recipe = make(tokenizer, tmp_path, tfidf=True, refit=refit, extra=[], learning_rate=0.01)
+    finetune(recipe, tmp_path / "encoder", tmp_path / "out")
+    known = read_json(tmp_path / "out" / "predictions.json")
+    texts, labels, rows = known["texts"], np.array(known["labels"]), np.array(known["rows"])
+    alone, measured = np.array(known["encoder"][0]), np.array(known["uncalibrated"])
+
+    def odds(table: np.ndarray) -> np.ndarray:
+        ratio: np.ndarray = np.log(table[:, 1] / table[:, 0])
+        return ratio
+
+    for number, split in enumerate(known["splits"]):
+        held = [texts[row] for row in split["held"]]
+        seen, agreed = distinct(texts, labels, fold_rows(recipe, tmp_path, number))
+        other = tfidf_logistic([texts[row] for row in seen], agreed, held)
+        mine = np.isin(rows, split["held"])
+        np.testing.assert_allclose(odds(measured[mine]), (odds(alone[mine]) + odds(other)) / 2, atol=1e-4)
+
+    kept = Detector.load(tmp_path / "out")
+    assert kept.beside is not None
+    encoder = probabilities(kept.model, encode(tokenizer, texts, 32))
+    expected = odds(encoder) + odds(kept.beside.probabilities(texts))
+    np.testing.assert_allclose(odds(kept.probabilities(texts)), expected, atol=1e-3)
+    if not refit:  # the first fold's, both parts of it at the temperature
+        mine = np.isin(rows, known["splits"][0]["held"])
+        found = odds(kept.probabilities([texts[row] for row in rows[mine]]))
+        np.testing.assert_allclose(found * known["temperature"], odds(measured[mine]), rtol=1e-2, atol=1e-3)
+
+
+def fold_rows(recipe: Recipe, folder: Path, number: int) -> np.ndarray:
+    """The rows a fold's classifiers are trained on."""
+    settings = recipe.finetune
+    assert settings is not None
+    data = read_labelled(settings, settings.train, {})
+    work = Finetuning(recipe, settings, folder / "encoder", folder / "out", data, None)
+    return work.rows(work.splits()[number], number)[0]

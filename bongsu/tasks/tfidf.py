@@ -1,0 +1,124 @@
+"""TF-IDF with logistic regression as a thing to keep: what decides beside the encoder. To predict with it needs neither
+scikit-learn nor torch, and nothing is a pickle.
+
+The features are scikit-learn's: words (1-2) and characters within words (2-5), counted by 1 + log, weighed by rarity, each of
+the two kinds scaled to length one. `baselines.py` fits them.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from bongsu.errors import WorkspaceError
+from bongsu.files import read_json, write_bytes, write_json
+
+Float64 = npt.NDArray[np.float64]
+Float32 = npt.NDArray[np.float32]
+NAMES, WEIGHTS = "tfidf.json", "tfidf.safetensors"
+FILES = (NAMES, WEIGHTS)
+WORDS, CHARACTERS = (1, 2), (2, 5)
+WORD = r"(?u)\b\w+\b"
+_WORD = re.compile(WORD)
+
+
+@dataclass(frozen=True)
+class Tfidf:
+    """A fitted model. Features are numbered: those of words first, then those of characters."""
+
+    words: dict[str, int]
+    characters: dict[str, int]
+    rarity: Float32
+    """[features], the inverse document frequencies."""
+    weights: Float32
+    """[features, classes]."""
+    bias: Float32
+    """[classes]."""
+
+    def probabilities(self, texts: Sequence[str]) -> Float64:
+        """Class probabilities [texts, classes] of texts as the encoder reads them, context in front."""
+        logits = np.tile(self.bias.astype(np.float64), (len(texts), 1))
+        for row, text in enumerate(texts):
+            text = text.lower()
+            logits[row] += self._weigh(_word_grams(text), self.words) + self._weigh(_character_grams(text), self.characters)
+        raised = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
+        table: Float64 = raised / raised.sum(axis=1, keepdims=True)
+        return table
+
+    def divided(self, temperature: float) -> Tfidf:
+        """With logits divided by a temperature."""
+        return replace(self, weights=self.weights / np.float32(temperature), bias=self.bias / np.float32(temperature))
+
+    def save(self, folder: Path) -> None:
+        write_json(folder / NAMES, {"words": list(self.words), "characters": list(self.characters)})
+        tensors = {"rarity": self.rarity, "weights": self.weights, "bias": self.bias}
+        write_bytes(folder / WEIGHTS, safetensors.numpy.save(tensors))
+
+    def _weigh(self, grams: Iterator[str], numbers: dict[str, int]) -> Float64:
+        """What one kind of feature adds to the logits [classes]."""
+        counts = Counter(grams)
+        found = [(numbers[gram], count) for gram, count in counts.items() if gram in numbers]
+        if not found:
+            return np.zeros(len(self.bias))
+        columns, times = np.array(found).T
+        values = (1.0 + np.log(times)) * self.rarity[columns]
+        summed: Float64 = (values / np.linalg.norm(values)) @ self.weights[columns].astype(np.float64)
+        return summed
+
+
+def load_tfidf(folder: Path) -> Tfidf | None:
+    """The model saved in a folder; None when there is none.
+
+    Raises:
+        WorkspaceError: when it is damaged.
+    """
+    if not (folder / NAMES).is_file():
+        return None
+    try:
+        names, tensors = read_json(folder / NAMES), safetensors.numpy.load_file(folder / WEIGHTS)
+        words, characters = names["words"], names["characters"]
+        made = Tfidf(
+            {gram: number for number, gram in enumerate(words)},
+            {gram: number for number, gram in enumerate(characters, len(words))},
+            *(tensors[name] for name in ("rarity", "weights", "bias")),
+        )
+        if not len(made.rarity) == len(made.weights) == len(words) + len(characters):
+            raise ValueError("the two files are of different models")
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise WorkspaceError(f"{folder / WEIGHTS}: damaged ({error}). Run the stage that wrote it again.") from None
+    return made
+
+
+def product(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> Float32:
+    """What two classifiers say together, [N, C]: the product of their probabilities, each at its temperature."""
+    together = np.log(np.maximum(one, 1e-12)) + np.log(np.maximum(other, 1e-12))
+    raised = np.exp(together - together.max(axis=1, keepdims=True, initial=-np.inf))
+    table: Float32 = (raised / raised.sum(axis=1, keepdims=True)).astype(np.float32)
+    return table
+
+
+def _word_grams(text: str) -> Iterator[str]:
+    words = _WORD.findall(text)
+    yield from words
+    yield from (f"{one} {other}" for one, other in itertools.pairwise(words))
+
+
+def _character_grams(text: str) -> Iterator[str]:
+    """Runs of characters within words, a blank on either side; a word shorter than a run counts once."""
+    shortest, longest = CHARACTERS
+    for word in text.split():
+        word = f" {word} "
+        for length in range(shortest, longest + 1):
+            yield word[:length]
+            if len(word) <= length:
+                break
+            yield from (word[start : start + length] for start in range(1, len(word) - length + 1))
