@@ -72,6 +72,11 @@ class Client:
         else:
             load.failed += 1
 
+    @property
+    def open(self) -> bool:
+        """Whether the server has not closed it."""
+        return not self._reader.at_eof()
+
     def close(self) -> None:
         self._writer.close()
 
@@ -98,7 +103,7 @@ async def opened(messages: list[str], rate: float, batch: int, seconds: float) -
     load, draw, free = Load(), random.Random(0), list[Client]()
 
     async def one() -> None:
-        client = free.pop() if free else await Client.connect()
+        client = free.pop() if free and free[-1].open else await Client.connect()
         await client.ask(load, draw.choices(messages, k=batch))
         free.append(client)
 

@@ -58,6 +58,7 @@ class Batcher:
         self._cost = 0
         self._arrived = asyncio.Condition()
         self._closing = False
+        self._computing = 0
         self._workers: list[asyncio.Task[None]] = []
         self._seconds_per_cost: float | None = None
 
@@ -119,13 +120,22 @@ class Batcher:
             await self._company()
             batch = self._take()
             if batch:
+                self._computing += 1
                 await self._answer(batch)
+                self._computing -= 1
 
     async def _company(self) -> None:
-        """Waits a moment for more items, unless a batch is full or the first has waited long enough."""
+        """Waits a moment for more items, unless a batch is full, the first has waited long enough, or nobody else is here:
+        while no batch is computed there is no load that company could be expected of."""
         loop = asyncio.get_running_loop()
         until = self._queue[0].since + self._limits.batch_seconds
-        while self._queue and self._cost < self._limits.batch_items and not self._closing and loop.time() < until:
+        while (
+            self._queue
+            and self._computing
+            and self._cost < self._limits.batch_items
+            and not self._closing
+            and loop.time() < until
+        ):
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(until), self._arrived:
                     await self._arrived.wait()

@@ -16,6 +16,8 @@ from bongsu.errors import BongsuError, WorkspaceError
 from bongsu.serving.app import create_app
 from bongsu.serving.service import Service
 
+_KEPT = 75
+"""Seconds that an idle connection is kept: longer than proxies do, or a request of theirs would meet a closed connection."""
 _FAREWELL = 1.0
 """Seconds in which a client that keeps its connection may learn, from the answer to one more request, that it is closed."""
 
@@ -65,7 +67,8 @@ def server_in_thread(service: Service, listening: socket.socket) -> Iterator[str
 
 
 def _config(service: Service) -> uvicorn.Config:
-    return uvicorn.Config(create_app(service), access_log=False, server_header=False, log_config=None)
+    app = create_app(service)
+    return uvicorn.Config(app, access_log=False, server_header=False, log_config=None, timeout_keep_alive=_KEPT)
 
 
 async def _reload(service: Service) -> None:
