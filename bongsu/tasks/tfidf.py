@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +28,7 @@ FILES = (NAMES, WEIGHTS)
 WORDS, CHARACTERS = (1, 2), (2, 5)
 WORD = r"(?u)\b\w+\b"
 _WORD = re.compile(WORD)
+_REMEMBERED = 20_000  # words, some 10 MB
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,16 @@ class Tfidf:
     """[features, classes]."""
     bias: Float32
     """[classes]."""
+    _seen: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def probabilities(self, texts: Sequence[str]) -> Float64:
         """Class probabilities [texts, classes] of texts as the encoder reads them, context in front."""
         logits = np.tile(self.bias.astype(np.float64), (len(texts), 1))
         for row, text in enumerate(texts):
             text = text.lower()
-            logits[row] += self._weigh(_word_grams(text), self.words) + self._weigh(_character_grams(text), self.characters)
+            words = [number for gram in _word_grams(text) if (number := self.words.get(gram)) is not None]
+            characters = [number for word in text.split() for number in self._within(word)]
+            logits[row] += self._weigh(words) + self._weigh(characters)
         raised = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
         table: Float64 = raised / raised.sum(axis=1, keepdims=True)
         return table
@@ -63,13 +66,21 @@ class Tfidf:
         tensors = {"rarity": self.rarity, "weights": self.weights, "bias": self.bias}
         write_bytes(folder / WEIGHTS, safetensors.numpy.save(tensors))
 
-    def _weigh(self, grams: Iterator[str], numbers: dict[str, int]) -> Float64:
-        """What one kind of feature adds to the logits [classes]."""
-        counts = Counter(grams)
-        found = [(numbers[gram], count) for gram, count in counts.items() if gram in numbers]
-        if not found:
+    def _within(self, word: str) -> list[int]:
+        """The features of characters of a word. Remembered, for words come again and cutting them takes most of the time."""
+        found = self._seen.get(word)
+        if found is None:
+            if len(self._seen) >= _REMEMBERED:
+                self._seen.clear()
+            found = [number for gram in _character_grams(word) if (number := self.characters.get(gram)) is not None]
+            self._seen[word] = found
+        return found
+
+    def _weigh(self, features: list[int]) -> Float64:
+        """What one kind of feature, with those that occur again named again, adds to the logits [classes]."""
+        if not features:
             return np.zeros(len(self.bias))
-        columns, times = np.array(found).T
+        columns, times = np.unique(features, return_counts=True)
         values = (1.0 + np.log(times)) * self.rarity[columns]
         summed: Float64 = (values / np.linalg.norm(values)) @ self.weights[columns].astype(np.float64)
         return summed
@@ -112,13 +123,12 @@ def _word_grams(text: str) -> Iterator[str]:
     yield from (f"{one} {other}" for one, other in itertools.pairwise(words))
 
 
-def _character_grams(text: str) -> Iterator[str]:
-    """Runs of characters within words, a blank on either side; a word shorter than a run counts once."""
+def _character_grams(word: str) -> Iterator[str]:
+    """Runs of characters of a word with a blank on either side; a word shorter than a run counts once."""
     shortest, longest = CHARACTERS
-    for word in text.split():
-        word = f" {word} "
-        for length in range(shortest, longest + 1):
-            yield word[:length]
-            if len(word) <= length:
-                break
-            yield from (word[start : start + length] for start in range(1, len(word) - length + 1))
+    word = f" {word} "
+    for length in range(shortest, longest + 1):
+        yield word[:length]
+        if len(word) <= length:
+            break
+        yield from (word[start : start + length] for start in range(1, len(word) - length + 1))
