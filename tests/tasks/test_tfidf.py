@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,15 @@ def test_words_and_runs_of_characters_are_those_of_scikit_learn(text: str) -> No
     words = TfidfVectorizer(ngram_range=WORDS, token_pattern=r"(?u)\b\w+\b").build_analyzer()
     characters = TfidfVectorizer(ngram_range=CHARACTERS, analyzer="char_wb").build_analyzer()
     assert sorted(_word_grams(text.lower())) == sorted(words(text))
-    assert sorted(_character_grams(text.lower())) == sorted(characters(text))
+    assert sorted(gram for word in text.lower().split() for gram in _character_grams(word)) == sorted(characters(text))
+
+
+def test_what_is_remembered_changes_nothing(sentences: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    model = fit_tfidf(sentences[:60], np.arange(60) % 2, 2)
+    alone = np.concatenate([replace(model).probabilities([text]) for text in sentences])
+    assert np.array_equal(model.probabilities(sentences), alone)
+    monkeypatch.setattr("bongsu.tasks.tfidf._REMEMBERED", 3)
+    assert np.array_equal(model.probabilities(sentences), alone)
 
 
 @pytest.mark.parametrize("classes", [2, 3])
