@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import nbinom
 from watching import START, find, made_stream, say
 
-from bongsu.serving.watch.baseline import upper_tail
+from bongsu.serving.watch.baseline import ALL, Baseline, upper_tail
 from bongsu.serving.watch.events import Events
 from bongsu.serving.watch.hazards import hazards_in, places_in
 from bongsu.serving.watch.messages import Message, Reference
@@ -28,6 +28,9 @@ def test_hazards_and_places() -> None:
     assert hazards_in("firefighter on holiday, a sunbathing crashpad") == ()
     assert hazards_in("[기장군] 호우경보 발효중") == ("flood",)
     assert hazards_in("#yycflood") == ("flood",)
+    assert hazards_in("Fuerte sismo; inundación en el sur") == ("earthquake", "flood")
+    assert hazards_in("Incêndio na boate, alluvione a Olbia, baha sa Maynila, trains déraillés") == ("crash", "fire", "flood")
+    assert hazards_in("a franc, a replica, the llamas of Nevada") == ()
     assert places_in("Explosions in New York City #prayforboston") == ("boston", "new york city")
     assert places_in("포항에서 규모 5.4 지진 발생") == ("포항",)
     assert places_in("친구가 다시 온도를 쟀다") == ()
@@ -50,6 +53,55 @@ def test_without_a_burst_there_is_no_alert() -> None:
     draw = random.Random(0)
     quiet = [Message(str(n), say(draw, "Fire in Paris"), START + draw.random() * 86400) for n in range(3000)]
     assert find(sorted(quiet, key=lambda message: message.time)) == []
+
+
+def at_random(draw: random.Random, about: list[str], count: int, begin: float, end: float) -> list[Message]:
+    """So many messages on each, at random times, in hours."""
+    sent = [(START + 3600 * draw.uniform(begin, end), say(draw, each)) for each in about for _ in range(count)]
+    return [Message(f"{begin}-{number}", text, time) for number, (time, text) in enumerate(sent)]
+
+
+def in_order(*parts: list[Message]) -> list[Message]:
+    return sorted((message for part in parts for message in part), key=lambda message: message.time)
+
+
+DAILY = ["Fire in Paris", "Fire in Oslo", "flood near Cairo", "flood near Delhi", "stay safe in Lima", "crash in Rome"]
+
+
+def test_a_slow_event_is_found_by_a_long_window() -> None:
+    draw = random.Random(1)
+    told = find(in_order(at_random(draw, DAILY, 100, 0, 30), at_random(draw, ["Flood in Manila"], 16, 24, 28)))
+    assert [body["title"] for body in told if body["state"] == "opened"] == ["flood: manila"]
+    assert told[0]["burst"]["window_seconds"] >= 3600
+
+
+def test_messages_of_one_place_are_one_event_whatever_word_they_use() -> None:
+    draw = random.Random(2)
+    kinds = ["Help needed in Olbia", "Bridge gone, Olbia", "Roofs torn off in Olbia", "Trapped in cars, Olbia"]
+    told = find(in_order(at_random(draw, DAILY, 100, 0, 30), at_random(draw, kinds, 4, 24, 24.5)))
+    (opened,) = [body for body in told if body["state"] == "opened"]
+    assert opened["title"].startswith("other: olbia")
+
+
+def test_a_day_that_grows_busier_is_no_event_but_one_in_it_is_found() -> None:
+    draw = random.Random(3)
+    hours = [(0, 10, 2), (10, 13, 4), (13, 16, 8), (16, 19, 16)]  # from, to, messages an hour on each
+    day = in_order(*(at_random(draw, DAILY, (end - begin) * rate, begin, end) for begin, end, rate in hours))
+    assert find(day) == []
+    told = find(in_order(day, at_random(draw, ["Fire in Oslo"], 40, 17, 17.3)))
+    assert ["oslo" in body["title"] for body in told if body["state"] == "opened"] == [True]
+
+
+def test_forgotten_keys_are_not_taken_for_new_ones() -> None:
+    small, large = Baseline(1440, 240, 20), Baseline(1440, 240, 10_000)
+    for bin in range(600):
+        counts = {ALL: 3, "often": 1, f"rare {bin % 60}": 1, f"once {bin}": 1}
+        for baseline in (small, large):
+            baseline.add(bin, dict(counts))
+    assert len(small.state()["past"]) <= 20
+    for key in ("rare 3", "once 7", "never"):
+        assert small.surprise(key, 6, 15) >= large.surprise(key, 6, 15)
+    assert small.surprise("often", 30, 15) == large.surprise("often", 30, 15)
 
 
 @settings(max_examples=10, deadline=None)
