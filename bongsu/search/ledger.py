@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,8 @@ from bongsu.search.study import Plan, Trial
 
 Status = Literal["finished", "stopped", "diverged", "out of memory", "infeasible", "invalid", "failed"]
 """`stopped`: ended early by the scheduler; `infeasible`: not started, too large; `invalid`: no recipe can be so."""
+REFUSED: tuple[Status, ...] = ("infeasible", "invalid")
+"""Of trials that were not started."""
 
 BEGUN = "trial.json"
 FIGURES = ("loss", "accuracy", "bits_per_byte", "f1", "roc_auc")
@@ -60,9 +63,13 @@ class Ledger:
         return self.out / "trials" / name
 
     def read(self, name: str) -> Record | None:
-        """What is known of a trial that has ended."""
+        """What is known of a trial that has ended.
+
+        Raises:
+            WorkspaceError: when its record cannot be read.
+        """
         path = self._path(name)
-        return Record.model_validate(read_json(path)) if path.is_file() else None
+        return _record(path, path.stat().st_mtime_ns) if path.is_file() else None
 
     def end(self, trial: Trial, status: Status, reason: str = "", name: str | None = None, **more: Any) -> Record:
         """Records that a trial has ended. `name`: of its folder, where that is not its own; `more`: fields of `Record`."""
@@ -86,12 +93,7 @@ class Ledger:
         Raises:
             WorkspaceError: when a record cannot be read.
         """
-        found = {}
-        for path in sorted((self.out / "trials").glob("*.json")):
-            try:
-                found[path.stem] = Record.model_validate(read_json(path))
-            except ValueError:
-                raise WorkspaceError(f"{path}: not a record of a trial. Delete it, and its trial is run again.") from None
+        found = {path.stem: _record(path, path.stat().st_mtime_ns) for path in sorted((self.out / "trials").glob("*.json"))}
         return {name: record for name, record in found.items() if holds(self.plan.study.space, record.point)}
 
     def needed(self, trial: Trial) -> float | None:
@@ -116,5 +118,21 @@ class Ledger:
             return None
         return self.end(trial, "infeasible", f"needs about {needed / 1e9:.1f} GB, and {limit}")
 
+    def judge_again(self) -> None:
+        """Lets what was refused in an earlier session start, where nothing speaks against it now: on a larger device."""
+        for name, record in self.records().items():
+            if record.status in REFUSED:
+                self._path(name).unlink()
+                self.refuse(record.trial)
+
     def _path(self, name: str) -> Path:
         return self.out / "trials" / f"{name}.json"
+
+
+@cache
+def _record(path: Path, changed: int) -> Record:
+    """Reads a record, once: a search asks for all of them before each trial. `changed`: when it was written last."""
+    try:
+        return Record.model_validate(read_json(path))
+    except ValueError:
+        raise WorkspaceError(f"{path}: not a record of a trial. Delete it, and its trial is run again.") from None

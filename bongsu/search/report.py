@@ -14,7 +14,7 @@ from bongsu.files import write_text
 from bongsu.recipe import dump_recipe
 from bongsu.search import figures
 from bongsu.search.feasibility import Verdict, how_many_fit, verdicts
-from bongsu.search.ledger import FIGURES, Ledger, Record
+from bongsu.search.ledger import FIGURES, REFUSED, Ledger, Record
 from bongsu.search.pairing import Difference, behind, behind_by_rows, effects
 from bongsu.search.space import describe, label
 from bongsu.search.study import Plan, Study, Trial
@@ -41,7 +41,7 @@ def write_report(ledger: Ledger, seconds: float) -> Path:
     page: dict[str, Any] = {
         "study": study,
         "created": time.strftime("%Y-%m-%d %H:%M"),
-        "total": len(ledger.plan.trials()) if study.search.searcher != "tpe" else study.search.trials * study.seeds,
+        "total": _total(ledger.plan, records),
         "counts": counts(records),
         "seconds": seconds,
         "fits": {f"{size:g} GB": count for size, count in how_many_fit(surveyed).items()},
@@ -80,6 +80,14 @@ def write_report(ledger: Ledger, seconds: float) -> Path:
     write_text(ledger.out / "report.html", templates.get_template("search.html").render(page))
     write_text(ledger.out / "results.md", markdown(study, found, records, behind_best))
     return ledger.out / "report.html"
+
+
+def _total(plan: Plan, records: dict[str, Record]) -> int:
+    """How many trials there are to be. A TPE asks for others in the place of those that cannot run."""
+    if plan.study.search.searcher != "tpe":
+        return len(plan.trials())
+    refused = sum(record.status in REFUSED for record in records.values())
+    return plan.study.search.trials * plan.study.seeds + refused
 
 
 def against(best: Result, other: Result, ledger: Ledger) -> Difference | None:

@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
-from bongsu.search.ledger import Ledger, Record
+from bongsu.search.ledger import REFUSED, Ledger, Record
 from bongsu.search.space import LogRange, Point, Range, Space
 from bongsu.search.study import Trial
 
@@ -123,7 +123,7 @@ class Parzen(Suggestions):
         del self.asked[trial.group]
         value = self._value(trials)
         self.study.tell(asked, value, state=TrialState.PRUNED if value is None else TrialState.COMPLETE)
-        if all(record is not None and record.status in ("infeasible", "invalid") for record in records):
+        if all(record is not None and record.status in REFUSED for record in records):
             self.left += 1  # it cost nothing
 
     def _value(self, trials: list[Trial]) -> float | None:

@@ -17,6 +17,7 @@ from bongsu.pipeline.stages import stages
 from bongsu.search.ledger import Ledger, Record, Status
 from bongsu.search.study import Trial
 from bongsu.tasks.classification import figures
+from bongsu.training.checkpoints import checkpoints
 from bongsu.training.log import read_log
 from bongsu.workspace import Workspace
 
@@ -98,6 +99,12 @@ def drop_checkpoints(folder: Path) -> None:
         if (folder / stage / "stage.json").is_file():
             for checkpoint in (folder / stage).resolve().rglob("step-*"):
                 shutil.rmtree(checkpoint, ignore_errors=True)
+
+
+def at_its_end(ledger: Ledger, name: str) -> bool:
+    """Whether a trial's pre-training has done its last step."""
+    newest = checkpoints(ledger.folder(name) / "pretrain" / "checkpoints")[:1]
+    return bool(newest) and bool(read_json(newest[0] / "state.json")["state"]["finished"])
 
 
 def take_over(ledger: Ledger, trial: Trial, name: str, donor: Path) -> None:

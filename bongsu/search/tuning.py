@@ -15,7 +15,11 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,7 +45,7 @@ from bongsu.search.searchers import NAME, SEED, Listed, Parzen, configuration
 from bongsu.search.space import Arms, Choice, LogRange, Range
 from bongsu.search.study import Plan, Trial
 from bongsu.search.tracking import Tracker
-from bongsu.search.trial import run_trial, take_over
+from bongsu.search.trial import at_its_end, run_trial, take_over
 from bongsu.workspace import Workspace
 
 _PLACE = "place"  # what a trial takes one of, where their number is limited
@@ -72,8 +76,9 @@ def search(
     for key, value in _ENVIRONMENT.items():
         os.environ.setdefault(key, value)
     places = {"resources": {_PLACE: at_once}} if at_once else {}
-    with Workspace(out).locked(), connected(address or LOCAL, **SMALL, **places):
+    with Workspace(out).locked(), connected(address or LOCAL, **SMALL, **places), _terminated_as_interrupted():
         _claim(ledger)
+        ledger.judge_again()
         shutil.rmtree(out / "ray", ignore_errors=True)
         population = study.search.scheduler == "pbt"
         resources = {"cpu": study.resources.cpus, "gpu": study.resources.gpus, **({_PLACE: 1} if at_once else {})}
@@ -100,6 +105,19 @@ def search(
         shutil.rmtree(out / "ray", ignore_errors=True)
 
 
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends a search as Ctrl-C does, which Ray Tune heeds; Ray itself would abort the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _trial(ledger: Ledger, config: dict[str, Any]) -> Trial:
     """The trial Ray Tune speaks of; in a population with its settings of the moment."""
     return Trial({key: config[key] for key in ledger.plan.study.space}, config[SEED])
@@ -111,7 +129,9 @@ def _run(config: dict[str, Any], ledger: Ledger, cwd: str, population: bool) -> 
     torch.set_num_threads(max(1, int(ledger.plan.study.resources.cpus)))
     name, trial = config[NAME], _trial(ledger, config)
     taken = tune.get_checkpoint() if population else None
-    if taken is not None:
+    if population and at_its_end(ledger, name):
+        trial = ledger.begun()[name]  # there is nothing left to train with what it would take over
+    elif taken is not None:
         with taken.as_directory() as donor:
             take_over(ledger, trial, name, Path(donor))
     elif ledger.refuse(trial) is not None:  # Ray asks for trials ahead: one that ran out since then tells of this one
@@ -124,7 +144,7 @@ def _run(config: dict[str, Any], ledger: Ledger, cwd: str, population: bool) -> 
         tune.report(dict(measured), checkpoint=checkpoint)
 
     record = run_trial(ledger, trial, name, report, population)
-    if record.figures:
+    if record.figures and not population:  # which has been told of its last evaluation
         tune.report(dict(record.figures))
 
 
@@ -156,6 +176,8 @@ class _Watch(tune.Callback):
                 figures={key: value for key, value in result.items() if key in FIGURES},
                 seconds=float(result["time_total_s"]),
             )
+        for tracker in self.trackers:
+            tracker.end(name, self.ledger.read(name))
         self.bar.advance(1, name)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -165,6 +187,28 @@ class _Watch(tune.Callback):
         else:
             told = progress.escape(str(error))
             progress.warn(f"trial {name} ended without a result; the same command tries it again:\n{told}")
+        for tracker in self.trackers:
+            tracker.end(name, self.ledger.read(name))
+
+
+class _Population(PopulationBasedTraining):
+    """Takes over the settings of a better member without its name and seed, which Ray would have it take over too."""
+
+    def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        config, operations = super()._get_new_config(trial, trial_to_clone)  # type: ignore[no-untyped-call]
+        return {**config, NAME: trial.config[NAME], SEED: trial.config[SEED]}, operations
+
+    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
+        self._without(tune_controller, trial)
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        self._without(tune_controller, trial)
+
+    def _without(self, tune_controller: Any, trial: Any) -> None:
+        """Lets the others go on, where they were waiting for one that has ended instead: it diverged, say."""
+        others = [self._trial_state[other] for other in tune_controller.get_live_trials() if other is not trial]
+        if others and all(state.last_train_time >= self._next_perturbation_sync for state in others):
+            self._next_perturbation_sync += self._perturbation_interval
 
 
 def _scheduler(plan: Plan) -> TrialScheduler:
@@ -175,7 +219,7 @@ def _scheduler(plan: Plan) -> TrialScheduler:
         return MedianStoppingRule(time_attr="training_iteration", grace_period=search.grace)
     if search.scheduler == "pbt":
         # In step: where fewer run at a time than there are, the first would else be done before it is compared with the last.
-        return PopulationBasedTraining(
+        return _Population(
             time_attr="training_iteration",
             perturbation_interval=search.grace,
             hyperparam_mutations=_mutations(plan),

@@ -156,16 +156,22 @@ def test_parzen_and_halving(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_cluster")
-def test_a_population_takes_over(tmp_path: Path) -> None:
-    space = {"pretrain.learning_rate": {"choice": [1e-9, 1e-2]}}
+@pytest.mark.parametrize("highest", [1e-2, 1e30])
+def test_a_population_takes_over(tmp_path: Path, highest: float) -> None:
+    space = {"pretrain.learning_rate": {"log_range": [1e-9, highest]}}
     book = ledger(tmp_path, space, search={"scheduler": "pbt", "trials": 4, "grace": 1, "seed": 1})
     search(book)
-    records = list(book.records().values())
-    assert {record.status for record in records} == {"finished"}
-    changed = [record for record in records if record.changes]
+    records = book.records()
+    assert records.keys() == {trial.name for trial in book.plan.trials()}  # each member is still itself
+    ended = sorted(record.status for record in records.values())
+    assert ended == ["finished"] * 4 if highest < 1 else "diverged" in ended and "finished" in ended
+    changed = [record for record in records.values() if record.changes]
     assert changed
-    for record in changed:  # its curve goes on from the other's
+    for record in changed:
         assert record.point == {key: value for key, value in record.changes[-1].items() if key != "step"}
+        assert record.changes[-1]["step"] < 12  # nothing is taken over once there is nothing left to train
+    best = min((record for record in records.values() if record.figures), key=lambda record: record.figures["loss"])
+    assert best.point["pretrain.learning_rate"] > 1e-5
 
 
 @pytest.mark.parametrize(
@@ -190,6 +196,17 @@ def test_what_ran_out_of_memory_is_not_tried_at_that_size_or_larger(
     (book.out / "trials" / f"{large.name}.json").unlink()
     _run(configuration(large), book, os.getcwd(), False)  # suggested before the other ran out
     assert book.read(large.name) == refused
+
+
+def test_what_a_small_device_refused_may_start_on_a_larger_one(tmp_path: Path) -> None:
+    book = ledger(tmp_path, {"model.d_model": [16, 32768], "model.n_heads": [2, 3]})
+    for trial in book.plan.trials():
+        book.refuse(trial)
+    statuses = [record.status for record in book.records().values()]
+    assert sorted(statuses) == ["infeasible", "invalid", "invalid"]
+    larger = Ledger(book.plan, book.out, 1e15, "cpu")
+    larger.judge_again()
+    assert [record.status for record in larger.records().values()] == ["invalid", "invalid"]
 
 
 def test_errors_made_on_purpose_end_a_trial_and_bugs_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
