@@ -131,11 +131,11 @@ class MLflow:
         place = str((self._logs.ledger.out / "trials" / part).resolve())
         found = self._client.search_runs([self._experiment], f"tags.`{_FOLDER}` = '{place}'", max_results=1)
         if found:
-            run, told = found[0].info.run_id, int(found[0].data.tags.get(_TOLD, 0))
+            run = str(found[0].info.run_id)
             self._client.update_run(run, status="RUNNING")
-            self._logs.told[part] = told
+            self._logs.told[part] = int(found[0].data.tags.get(_TOLD, 0))
         else:
-            run = self._client.create_run(self._experiment, run_name=part, tags={_FOLDER: place}).info.run_id
+            run = str(self._client.create_run(self._experiment, run_name=part, tags={_FOLDER: place}).info.run_id)
             for key, value in {**trial.point, "seed": trial.seed}.items():
                 self._client.log_param(run, key, label(value))
         self._runs[part] = run

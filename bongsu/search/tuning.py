@@ -195,7 +195,7 @@ class _Population(PopulationBasedTraining):
     """Takes over the settings of a better member without its name and seed, which Ray would have it take over too."""
 
     def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        config, operations = super()._get_new_config(trial, trial_to_clone)  # type: ignore[no-untyped-call]
+        config, operations = super()._get_new_config(trial, trial_to_clone)
         return {**config, NAME: trial.config[NAME], SEED: trial.config[SEED]}, operations
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
