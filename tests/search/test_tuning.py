@@ -156,15 +156,13 @@ def test_parzen_and_halving(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_cluster")
-@pytest.mark.parametrize("highest", [1e-2, 1e30])
-def test_a_population_takes_over(tmp_path: Path, highest: float) -> None:
-    space = {"pretrain.learning_rate": {"log_range": [1e-9, highest]}}
+def test_a_population_takes_over_and_goes_on_without_those_that_diverge(tmp_path: Path) -> None:
+    space = {"pretrain.learning_rate": {"log_range": [1e-9, 1e30]}}
     book = ledger(tmp_path, space, search={"scheduler": "pbt", "trials": 4, "grace": 1, "seed": 1})
     search(book)
     records = book.records()
     assert records.keys() == {trial.name for trial in book.plan.trials()}  # each member is still itself
-    ended = sorted(record.status for record in records.values())
-    assert ended == ["finished"] * 4 if highest < 1 else "diverged" in ended and "finished" in ended
+    assert {"finished", "diverged"} <= {record.status for record in records.values()}
     changed = [record for record in records.values() if record.changes]
     assert changed
     for record in changed:
