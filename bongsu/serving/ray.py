@@ -4,8 +4,7 @@ Ray routes requests to replicas; each batches its own. A new bundle is deployed 
 replica by replica (`/v1/admin/reload` would reach one of them only).
 """
 
-from __future__ import annotations
-
+# Without `annotations` of `__future__`: Ray reads the class of the settings off the signature, where it must not be a string.
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -45,7 +45,9 @@ def test_replicas_answer_like_the_server() -> None:
 
 def test_a_bundle_that_is_not_there_is_told_before_anything_is_deployed(tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    from bongsu.serving.ray import Settings, app
+    from ray.serve._private.api import call_user_app_builder_with_args_if_necessary as called_by_ray
+
+    from bongsu.serving.ray import app
 
     with pytest.raises(BongsuError, match="no such folder"):
-        app(Settings(bundle=tmp_path / "nothere"))
+        called_by_ray(app, {"bundle": str(tmp_path / "nothere"), "replicas": "2"})
