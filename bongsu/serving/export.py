@@ -23,7 +23,7 @@ from bongsu.serving.quantization import Int8Loss, int8_loss, quantize
 from bongsu.tasks.classification import probabilities
 from bongsu.tasks.detector import model_folder
 from bongsu.tasks.texts import Int64, encode
-from bongsu.tasks.tfidf import FILES
+from bongsu.tasks.tfidf import FILES, load_tfidf, product
 from bongsu.tokens.bpe import load_tokenizer
 
 CARD = "README.md"
@@ -67,8 +67,13 @@ def export_onnx(run: Path, out: Path, int8: bool = False, licence: str | None = 
         if int8:
             quantize(folder / DETECTOR, folder / DETECTOR_INT8)
             if texts:
-                small, rows = Engine("int8", folder / DETECTOR_INT8, shortest, pad_id), ids(_MEASURED)
-                loss = int8_loss(_run(exact, rows), _run(small, rows), labels[:_MEASURED], origin)
+                tables = [
+                    _run(engine, ids(_MEASURED)) for engine in (exact, Engine("int8", folder / DETECTOR_INT8, shortest, pad_id))
+                ]
+                if (beside := load_tfidf(source)) is not None:
+                    said = beside.probabilities(texts[:_MEASURED])
+                    tables = [product(table, said) for table in tables]
+                loss = int8_loss(tables[0], tables[1], labels[:_MEASURED], origin)
         if encoder is not None:
             export_masked_lm(load_masked_lm(encoder), folder / MASKED_LM)
         _copy_tokenizer(source, folder)

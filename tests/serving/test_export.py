@@ -65,7 +65,11 @@ def test_what_decides_beside_the_encoder_goes_along(made_run: Path, sentences: l
     run = tmp_path / "run"
     shutil.copytree(made_run, run)
     fit_tfidf(sentences[:200], np.arange(200) % 2, 2).save(run / "finetune" / "model")
-    export_onnx(run, tmp_path / "bundle")
+    loss = export_onnx(run, tmp_path / "bundle", int8=True)
+    before = read_json(run / "finetune" / "predictions.json")
+    right = Detector.load(run).probabilities([before["texts"][row] for row in before["rows"]]).argmax(axis=1)
+    assert loss is not None
+    assert loss.float32_accuracy == pytest.approx((right == np.array(before["labels"])[before["rows"]]).mean())
     exported, kept = Predictor.load(tmp_path / "bundle", "float32"), Detector.load(run)
     expected = kept.probabilities(sentences[:50])
     np.testing.assert_allclose(exported.probabilities(sentences[:50]), expected, atol=1e-5)
