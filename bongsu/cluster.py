@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from bongsu.errors import BongsuError, need
@@ -38,10 +39,28 @@ def connected(address: str, **begun: Any) -> Iterator[None]:
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
     except Exception as error:  # of many kinds
-        raise BongsuError(
-            f"--ray {address}: no Ray cluster answers there ({(str(error) or repr(error)).splitlines()[0]})"
-        ) from None
+        reason = (str(error) or repr(error)).splitlines()[0]
+        token = (
+            ""
+            if _has_token()
+            else " If the cluster asks for a token, put it in RAY_AUTH_TOKEN (`ray get-auth-token` tells it)."
+        )
+        raise BongsuError(f"--ray {address}: no Ray cluster answers there ({reason}).{token}") from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def show_token() -> None:
+    """Has Ray show its token, if there is one: `ray start` makes one and asks for it, `ray.init` shows it only when told to.
+
+    To be called before Ray is imported.
+    """
+    if _has_token():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+
+
+def _has_token() -> bool:
+    path = os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token"
+    return "RAY_AUTH_TOKEN" in os.environ or Path(path).is_file()

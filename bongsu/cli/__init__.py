@@ -13,11 +13,13 @@ from bongsu import progress
 # Each adds its verbs to the application.
 from bongsu.cli import auditing, exporting, predicting, running, searching, serving, watching  # noqa: F401
 from bongsu.cli.common import app
+from bongsu.cluster import show_token
 from bongsu.errors import BongsuError
 
 
 def main() -> None:
     """The entry point: errors made on purpose are printed without a traceback."""
+    show_token()
     try:
         app()
     except BongsuError as error:
