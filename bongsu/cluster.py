@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,9 +56,9 @@ def connected(address: str, **begun: Any) -> Iterator[None]:
 def show_token() -> None:
     """Has Ray show its token, if there is one: `ray start` makes one and asks for it, `ray.init` shows it only when told to.
 
-    To be called before Ray is imported.
+    Once Ray is imported it has decided, and the processes that it starts must not be told otherwise.
     """
-    if _has_token():
+    if "ray" not in sys.modules and _has_token():
         os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 

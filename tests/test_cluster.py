@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.setenv(name, "")  # so that it is as before afterwards
         monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delitem(sys.modules, "ray", raising=False)
     return tmp_path
 
 
@@ -32,6 +34,12 @@ def test_a_token_is_shown_wherever_it_is(home: Path) -> None:
     (home / ".ray").mkdir()
     (home / ".ray" / "auth_token").write_text("x")
     assert mode() == "token"
+
+
+def test_ray_that_is_imported_has_decided(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "x")
+    monkeypatch.setitem(sys.modules, "ray", sys)
+    assert mode() is None
 
 
 def test_what_was_decided_stays(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
