@@ -19,9 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-import numpy as np
-import orjson
 
+from benchmarks.asking import classify, p50_p99
 from benchmarks.measuring import markdown, status_megabytes
 
 PORT = 18765
@@ -40,13 +39,11 @@ class Load:
     latencies: list[float] = field(default_factory=list)
 
     def row(self, name: str) -> list[object]:
-        p50, p99 = np.percentile(self.latencies or [0.0], [50, 99]) * 1000
-        rate = round(self.messages / self.seconds)
-        return [name, rate, round(float(p50), 1), round(float(p99), 1), self.refused, self.failed]
+        return [name, round(self.messages / self.seconds), *p50_p99(self.latencies), self.refused, self.failed]
 
 
 class Client:
-    """One connection that is kept. A plain socket: the sender shares the cores with the server and should take little."""
+    """One connection that is kept."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
@@ -58,12 +55,7 @@ class Client:
     async def ask(self, load: Load, texts: list[str]) -> None:
         """One request, noted."""
         started = time.perf_counter()
-        body = orjson.dumps({"text": texts})
-        head = f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        self._writer.write(head.encode() + body)
-        answer = (await self._reader.readuntil(b"\r\n\r\n")).decode().lower()
-        await self._reader.readexactly(int(answer.partition("content-length:")[2].split()[0]))
-        status = answer.split()[1]
+        status, _, _ = await classify(self._reader, self._writer, texts)
         if status == "200":
             load.messages += len(texts)
             load.latencies.append(time.perf_counter() - started)

@@ -25,9 +25,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-import numpy as np
 import orjson
 
+from benchmarks.asking import classify, p50_p99
 from benchmarks.measuring import markdown
 from bongsu.serving.bundle import DETECTOR, MANIFEST, write_manifest
 from bongsu.serving.predictor import Predictor
@@ -52,9 +52,8 @@ class Phase:
     latencies: list[float] = field(default_factory=list)
 
     def row(self, name: str) -> list[object]:
-        p50, p99 = np.percentile(self.latencies or [0.0], [50, 99]) * 1000
         counts = [self.answered, self.busy, self.failed, self.wrong, self.lost, self.turned_away]
-        return [name, *counts, round(float(p50), 1), round(float(p99), 1), " then ".join(self.models)]
+        return [name, *counts, *p50_p99(self.latencies), " then ".join(self.models)]
 
 
 @dataclass
@@ -86,16 +85,12 @@ class Load:
 
     async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, texts: list[str]) -> bool:
         """One request; whether the connection is kept."""
-        phase, started, body = self.phases[self.phase], time.perf_counter(), orjson.dumps({"text": texts})
-        head = f"POST /v1/classify HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        phase, started = self.phases[self.phase], time.perf_counter()
         try:
-            writer.write(head.encode() + body)
-            answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
-            content = await reader.readexactly(int(answer.partition("content-length:")[2].split()[0]))
+            status, head, content = await classify(reader, writer, texts)
         except (OSError, asyncio.IncompleteReadError):
             phase.lost += 1
             return False
-        status = answer.split()[1]
         if status == "200":
             phase.answered += 1
             phase.latencies.append(time.perf_counter() - started)
@@ -104,7 +99,7 @@ class Load:
             phase.busy += 1
         else:
             phase.failed += 1
-        return "connection: close" not in answer
+        return "connection: close" not in head
 
     def _right(self, answer: dict, texts: list[str], phase: Phase) -> bool:  # type: ignore[type-arg]
         phase.models[answer["model"]] = None

@@ -35,6 +35,11 @@ class Workers(Protocol):
         """`work` done on every piece that `cut` makes of every item, in order. Memory does not grow with their number."""
 
 
+def whole(item: Item) -> Iterator[Item]:
+    """The cut that leaves an item in one piece."""
+    yield item
+
+
 @contextmanager
 def workers(ray: str | None = None) -> Iterator[Workers]:
     """A process for each core of this machine, or the Ray cluster at an address ("local" starts one on this machine).

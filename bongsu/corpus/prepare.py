@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -25,7 +24,7 @@ from bongsu.corpus.split import SPLITS
 from bongsu.corpus.staging import HASHES, KEEP, Group, stage, staged_texts, write
 from bongsu.errors import DataError
 from bongsu.files import write_json
-from bongsu.parallel import Workers, workers
+from bongsu.parallel import Workers, whole, workers
 from bongsu.recipe import Corpus, Source
 
 _PART_TEXTS = 500_000  # of a part of the corpus, about; 60 MB of English sentences
@@ -129,7 +128,7 @@ def _write(
     hashes: dict[str, str] = {}
     groups = _groups(staged)
     with progress.bar("split", len(groups), "parts") as bar:
-        for part in crew.run(groups, _alone, partial(write, folder=folder, held=held, validation=corpus.validation)):
+        for part in crew.run(groups, whole, partial(write, folder=folder, held=held, validation=corpus.validation)):
             for written in part:
                 counts[written.split]["texts"] += written.texts
                 counts[written.split]["bytes"] += written.bytes
@@ -144,10 +143,6 @@ def _groups(staged: list[tuple[str, str, int]]) -> list[Group]:
     number = rows[:-1] // _PART_TEXTS
     starts = [*np.flatnonzero(np.diff(number, prepend=-1)), len(staged)]
     return [Group(n, staged[begin:end], int(rows[begin])) for n, (begin, end) in enumerate(pairwise(starts))]
-
-
-def _alone(group: Group) -> Iterator[Group]:
-    yield group
 
 
 def _require_text(reading: Reading, summary: dict[str, Any]) -> None:

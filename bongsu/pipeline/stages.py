@@ -15,7 +15,7 @@ from bongsu.corpus.stored import parts, texts
 from bongsu.files import read_json, write_bytes, write_json, write_text
 from bongsu.model.hub import check_folder, weight_files
 from bongsu.model.io import read_config
-from bongsu.parallel import workers
+from bongsu.parallel import whole, workers
 from bongsu.pipeline.predicting import predict_file
 from bongsu.pipeline.reporting import build_report
 from bongsu.recipe import HUB, Optimization, Recipe
@@ -205,7 +205,7 @@ def _encode(corpus: Path, tokenizer_folder: Path, folder: Path, ray: str | None)
 
 def _encoded(paths: list[Path], tokenizer: Path, ray: str | None) -> Iterator[Encoded]:
     with workers(ray) as crew:
-        for part in crew.run(paths, lambda path: iter([path]), partial(encode_part, tokenizer_folder=tokenizer)):
+        for part in crew.run(paths, whole, partial(encode_part, tokenizer_folder=tokenizer)):
             yield from part
 
 

@@ -4,6 +4,7 @@ those of several classifiers put together."""
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,13 @@ import numpy.typing as npt
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 _LOWEST, _HIGHEST = math.log(0.05), math.log(20.0)
+
+
+def softmax(logits: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Probabilities [N, C] of logits [N, C], the largest of a row taken off first so that nothing overflows."""
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    table: npt.NDArray[Any] = raised / raised.sum(axis=1, keepdims=True)
+    return table
 
 
 def temperature(labels: Int64, probabilities: Float64) -> float:
@@ -35,10 +43,7 @@ def temperature(labels: Int64, probabilities: Float64) -> float:
 
 def at_temperature(probabilities: Float64, value: float) -> Float64:
     """Probabilities [N, C] with their logits divided by a temperature."""
-    logits = np.log(np.maximum(probabilities, 1e-12)) / value
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    scaled: Float64 = raised / raised.sum(axis=1, keepdims=True)
-    return scaled
+    return softmax(np.log(np.maximum(probabilities, 1e-12)) / value)
 
 
 def calibrated_by_folds(labels: Int64, probabilities: Float64, fold: Int64) -> tuple[Float64, list[float]]:
@@ -54,10 +59,7 @@ def calibrated_by_folds(labels: Int64, probabilities: Float64, fold: Int64) -> t
 
 def ensemble(*tables: Float64) -> Float64:
     """Probabilities [N, C] of several classifiers put together: the mean of their logarithms (a product of experts)."""
-    logs = np.mean([np.log(np.maximum(table, 1e-6)) for table in tables], axis=0)
-    raised = np.exp(logs - logs.max(axis=1, keepdims=True))
-    together: Float64 = raised / raised.sum(axis=1, keepdims=True)
-    return together
+    return softmax(np.mean([np.log(np.maximum(table, 1e-6)) for table in tables], axis=0))
 
 
 def _loss(labels: Int64, probabilities: Float64, value: float) -> float:

@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 
 from bongsu.errors import WorkspaceError
 from bongsu.files import read_json, write_bytes, write_json
+from bongsu.tasks.calibration import softmax
 
 Float64 = npt.NDArray[np.float64]
 Float32 = npt.NDArray[np.float32]
@@ -53,9 +54,7 @@ class Tfidf:
             words = [number for gram in _word_grams(text) if (number := self.words.get(gram)) is not None]
             characters = [number for word in text.split() for number in self._within(word)]
             logits[row] += self._weigh(words) + self._weigh(characters)
-        raised = np.exp(logits - logits.max(axis=1, keepdims=True, initial=-np.inf))
-        table: Float64 = raised / raised.sum(axis=1, keepdims=True)
-        return table
+        return softmax(logits)
 
     def divided(self, temperature: float) -> Tfidf:
         """With logits divided by a temperature."""
@@ -111,10 +110,7 @@ def load_tfidf(folder: Path) -> Tfidf | None:
 
 def product(one: npt.NDArray[np.floating], other: npt.NDArray[np.floating]) -> Float32:
     """What two classifiers say together, [N, C]: the product of their probabilities, each at its temperature."""
-    together = np.log(np.maximum(one, 1e-12)) + np.log(np.maximum(other, 1e-12))
-    raised = np.exp(together - together.max(axis=1, keepdims=True, initial=-np.inf))
-    table: Float32 = (raised / raised.sum(axis=1, keepdims=True)).astype(np.float32)
-    return table
+    return softmax(np.log(np.maximum(one, 1e-12)) + np.log(np.maximum(other, 1e-12))).astype(np.float32)
 
 
 def _word_grams(text: str) -> Iterator[str]:
