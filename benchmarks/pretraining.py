@@ -53,6 +53,8 @@ def main() -> None:
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if min(options.steps, options.peer_steps) < _WARM + 2:
+        parser.error(f"--steps, --peer-steps: the clock starts after {_WARM} steps; give {_WARM + 2} and more")
     if options.side:
         measure = _bongsu if options.side == BONGSU else _trainer
         print(json.dumps(measure(options)))

@@ -16,8 +16,10 @@ from pathlib import Path
 
 from benchmarks.measuring import in_turn, markdown, peak_megabytes
 from bongsu import recipe
+from bongsu.corpus.cleaning import Cleaner
 from bongsu.corpus.problems import Problems
 from bongsu.corpus.readers import read
+from bongsu.corpus.sentences import split_sentences
 from bongsu.tokens import bpe, merges
 from bongsu.tokens.encoding import ExactEncoder, FastEncoder
 
@@ -57,10 +59,14 @@ def main() -> None:
 
 
 def _texts(path: str, form: str, megabytes: float) -> list[str]:
-    texts, size = [], 0
-    for document in read(recipe.Source.model_validate({"path": path, "format": form, "sentences": True}), Problems(1000)):
-        texts.append(document.text)
-        size += len(document.text.encode())
+    """Texts as preparation hands them on: cleaned, The Pile's documents cut into sentences."""
+    texts, size, cleaner = [], 0, Cleaner(recipe.Cleaning())
+    for document in read(recipe.Source.model_validate({"path": path, "format": form}), Problems(1000)):
+        pieces = split_sentences(document.text) if form == "pile" else [document.text]
+        for text in cleaner.clean_all(pieces):
+            if text is not None:
+                texts.append(text)
+                size += len(text.encode())
         if size > megabytes * 1e6:
             break
     return texts

@@ -44,9 +44,10 @@ def serve(
     api_key = _api_key(api_key_file)
     import asyncio
 
+    from bongsu.parallel import cores
     from bongsu.serving.limits import Limits
     from bongsu.serving.observing import log_to_stderr
-    from bongsu.serving.predictor import Predictor, cores
+    from bongsu.serving.predictor import Predictor
     from bongsu.serving.server import listen, run_server
     from bongsu.serving.service import Service
 

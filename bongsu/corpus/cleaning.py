@@ -177,6 +177,11 @@ def without_tokens(text: str) -> str:
     return _sub_mentions(_sub_links(text, " "), " ").replace(LINK, " ").replace(USER, " ")
 
 
+def without_links(text: str) -> str:
+    """The text without its links and the tokens that stand for them; one that is nothing else is left as it is."""
+    return " ".join(_sub_links(text, " ").replace(LINK, " ").split()) or text
+
+
 def _sub_links(joined: str, by: str) -> str:
     return _sub_where(("://", "www.", "…", "t.co/", "pic.twitter.com/"), _LINK, by, joined)
 

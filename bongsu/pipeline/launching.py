@@ -18,6 +18,7 @@ import torch
 from bongsu import progress
 from bongsu.cluster import SMALL, connected
 from bongsu.errors import RecipeError, TrainingError
+from bongsu.parallel import cores
 from bongsu.pipeline.running import run
 from bongsu.recipe import Recipe
 from bongsu.tasks.pretraining import total_steps
@@ -57,7 +58,7 @@ def launch(arguments: Sequence[str], workers: int) -> None:
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     before = os.environ.get("OMP_NUM_THREADS")
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // workers)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, cores() // workers)))
     with tempfile.TemporaryDirectory(prefix="bongsu-") as folder:
         config = LaunchConfig(
             min_nodes=1,

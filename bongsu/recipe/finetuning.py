@@ -116,6 +116,8 @@ class Finetune(Optimization):
     """Share of tokens that are [MASK] in training."""
     context_dropout: Probability = 0.0
     """Share of texts shown without their context columns in training, so that the detector works without them."""
+    link_dropout: Probability = 0.0
+    """Share of texts shown without their links in training: whether a message has one says more of its sender than of it."""
     augmentation: Literal["none", "aeda", "eda", "masked_lm", "pairs"] = "none"
     """Changed copies of training texts: signs put in (Karimi et al. 2021), words swapped and left out (Wei and Zou 2019),
     tokens replaced by what the pre-trained encoder expects there, or paraphrases from the file `pairs`."""

@@ -6,7 +6,6 @@ batches run at a time as there are cores.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bongsu.errors import DataError, WorkspaceError
+from bongsu.parallel import cores
 from bongsu.serving.bundle import MASKED_LM, Bundle, open_bundle
 from bongsu.serving.engines import STEP, Choice, choose_engine, open_session
 from bongsu.tasks.prediction import Float32, Prediction, TextClassifier
@@ -102,11 +102,6 @@ class Predictor(TextClassifier):
     def _likeliest(self, row: Float32, top_k: int) -> list[tuple[str, float]]:
         best = np.argsort(-row, kind="stable")[:top_k]
         return [(self.tokenizer.decode([int(index)], skip_special_tokens=False), float(row[index])) for index in best]
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _batches(ids: Sequence[Int64]) -> Iterator[Int64]:

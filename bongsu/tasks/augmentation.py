@@ -23,7 +23,7 @@ SIGNS = (".", ";", "?", ":", "!", ",")
 EDA_SHARE = 0.1
 REPLACED_SHARE = 0.15
 COPIES = 4
-_CHANGE, _CONTEXT, _DROP, _REPLACE = range(4)  # what a random number is for
+_CHANGE, _FORM, _DROP, _REPLACE = range(4)  # what a random number is for
 
 
 def aeda(text: str, draw: random.Random) -> str:
@@ -98,31 +98,23 @@ def in_turn(copies: Sequence[Sequence[Int64]], otherwise: Sequence[Int64]) -> Au
 def shown(
     ids: Sequence[Int64],
     seed: int,
-    changed: Augmentation | None = None,
-    share: float = 0.0,
-    bare: Sequence[Int64] | None = None,
-    context_dropout: float = 0.0,
+    forms: Sequence[tuple[float, Augmentation]] = (),
     token_dropout: float = 0.0,
     mask_id: int = MASK_ID,
 ) -> Augmentation:
     """What a text looks like in an epoch.
 
     Args:
-        changed, share: with this probability the changed copy is shown.
-        bare, context_dropout: with this probability the text is shown without its context.
+        forms: other forms of the texts, each with the probability that it is shown; the first that is drawn is taken.
         token_dropout: each token is `mask_id` with this probability.
     """
 
     def show(row: int, epoch: int) -> Int64:
-        def chance(what: int, limit: float) -> bool:
-            return limit > 0 and bool(uniform(mix(seed, what, epoch, row)) < limit)
-
-        if bare is not None and chance(_CONTEXT, context_dropout):
-            text = bare[row]
-        elif changed is not None and chance(_CHANGE, share):
-            text = changed(row, epoch)
-        else:
-            text = ids[row]
+        text = ids[row]
+        for number, (share, form) in enumerate(forms):
+            if uniform(mix(seed, _FORM, number, epoch, row)) < share:
+                text = form(row, epoch)
+                break
         if token_dropout:
             hidden = uniform(mix(seed, _DROP, epoch, row, np.arange(len(text)))) < token_dropout
             text = np.where(hidden, mask_id, text)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bongsu import progress
-from bongsu.corpus.cleaning import Cleaner
+from bongsu.corpus.cleaning import Cleaner, without_links
 from bongsu.errors import DataError, RecipeError
 from bongsu.files import read_json, write_json
 from bongsu.model.heads import Classifier, CNNConfig
@@ -71,7 +71,8 @@ class Finetuning:
         self.texts = [*data.texts, *extra]
         self.labels = np.concatenate([data.labels, extra_labels])
         self.ids = encode(self.tokenizer, self.texts, settings.max_length)
-        self.bare = encode(self.tokenizer, self.cleaned, settings.max_length) if settings.context_dropout else None
+        without = (settings.context_dropout, self.cleaned), (settings.link_dropout, list(map(without_links, self.texts)))
+        self.without = [(share, encode(self.tokenizer, texts, settings.max_length)) for share, texts in without if share]
         self.groups = groups_of(self.cleaned)
         self.replaced: list[list[Int64]] = []
         if settings.augmentation == "masked_lm":
@@ -231,24 +232,17 @@ class Finetuning:
     def augmentation(self, rows: Int64, seed: int) -> Augmentation:
         """How the texts of `rows` are shown in training."""
         settings = self.settings
-        changed: Augmentation | None = None
+        forms = [(share, in_turn([[texts[row]] for row in rows], [])) for share, texts in self.without]
         if settings.augmentation in ("aeda", "eda"):
             texts = [self.texts[row] for row in rows]
             changed = changed_words(
                 settings.augmentation, texts, lambda text: encode(self.tokenizer, [text], settings.max_length)[0], seed
             )
+            forms.append((settings.augmented, changed))
         elif settings.augmentation != "none":
-            changed = in_turn([self.replaced[row] for row in rows], [self.ids[row] for row in rows])
-        return shown(
-            [self.ids[row] for row in rows],
-            seed,
-            changed,
-            settings.augmented,
-            None if self.bare is None else [self.bare[row] for row in rows],
-            settings.context_dropout,
-            settings.token_dropout,
-            special_tokens(self.tokenizer).mask,
-        )
+            forms.append((settings.augmented, in_turn([self.replaced[row] for row in rows], [self.ids[row] for row in rows])))
+        mask = special_tokens(self.tokenizer).mask
+        return shown([self.ids[row] for row in rows], seed, forms, settings.token_dropout, mask)
 
     def plan(self, task: Classification, title: str, epochs: int | None = None) -> Plan:
         settings = self.settings

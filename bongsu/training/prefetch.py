@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from bongsu.errors import BongsuError, TrainingError
+from bongsu.parallel import cores
 
 AHEAD = 4
 """Batches kept ready, by each worker when there are several."""
@@ -34,8 +35,8 @@ def resolve_workers(wanted: int | None, device: torch.device) -> int:
     """
     if wanted is not None:
         return wanted
-    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    return max(1, min(4, cores - 1)) if device.type == "cuda" else 0
+    shared = cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(4, shared - 1)) if device.type == "cuda" else 0
 
 
 class Prefetch:

@@ -41,9 +41,9 @@ def test_copies_are_pure_and_differ_by_epoch() -> None:
 
 
 def test_shares_are_as_asked() -> None:
-    ids, bare = [np.full(20, 9)] * 300, [np.full(10, 9)] * 300
-    show = shown(ids, seed=2, changed=lambda row, epoch: np.full(5, 9), share=0.5, bare=bare, context_dropout=0.2,
-                 token_dropout=0.1)  # fmt: skip
+    ids = [np.full(20, 9)] * 300
+    bare, changed = (lambda row, epoch: np.full(10, 9)), (lambda row, epoch: np.full(5, 9))
+    show = shown(ids, seed=2, forms=[(0.2, bare), (0.5, changed)], token_dropout=0.1)
     texts = [show(row, epoch) for row in range(300) for epoch in range(10)]
     lengths = Counter(len(text) for text in texts)
     assert abs(lengths[10] / 3000 - 0.2) < 0.03

@@ -79,6 +79,28 @@ def test_paraphrases_are_shown_of_training_texts_alone(tokenizer: Tokenizer, tmp
         make(tokenizer, tmp_path, augmentation="pairs")
 
 
+def test_links_and_context_are_left_out_of_as_many_texts_as_asked(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    recipe = make(
+        tokenizer, tmp_path, train=str(tmp_path / "linked.csv"), context=["place"], link_dropout=0.5, context_dropout=0.3
+    )
+    rows = [f"the storm number {n * 37} https://t.co/a{n},{n % 2},Seoul" for n in range(400)]
+    (tmp_path / "linked.csv").write_text("text,target,place\n" + "\n".join(rows) + "\n")
+    settings = recipe.finetune
+    assert settings is not None
+    work = Finetuning(
+        recipe, settings, tmp_path / "encoder", tmp_path / "out", read_labelled(settings, settings.train, {}), None
+    )
+    show = work.augmentation(np.arange(400), seed=0)
+    texts = [f"the storm number {n * 37}" for n in range(400)]
+    forms = [
+        encode(tokenizer, [form.format(text) for text in texts], 32)
+        for form in ("{} [LINK]", "Seoul | {}", "Seoul | {} [LINK]")
+    ]
+    found = [next(number for number in range(3) if np.array_equal(show(row, 1), forms[number][row])) for row in range(400)]
+    shares = np.bincount(found) / 400
+    assert np.allclose(shares, [0.3, 0.35, 0.35], atol=0.07)
+
+
 def test_seeds_are_measured_and_the_temperature_is_in_the_model(tokenizer: Tokenizer, tmp_path: Path) -> None:
     recipe = make(tokenizer, tmp_path, seeds=2, refit=False)
     finetune(recipe, tmp_path / "encoder", tmp_path / "out")
