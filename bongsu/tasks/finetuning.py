@@ -71,8 +71,12 @@ class Finetuning:
         self.texts = [*data.texts, *extra]
         self.labels = np.concatenate([data.labels, extra_labels])
         self.ids = encode(self.tokenizer, self.texts, settings.max_length)
-        without = (settings.context_dropout, self.cleaned), (settings.link_dropout, list(map(without_links, self.texts)))
-        self.without = [(share, encode(self.tokenizer, texts, settings.max_length)) for share, texts in without if share]
+        self.without: list[tuple[float, list[Int64]]] = []
+        if settings.context_dropout:
+            self.without.append((settings.context_dropout, encode(self.tokenizer, self.cleaned, settings.max_length)))
+        if settings.link_dropout:
+            unlinked = list(map(without_links, self.texts))
+            self.without.append((settings.link_dropout, encode(self.tokenizer, unlinked, settings.max_length)))
         self.groups = groups_of(self.cleaned)
         self.replaced: list[list[Int64]] = []
         if settings.augmentation == "masked_lm":
