@@ -16,9 +16,8 @@ from pathlib import Path
 
 from benchmarks.measuring import in_turn, markdown, peak_megabytes
 from bongsu import recipe
+from bongsu.corpus import blocks
 from bongsu.corpus.cleaning import Cleaner
-from bongsu.corpus.problems import Problems
-from bongsu.corpus.readers import read
 from bongsu.corpus.sentences import split_sentences
 from bongsu.tokens import bpe, merges
 from bongsu.tokens.encoding import ExactEncoder, FastEncoder
@@ -59,10 +58,14 @@ def main() -> None:
 
 
 def _texts(path: str, form: str, megabytes: float) -> list[str]:
-    """Texts as preparation hands them on: cleaned, The Pile's documents cut into sentences."""
-    texts, size, cleaner = [], 0, Cleaner(recipe.Cleaning())
-    for document in read(recipe.Source.model_validate({"path": path, "format": form}), Problems(1000)):
-        pieces = split_sentences(document.text) if form == "pile" else [document.text]
+    """Texts as preparation hands them on: cleaned, documents cut into sentences where it would cut them."""
+    texts: list[str] = []
+    size, cleaner = 0, Cleaner(recipe.Cleaning())
+    stretches = blocks.stretches([recipe.Source.model_validate({"path": path, "format": form})])
+    for block in (block for stretch in stretches for block in blocks.cut(stretch)):
+        pieces = [text for text, _ in block.documents()]
+        if block.sentences:
+            pieces = [sentence for text in pieces for sentence in split_sentences(text)]
         for text in cleaner.clean_all(pieces):
             if text is not None:
                 texts.append(text)
