@@ -96,7 +96,7 @@ class Cleaner:
         if self.settings.whitespace:
             while "  " in joined:
                 joined = joined.replace("  ", " ")
-            joined = joined.replace(" \0", "\0").replace("\0 ", "\0").strip(" ")
+            return list(map(str.strip, joined.split("\0")[: len(texts)]))
         return joined.split("\0")[: len(texts)]
 
     def _kept(self, texts: list[str]) -> Sequence[str | None]:
@@ -144,7 +144,7 @@ def key(text: str) -> str:
     A text that has none, such as one of emoji only, is its own key.
     """
     bare = without_tokens(text)
-    bare = bare.translate(_ASCII_FOLD) if bare.isascii() else _NOT_WORD.sub(" ", fold(bare))
+    bare = bare.translate(_ASCII_FOLD) if bare.isascii() else _only_words(fold(bare), " ")
     return " ".join(bare.split()) or " ".join(text.split())
 
 
@@ -156,12 +156,16 @@ def solid_keys(texts: Sequence[str]) -> list[bytes]:
 def _solid_keys(texts: Sequence[str]) -> list[bytes]:
     ascii_alone, others, places = _apart(texts)
     keys = without_tokens(join(ascii_alone)).encode().translate(_ASCII_LOWER, _ASCII_NOT_WORD).split(b"\0")[: len(ascii_alone)]
-    folded = join(list(map(fold, without_tokens(join(others)).split("\0")))).replace(" ", "")
-    keys = _together(keys, _NOT_WORD.sub("", folded).encode("utf-8", "surrogatepass").split(b"\0")[: len(others)], places)
+    folded = join(list(map(fold, without_tokens(join(others)).split("\0"))))
+    keys = _together(keys, _only_words(folded, "").encode("utf-8", "surrogatepass").split(b"\0")[: len(others)], places)
     if b"" in keys:  # one that has neither letters nor digits is its own key
         own = ["".join(text.replace("\0", "").split()).encode("utf-8", "surrogatepass") for text in texts]
         keys = [solid or itself for solid, itself in zip(keys, own, strict=True)]
     return keys
+
+
+def _only_words(folded: str, blank: str) -> str:
+    return _NOT_WORD.sub(blank, folded.replace(" ", blank).replace("_", blank))
 
 
 def fold(text: str) -> str:
@@ -192,14 +196,20 @@ def _sub_mentions(joined: str, by: str) -> str:
 
 def _sub_where(hints: Sequence[str], pattern: re.Pattern[str], by: str, joined: str) -> str:
     """Substitutes in the texts that hold one of the hints, which are quick to find and of which every match has one."""
-    small = joined.lower()
-    hints = [hint for hint in hints if hint in small]
-    if not hints:
-        return joined
-    texts, small_texts = joined.split("\0"), small.split("\0")
-    for place in {place for hint in hints for place, text in enumerate(small_texts) if hint in text}:
-        texts[place] = pattern.sub(by, texts[place])
-    return "\0".join(texts)
+    small = joined.replace("İ", "i").lower()  # no other character's small form is longer: places are those of `joined`
+    ends: dict[int, int] = {}  # of each text that holds a hint, by where it begins
+    for hint in hints:
+        place = small.find(hint)
+        while place >= 0:
+            end = small.find("\0", place)
+            end = len(small) if end < 0 else end
+            ends[small.rfind("\0", 0, place) + 1] = end
+            place = small.find(hint, end)
+    pieces, last = [], 0
+    for start, end in sorted(ends.items()):
+        pieces += [joined[last:start], pattern.sub(by, joined[start:end])]
+        last = end
+    return "".join([*pieces, joined[last:]])
 
 
 def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -229,7 +239,7 @@ def _marks() -> str:
     return "".join(chr(code) for block in blocks for code in block if unicodedata.category(chr(code)) in ("Mn", "Mc"))
 
 
-_NOT_WORD = re.compile(f"[^\\w{_marks()}\0]+|_+")
+_NOT_WORD = re.compile(f"[^\\w{_marks()}\0]+")
 _ASCII_FOLD = str.maketrans({c: c.lower() if c.isalnum() else " " for c in _ASCII})
 _ASCII_LOWER = bytes(code + 32 if 65 <= code <= 90 else code for code in range(256))
 _ASCII_NOT_WORD = bytes(code for code in range(1, 128) if not chr(code).isalnum())

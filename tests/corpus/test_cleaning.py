@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bongsu.corpus.cleaning import Cleaner, is_written_in, key, without_links
+from bongsu.corpus.cleaning import Cleaner, is_written_in, key, solid_keys, without_links
 from bongsu.corpus.mojibake import repair
 from bongsu.corpus.sentences import split_sentences
 from bongsu.recipe import Cleaning
@@ -238,3 +238,17 @@ def test_time_grows_with_the_text_only(unit: str) -> None:
 )
 def test_links_are_left_out(text: str, without: str) -> None:
     assert without_links(text) == without
+
+
+def test_only_one_small_letter_is_longer_than_its_capital() -> None:
+    assert [character for character in map(chr, range(0x110000)) if len(character.lower()) > 1] == ["İ"]
+
+
+@given(
+    st.lists(
+        st.text(st.sampled_from("aİI .@/xé")) | st.sampled_from(["İ http://a.b/c İ", "WWW.A.de ", "@b İ", ""]), min_size=1
+    )
+)
+def test_many_texts_are_cleaned_as_each_alone(texts: list[str]) -> None:
+    assert Cleaner(Cleaning()).clean_all(texts) == list(map(Cleaner(Cleaning()).clean, texts))
+    assert solid_keys(texts) == ["".join(key(text).split()).encode() for text in texts]
