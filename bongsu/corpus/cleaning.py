@@ -187,7 +187,7 @@ def without_links(text: str) -> str:
 
 
 def _sub_links(joined: str, by: str) -> str:
-    return _sub_where(("://", "www.", "…", "t.co/", "pic.twitter.com/"), _LINK, by, joined)
+    return _sub_where(("/", "www.", "…"), _LINK, by, joined)
 
 
 def _sub_mentions(joined: str, by: str) -> str:

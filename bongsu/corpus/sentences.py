@@ -26,22 +26,23 @@ _ABBREVIATIONS = _NEVER | _NUMBERED | _SELDOM
 _LONG = 5
 
 
-def _plain_ends() -> str:
+def _plain_end() -> str:
     """Most ends are a stop behind a small word that is no abbreviation, a space and a capital, and need no further look."""
     known = sorted(word for word in _ABBREVIATIONS if word.isalpha())
     behind = [
-        "(?<=[!?])",
-        f"(?<=[a-z]{{{_LONG}}}[.])" + "".join(f"(?<!{word[-_LONG:]}[.])" for word in known if len(word) >= _LONG),
+        f"(?<=[a-z]{{{_LONG}}}[.] )" + "".join(f"(?<!{word[-_LONG:]}[.] )" for word in known if len(word) >= _LONG),
     ]
     for length in range(2, _LONG):
         abbreviations = "|".join(word for word in known if len(word) == length)
-        behind.append(f"(?<= [a-z]{{{length}}}[.])(?<! (?:{abbreviations})[.])")
-    return f"(?:{'|'.join(behind)})( )(?=[A-Z])"
+        behind.append(f"(?<= [a-z]{{{length}}}[.] )(?<! (?:{abbreviations})[.] )")
+    return f"[.] (?=[A-Z])(?:{'|'.join(behind)})"
 
 
+# Each begins with letters that `re` finds quickly.
+_PLAIN_ENDS = [(re.compile(_plain_end()), ".\n"), (re.compile("! (?=[A-Z])"), "!\n"), (re.compile("[?] (?=[A-Z])"), "?\n")]
 # Every quantifier is possessive and a run of stops is entered at its first one only: time is linear in the text.
 _END = re.compile(
-    rf"[{_STOP}](?:{_plain_ends()}|(?<![{_STOP}][{_STOP}])[{_STOP}]*+[\"'”’»)\]」』）]*+(\s*+)(?=[\"'“‘«(\[「『（¿¡#@]*+([^\W_a-z])))"
+    rf"[{_STOP}](?<![{_STOP}][{_STOP}])[{_STOP}]*+[\"'”’»)\]」』）]*+(\s*+)(?=[\"'“‘«(\[「『（¿¡#@]*+([^\W_a-z]))"
 )
 _LAST_WORD = re.compile(r"(?:[A-Za-z]\.)*[A-Za-z]+$")
 _STARTER = re.compile(
@@ -56,13 +57,15 @@ def split_sentences(text: str) -> list[str]:
     sentences: list[str] = []
     for other in "\r\x0c\u2028\u2029":
         text = text.replace(other, "\n")
+    for end, line_end in _PLAIN_ENDS:
+        text = end.sub(line_end, text)
     for line in text.split("\n"):
-        start = 0
-        for end in _END.finditer(line):
-            plain = end.lastindex == 1
-            if plain or _is_end(line, start, end):
-                sentences.append(line[start : end.start(1 if plain else 2)].strip())
-                start = end.end()
+        start, inner = 0, line[:-1]
+        if "." in inner or "!" in inner or "?" in inner or not inner.isascii():
+            for end in _END.finditer(line):
+                if _is_end(line, start, end):
+                    sentences.append(line[start : end.start(1)].strip())
+                    start = end.end()
         if piece := line[start:].strip():
             sentences.append(piece)
     return sentences
@@ -70,7 +73,7 @@ def split_sentences(text: str) -> list[str]:
 
 def _is_end(line: str, start: int, end: re.Match[str]) -> bool:
     """Whether the sentence that began at `start` ends with this stop."""
-    at, gap, following = end.start(), end[2], end[3]
+    at, gap, following = end.start(), end[1], end[2]
     if following.islower():
         return False
     stop = line[at]

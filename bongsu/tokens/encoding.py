@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from itertools import compress
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,7 +15,7 @@ from bongsu.progress import warn
 from bongsu.tokens.bpe import PLACEHOLDERS
 from bongsu.tokens.normalization import fast_normalizer
 
-_MARKS = ("\1", "\2")
+_MARKS = (b"\1", b"\2")
 Int64 = npt.NDArray[np.int64]
 Ids = npt.NDArray[Any]
 
@@ -71,14 +70,14 @@ class FastEncoder:
     def encode(self, texts: Sequence[str]) -> tuple[Ids, Int64]:
         if self._remembered > REMEMBERED:
             self._fast, self._remembered = self._make(), 0
-        normalized = self._all_normalized(texts)
-        joined = "\0".join(normalized)
-        if joined.count("\0") >= max(1, len(texts)):  # one of the texts holds NUL itself
-            ids, lengths = self._encoded(normalized)
+        joined = self._joined(texts)
+        if joined is None:
+            ids, lengths = self._encoded(list(map(self._normalized, texts)))
         else:
-            ids, found = self._encoded(self._source(joined.encode()))
-            lengths = np.zeros(len(texts), dtype=np.int64)
-            lengths[[text != "" for text in normalized]] = found  # empty texts are left out
+            ids, lengths = self._encoded(self._source(joined))
+            if len(lengths) < len(texts):  # empty texts are left out
+                found, lengths = lengths, np.zeros(len(texts), dtype=np.int64)
+                lengths[[self._normalized(text) != "" for text in texts]] = found
         self._remembered += len(ids)
         return ids, lengths
 
@@ -87,24 +86,22 @@ class FastEncoder:
         offsets = np.asarray(layout.offsets, dtype=np.int64)
         return np.asarray(layout.content.data)[offsets[0] : offsets[-1]], np.diff(offsets)
 
-    def _all_normalized(self, texts: Sequence[str]) -> list[str]:
-        of_ascii = [text.isascii() for text in texts]
-        plain = iter(self._ascii_normalized(list(compress(texts, of_ascii))))
-        return [next(plain) if alone else self._normalized(text) for alone, text in zip(of_ascii, texts, strict=True)]
+    def _joined(self, texts: Sequence[str]) -> bytes | None:
+        """The normalised texts with NUL between them; None where a text holds NUL or a mark itself.
 
-    def _ascii_normalized(self, texts: list[str]) -> list[str]:
-        """Texts of ASCII: at most made small, all but the placeholders, for which control characters stand meanwhile."""
+        Letters of ASCII are at most made small: of all texts at once, but for placeholders, for which marks stand meanwhile.
+        """
+        joined = "\0".join([text if text.isascii() else self._normalized(text) for text in texts]).encode()
+        if joined.count(b"\0") >= max(1, len(texts)) or any(mark in joined for mark in _MARKS):
+            return None
         if self._keeps_ascii:
-            return texts
-        joined = "\0".join(texts)
-        if joined.count("\0") >= max(1, len(texts)) or any(mark in joined for mark in _MARKS):
-            return [self._normalized(text) for text in texts]
+            return joined
         for token, mark in zip(PLACEHOLDERS, _MARKS, strict=True):
-            joined = joined.replace(token, mark)
+            joined = joined.replace(token.encode(), mark)
         joined = joined.lower()
         for token, mark in zip(PLACEHOLDERS, _MARKS, strict=True):
-            joined = joined.replace(mark, token)
-        return joined.split("\0")
+            joined = joined.replace(mark, token.encode())
+        return joined
 
     def _normalized(self, text: str) -> str:
         if "[" not in text or not any(token in text for token in PLACEHOLDERS):

@@ -245,9 +245,7 @@ def test_only_one_small_letter_is_longer_than_its_capital() -> None:
 
 
 @given(
-    st.lists(
-        st.text(st.sampled_from("aİI .@/xé")) | st.sampled_from(["İ http://a.b/c İ", "WWW.A.de ", "@b İ", ""]), min_size=1
-    )
+    st.lists(st.text(st.sampled_from("aİI .@/xé")) | st.sampled_from(["İ http://a.b/c İ", "WWW.A.de ", "@b İ", ""]), min_size=1)
 )
 def test_many_texts_are_cleaned_as_each_alone(texts: list[str]) -> None:
     assert Cleaner(Cleaning()).clean_all(texts) == list(map(Cleaner(Cleaning()).clean, texts))
