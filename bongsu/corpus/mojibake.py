@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 
 import ftfy
+from ftfy.fixes import fix_c1_controls
 
 _CONTINUATION = range(0x80, 0xC0)
 _LEADS = {"\x89": b"\xe2", "å": b"\xc2", "Ì": b"\xc3"}  # the lead bytes E2, C2 and C3 after the journey
@@ -56,6 +57,8 @@ _SIGN = re.compile(
     "|(?<=â)€|(?<=ð)Ÿ|(?<=ï)»¿"
     "|(?<=‚)Ä[^A-Za-z\\s]|(?<=√)[©≠®¢°´ß§±ºª∂•£¶∫])"  # read as MacRoman
 )
+# Control characters without a lead byte's character beside them can only stand for the characters that cp1252 has there.
+_CONTROLS_ALONE = re.compile("[\x00-\x9f]*")
 _ENCODING_ONLY = ftfy.TextFixerConfig(
     unescape_html=False,
     remove_terminal_escapes=False,
@@ -78,6 +81,8 @@ def repair(text: str) -> str:
     """The text as it was meant; a healthy text comes back unchanged."""
     if text.isascii():
         return text
+    if _CONTROLS_ALONE.fullmatch(text):
+        return fix_c1_controls(text)
     if _CERTAIN.search(text):  # then every accented letter of the text has been through it
         text = _TWICE.sub(_undo, text)
     return ftfy.fix_text(text, _ENCODING_ONLY) if _SIGN.search(text) else text

@@ -76,6 +76,7 @@ def test_repairs_common_mojibake() -> None:
     assert repair("itâ€™s a cafÃ©") == "it’s a café"
     assert repair("it‚Äôs a caf√©") == "it’s a café"
     assert repair("voilÃ\xa0 un cafÃ©") == "voilà un café"
+    assert repair("a \x91movie\x92 \x96 of \x80 5") == "a ‘movie’ – of € 5"
 
 
 @pytest.mark.parametrize(
