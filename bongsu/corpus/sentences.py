@@ -57,8 +57,8 @@ def split_sentences(text: str) -> list[str]:
     sentences: list[str] = []
     for other in "\r\x0c\u2028\u2029":
         text = text.replace(other, "\n")
-    for end, line_end in _PLAIN_ENDS:
-        text = end.sub(line_end, text)
+    for plain, line_end in _PLAIN_ENDS:
+        text = plain.sub(line_end, text)
     for line in text.split("\n"):
         start, inner = 0, line[:-1]
         if "." in inner or "!" in inner or "?" in inner or not inner.isascii():
