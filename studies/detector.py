@@ -10,6 +10,7 @@ compares them with TF-IDF.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -82,14 +83,20 @@ def row(folder: Path) -> dict[str, Any] | None:
     return {path.parent.name: read_json(path)["figures"] for path in paths} or None
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def options_parser(description: str | None, options: Iterable[str]) -> argparse.ArgumentParser:
+    """The arguments of a study that measures options one by one."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--set", action="append", default=[])
     parser.add_argument("--folds", type=int, default=2)
+    parser.add_argument("--only", nargs="*", choices=options, default=list(options), metavar="NAME")
+    return parser
+
+
+def main() -> None:
+    parser = options_parser(__doc__, OPTIONS)
     parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--only", nargs="*", choices=OPTIONS, default=list(OPTIONS), metavar="NAME")
     arguments = parser.parse_args()
     for name in arguments.only:
         measure(arguments, name)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from detector import options_parser
 
 from bongsu.evaluation.bootstrap import paired_difference
 from bongsu.evaluation.metrics import classification_metrics, predictions
@@ -23,8 +24,7 @@ from bongsu.model.encoder import EncoderConfig
 from bongsu.model.sizes import flops_per_token
 from bongsu.pipeline.running import run
 from bongsu.recipe import Recipe, load_recipe
-from bongsu.tasks.calibration import ensemble
-from bongsu.tasks.finetuning import Finetuning
+from bongsu.tasks.finetuning import Finetuning, together
 from bongsu.tasks.labelled import read_labelled
 from bongsu.tokens.batches import training_shape
 from bongsu.tokens.shards import open_shards
@@ -62,7 +62,7 @@ def option(arguments: argparse.Namespace, name: str) -> Recipe:
 def cost(out: Path, recipe: Recipe) -> tuple[float, float]:
     """Of a step of a recipe whose corpus is encoded: its floating-point operations, and what share of an epoch it reads."""
     assert recipe.pretrain is not None
-    shards = open_shards(out / "tokens", "train")
+    shards = open_shards(out / "tokens", "train", verify=False)
     shape = training_shape(shards, recipe.pretrain)
     config = EncoderConfig.from_recipe(recipe.model, recipe.tokenizer.vocab_size)
     work = 3 * flops_per_token(config, shape.row_length, shape.masked / shape.positions)
@@ -98,8 +98,7 @@ def measured(where: Path, folds: list[int]) -> tuple[np.ndarray, np.ndarray, np.
     labels = np.concatenate([read_json(where / "folds" / f"held-{number}.json") for number in folds])
     results: list[dict[str, Any]] = [read_json(where / "folds" / f"fold-{number}" / "result.json") for number in folds]
     alone = np.concatenate([np.array(result["probabilities"]) for result in results])
-    beside = np.concatenate([np.array(result["beside"]) for result in results])
-    return labels, alone, ensemble(alone, beside)
+    return labels, alone, np.concatenate(list(map(together, results)))
 
 
 def cells(labels: np.ndarray, table: np.ndarray, base: np.ndarray) -> list[str]:
@@ -135,13 +134,8 @@ def show(arguments: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--set", action="append", default=[])
+    parser = options_parser(__doc__, OPTIONS)
     parser.add_argument("--steps", type=int, default=750)
-    parser.add_argument("--folds", type=int, default=2)
-    parser.add_argument("--only", nargs="*", choices=OPTIONS, default=list(OPTIONS), metavar="NAME")
     arguments = parser.parse_args()
     for name in arguments.only:
         measure(arguments, name)

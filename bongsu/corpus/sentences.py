@@ -38,7 +38,7 @@ def _plain_end() -> str:
     return f"[.] (?=[A-Z])(?:{'|'.join(behind)})"
 
 
-# Each begins with letters that `re` finds quickly.
+# Each begins with characters that `re` finds quickly.
 _PLAIN_ENDS = [(re.compile(_plain_end()), ".\n"), (re.compile("! (?=[A-Z])"), "!\n"), (re.compile("[?] (?=[A-Z])"), "?\n")]
 # Every quantifier is possessive and a run of stops is entered at its first one only: time is linear in the text.
 _END = re.compile(
@@ -60,7 +60,7 @@ def split_sentences(text: str) -> list[str]:
     for plain, line_end in _PLAIN_ENDS:
         text = plain.sub(line_end, text)
     for line in text.split("\n"):
-        start, inner = 0, line[:-1]
+        start, inner = 0, line[:-1]  # a stop at the end of a line ends nothing more; other stops than these are not of ASCII
         if "." in inner or "!" in inner or "?" in inner or not inner.isascii():
             for end in _END.finditer(line):
                 if _is_end(line, start, end):

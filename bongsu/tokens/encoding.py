@@ -77,7 +77,7 @@ class FastEncoder:
             ids, lengths = self._encoded(self._source(joined))
             if len(lengths) < len(texts):  # empty texts are left out
                 found, lengths = lengths, np.zeros(len(texts), dtype=np.int64)
-                lengths[[self._normalized(text) != "" for text in texts]] = found
+                lengths[[text != "" for text in texts]] = found
         self._remembered += len(ids)
         return ids, lengths
 
