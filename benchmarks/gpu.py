@@ -27,7 +27,6 @@ from torch import Tensor
 
 from benchmarks.measuring import markdown
 from bongsu.errors import OutOfMemoryError
-from bongsu.evaluation.figures import save_png, training_curves
 from bongsu.files import write_json, write_text
 from bongsu.model.attention import attention_mask, fused_attention, plain_attention
 from bongsu.model.encoder import EncoderConfig
@@ -35,8 +34,9 @@ from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.initialization import initialize
 from bongsu.model.sizes import flops_per_token, parameter_count
 from bongsu.pipeline.planning import likely_shape, random_batch
+from bongsu.pretraining.masked_lm import MaskedLanguageModelling
 from bongsu.recipe import Recipe, load_recipe
-from bongsu.tasks.pretraining import MaskedLanguageModelling
+from bongsu.reporting.charts import save_png, training_curves
 from bongsu.tokens.packing import BatchShape
 from bongsu.training.devices import autocast, memory_errors, published_flops, resolve_device, resolve_precision
 from bongsu.training.log import read_log
@@ -274,7 +274,7 @@ def pretraining(results: Results, options: argparse.Namespace, recipe: Recipe, r
 
 
 def _all_steps(recipe: Recipe, run: Path) -> int:
-    from bongsu.tasks.pretraining import total_steps
+    from bongsu.pretraining.masked_lm import total_steps
     from bongsu.tokens.batches import training_shape
     from bongsu.tokens.shards import open_shards
 

@@ -40,7 +40,7 @@ def main() -> None:
         texts = read_json(options.run / "finetune" / "predictions.json")["raw"][: options.count]
         print(json.dumps(_measure(options.side, options.run, options.exports, texts)))
         return
-    from bongsu.serving.export import export_hf, export_onnx
+    from bongsu.export.bundle import export_hf, export_onnx
 
     with tempfile.TemporaryDirectory() as folder:
         export_onnx(options.run, Path(folder) / "onnx", int8=True)
@@ -79,10 +79,10 @@ def _classifier(kind: str, run: Path, exports: Path, batch: int) -> Callable[[li
         pipe = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu", batch_size=batch)
         return lambda texts: pipe(texts, truncation=True)
     if kind == TORCH:
-        from bongsu.tasks.detector import Detector
+        from bongsu.inference.torch_backend import Detector
 
         return Detector.load(run).predict
-    from bongsu.serving.predictor import Predictor
+    from bongsu.inference.predictor import Predictor
 
     return Predictor.load(exports / "onnx", "int8" if kind == INT8 else "float32").predict
 

@@ -27,9 +27,9 @@ from bongsu.model.memory import PROCESS_BYTES
 from bongsu.model.sizes import parameter_count
 from bongsu.pipeline import running  # noqa: F401  (what `bongsu pretrain` has loaded)
 from bongsu.pipeline.planning import random_batch
+from bongsu.pretraining.masked_lm import MaskedLanguageModelling
+from bongsu.pretraining.memory import pretraining_bytes
 from bongsu.recipe import Model, Pretrain
-from bongsu.tasks.memory import pretraining_bytes
-from bongsu.tasks.pretraining import MaskedLanguageModelling
 from bongsu.tokens.batches import Batch
 from bongsu.tokens.packing import BatchShape
 from bongsu.training.loop import Plan, train

@@ -179,7 +179,7 @@ def _figures(ends: list[float], tokens: list[int]) -> dict[str, float]:
 
 
 def _bongsu(options: argparse.Namespace) -> dict[str, Any]:
-    from bongsu.tasks.pretraining import pretrain
+    from bongsu.pretraining.masked_lm import pretrain
     from bongsu.tokens.batches import Batches, training_shape
     from bongsu.tokens.shards import open_shards
     from bongsu.training.log import read_log
@@ -268,7 +268,7 @@ def _loss(model: Any, options: argparse.Namespace) -> float:
     import torch
     from torch.nn import functional as F
 
-    from bongsu.tasks.pretraining import VALIDATION_SEED
+    from bongsu.pretraining.masked_lm import VALIDATION_SEED
     from bongsu.tokens.batches import IGNORE, Batches, training_shape
     from bongsu.tokens.shards import open_shards
 

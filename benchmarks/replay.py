@@ -29,11 +29,11 @@ import numpy as np
 from benchmarks.measuring import markdown
 from bongsu import progress
 from bongsu.corpus.streams import open_bytes
-from bongsu.serving.predictor import Predictor
-from bongsu.serving.watch.alerts import iso
-from bongsu.serving.watch.events import Events
-from bongsu.serving.watch.messages import Message, read_time, tidy
-from bongsu.serving.watch.tracking import Settings
+from bongsu.inference.predictor import Predictor
+from bongsu.watch.alerts import iso
+from bongsu.watch.events import Events
+from bongsu.watch.messages import Message, read_time, tidy
+from bongsu.watch.tracking import Settings
 
 SETTINGS = Settings()
 CHOSEN_ON = (

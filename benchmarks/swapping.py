@@ -29,8 +29,8 @@ import orjson
 
 from benchmarks.asking import classify, p50_p99
 from benchmarks.measuring import markdown
-from bongsu.serving.bundle import DETECTOR, MANIFEST, write_manifest
-from bongsu.serving.predictor import Predictor
+from bongsu.inference.bundle import DETECTOR, MANIFEST, write_manifest
+from bongsu.inference.predictor import Predictor
 
 _LARGEST = 8  # messages in a request
 _CLOSE = {"float32": 1e-5, "int8": 1e-7}  # float32 rounds otherwise in other company

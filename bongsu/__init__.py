@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from bongsu.inference.prediction import TextClassifier
     from bongsu.pipeline.running import Run
-    from bongsu.tasks.prediction import TextClassifier
 
 __all__ = ["__version__", "load", "run"]
 
@@ -44,15 +44,15 @@ def load(folder: str | Path) -> TextClassifier:
         WorkspaceError: when there is none.
     """
     from bongsu.errors import need
-    from bongsu.serving.bundle import is_bundle, refuse_pickles
+    from bongsu.inference.bundle import is_bundle, refuse_pickles
 
     path = Path(folder)
     if is_bundle(path):
-        from bongsu.serving.predictor import Predictor
+        from bongsu.inference.predictor import Predictor
 
         return Predictor.load(path)
     refuse_pickles(path)
     need("torch", "train")
-    from bongsu.tasks.detector import Detector
+    from bongsu.inference.torch_backend import Detector
 
     return Detector.load(path)

@@ -18,11 +18,11 @@ import numpy as np
 from bongsu.evaluation.bootstrap import paired_difference
 from bongsu.evaluation.metrics import classification_metrics, predictions
 from bongsu.files import read_json
+from bongsu.finetuning.baselines import majority, tfidf_logistic
+from bongsu.finetuning.data import read_labelled
+from bongsu.finetuning.splits import groups_of, protocol_splits
+from bongsu.inference.calibration import ensemble
 from bongsu.recipe import load_recipe
-from bongsu.tasks.baselines import majority, tfidf_logistic
-from bongsu.tasks.calibration import ensemble
-from bongsu.tasks.labelled import read_labelled
-from bongsu.tasks.splits import groups_of, protocol_splits
 
 COLUMNS = ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "ece")
 Tables = dict[str, dict[int, np.ndarray]]  # of each kind of training, such as "seed-1" or "student", the folds' probabilities

@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 from baseline import measured
 
-from bongsu.evaluation.audit import label_errors
 from bongsu.evaluation.metrics import predictions, wilson
+from bongsu.finetuning.audit import label_errors
+from bongsu.finetuning.baselines import tfidf_logistic
+from bongsu.finetuning.data import read_labelled
+from bongsu.finetuning.splits import groups_of, protocol_splits
+from bongsu.inference.calibration import ensemble
 from bongsu.recipe import load_recipe
-from bongsu.tasks.baselines import tfidf_logistic
-from bongsu.tasks.calibration import ensemble
-from bongsu.tasks.labelled import read_labelled
-from bongsu.tasks.splits import groups_of, protocol_splits
 from bongsu.tokens.random import permute
 
 

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 from bongsu.files import read_json
+from bongsu.finetuning.cross_validation import Finetuning
+from bongsu.finetuning.data import read_labelled
+from bongsu.finetuning.distillation import Distillation
 from bongsu.pipeline.stages import named_encoder
 from bongsu.recipe import load_recipe
-from bongsu.tasks.distillation import Distillation
-from bongsu.tasks.finetuning import Finetuning
-from bongsu.tasks.labelled import read_labelled
 
 OPTIONS: dict[str, list[str]] = {
     "settings": [],

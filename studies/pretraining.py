@@ -20,12 +20,12 @@ from detector import options_parser
 from bongsu.evaluation.bootstrap import paired_difference
 from bongsu.evaluation.metrics import classification_metrics, predictions
 from bongsu.files import read_json, write_json
+from bongsu.finetuning.cross_validation import Finetuning, together
+from bongsu.finetuning.data import read_labelled
 from bongsu.model.encoder import EncoderConfig
 from bongsu.model.sizes import flops_per_token
 from bongsu.pipeline.running import run
 from bongsu.recipe import Recipe, load_recipe
-from bongsu.tasks.finetuning import Finetuning, together
-from bongsu.tasks.labelled import read_labelled
 from bongsu.tokens.batches import training_shape
 from bongsu.tokens.shards import open_shards
 from bongsu.training.log import read_log

@@ -20,11 +20,11 @@ from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from bongsu.evaluation.bootstrap import paired_difference
+from bongsu.finetuning.baselines import fit_features
+from bongsu.finetuning.data import read_labelled
+from bongsu.finetuning.intermediate import read_texts
+from bongsu.finetuning.splits import distinct, folds, groups_of
 from bongsu.recipe import load_recipe
-from bongsu.tasks.baselines import fit_features
-from bongsu.tasks.intermediate import read_texts
-from bongsu.tasks.labelled import read_labelled
-from bongsu.tasks.splits import distinct, folds, groups_of
 
 WEIGHT = 0.5  # of a score beside a TF-IDF feature, when its deviation is one
 

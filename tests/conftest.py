@@ -68,3 +68,21 @@ def processes() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch._dynamo", "bongsu.pipeline.running"])
     return context
+
+
+@pytest.fixture(scope="session")
+def made_run(tokenizer_folder: Path, sentences: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small finished run."""
+    from made_run import make_run
+
+    return make_run(tmp_path_factory.mktemp("made") / "run", tokenizer_folder, sentences[:200])
+
+
+@pytest.fixture(scope="session")
+def bundle(made_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its ONNX bundle, with an int8 engine."""
+    from bongsu.export.bundle import export_onnx
+
+    folder = tmp_path_factory.mktemp("made") / "bundle"
+    export_onnx(made_run, folder, int8=True, licence="cc-by-4.0")
+    return folder

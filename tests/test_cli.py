@@ -12,8 +12,8 @@ import pytest
 
 from bongsu.cli import main
 from bongsu.errors import DataError
+from bongsu.inference.torch_backend import Prediction
 from bongsu.pipeline.predicting import check_ids, render, unformula
-from bongsu.tasks.detector import Prediction
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:

@@ -26,10 +26,10 @@ def audit(
     """Find copies, contradictions, twins and likely label errors in a labelled file."""
     need("torch", "train")
     from bongsu.corpus.cleaning import Cleaner
-    from bongsu.evaluation.audit import audit as look
-    from bongsu.evaluation.audit import of_run, render, summary
+    from bongsu.finetuning.audit import audit as look
+    from bongsu.finetuning.audit import of_run, render, summary
+    from bongsu.finetuning.data import read_labelled, read_unlabelled
     from bongsu.recipe import Finetune
-    from bongsu.tasks.labelled import read_labelled, read_unlabelled
 
     settings = Finetune(train=str(train), text=text, label=label, id=id, context=context or [])
     data = read_labelled(settings, settings.train, {})

@@ -27,7 +27,7 @@ def export(
     folder = out or run / "export" / to
     if to == "onnx":
         need("onnxscript", "export")
-        from bongsu.serving.export import export_onnx
+        from bongsu.export.bundle import export_onnx
 
         with progress.console.status(f"exporting to {folder}"):
             loss = export_onnx(run, folder, int8, licence)
@@ -42,7 +42,7 @@ def export(
             progress.warn("This run keeps no labelled rows to measure int8 on; it is used only when asked for (--engine int8).")
         progress.note(f'{folder}: try `bongsu predict {folder} "Forest fire near La Ronge Sask."`')
         return
-    from bongsu.serving.export import export_hf
+    from bongsu.export.bundle import export_hf
 
     export_hf(run, folder, licence)
     progress.note(f"{folder}: opens with AutoModelForMaskedLM and AutoTokenizer of transformers")
@@ -55,7 +55,7 @@ def import_(
 ) -> None:
     """Take in an encoder that was exported before and trained on elsewhere (ModernBERT of transformers)."""
     need("torch", "train")
-    from bongsu.serving.importing import import_modernbert
+    from bongsu.export.importing import import_modernbert
 
     if not import_modernbert(folder, out):
         progress.warn("Its prediction head has no place here: hidden states are the same, guesses of masked tokens are not.")

@@ -13,7 +13,7 @@ from bongsu.cli.common import app, need
 from bongsu.errors import BongsuError
 
 if TYPE_CHECKING:
-    from bongsu.serving.predictor import Predictor
+    from bongsu.inference.predictor import Predictor
 
 _ENGINES = ("auto", "float32", "int8")
 
@@ -44,10 +44,10 @@ def serve(
     api_key = _api_key(api_key_file)
     import asyncio
 
+    from bongsu.inference.predictor import Predictor
     from bongsu.parallel import cores
     from bongsu.serving.limits import Limits
     from bongsu.serving.observing import log_to_stderr
-    from bongsu.serving.predictor import Predictor
     from bongsu.serving.server import listen, run_server
     from bongsu.serving.service import Service
 

@@ -13,9 +13,9 @@ from bongsu.cli.common import app, need
 from bongsu.errors import BongsuError
 
 if TYPE_CHECKING:
+    from bongsu.inference.predictor import Predictor
     from bongsu.serving.broadcast import Broadcaster
-    from bongsu.serving.predictor import Predictor
-    from bongsu.serving.watch.stream import Watch
+    from bongsu.watch.stream import Watch
 
 
 @app.command()
@@ -54,17 +54,17 @@ def watch(
 
     import orjson
 
-    from bongsu.serving.predictor import Predictor
-    from bongsu.serving.watch.events import Events
-    from bongsu.serving.watch.opening import open_source
-    from bongsu.serving.watch.replay import Paced
-    from bongsu.serving.watch.sinks import Sink, Stdout, Webhook
-    from bongsu.serving.watch.sources.base import Source
-    from bongsu.serving.watch.sources.lines import File
-    from bongsu.serving.watch.store import Store
-    from bongsu.serving.watch.stream import Watch
-    from bongsu.serving.watch.tracking import Settings
-    from bongsu.serving.watch.view import View
+    from bongsu.inference.predictor import Predictor
+    from bongsu.watch.events import Events
+    from bongsu.watch.opening import open_source
+    from bongsu.watch.replay import Paced
+    from bongsu.watch.sinks import Sink, Stdout, Webhook
+    from bongsu.watch.sources.base import Source
+    from bongsu.watch.sources.lines import File
+    from bongsu.watch.store import Store
+    from bongsu.watch.stream import Watch
+    from bongsu.watch.tracking import Settings
+    from bongsu.watch.view import View
 
     addresses = sources or ["-"]
     if any(address.startswith("kafka://") for address in addresses):

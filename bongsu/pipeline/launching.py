@@ -20,8 +20,8 @@ from bongsu.cluster import SMALL, connected
 from bongsu.errors import RecipeError, TrainingError
 from bongsu.parallel import cores
 from bongsu.pipeline.running import run
+from bongsu.pretraining.masked_lm import total_steps
 from bongsu.recipe import Recipe
-from bongsu.tasks.pretraining import total_steps
 from bongsu.tokens.batches import training_shape
 from bongsu.tokens.shards import open_shards
 from bongsu.training.devices import resolve_device

@@ -18,9 +18,9 @@ from bongsu.model.encoder import EncoderConfig
 from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.initialization import initialize
 from bongsu.model.sizes import flops_per_token, parameter_count
+from bongsu.pretraining.masked_lm import MaskedLanguageModelling, total_steps
+from bongsu.pretraining.memory import pretraining_bytes, what_fits
 from bongsu.recipe import Pretrain, Recipe
-from bongsu.tasks.memory import pretraining_bytes, what_fits
-from bongsu.tasks.pretraining import MaskedLanguageModelling, total_steps
 from bongsu.tokens.batches import Batch, training_shape
 from bongsu.tokens.packing import BatchShape, batch_shape, sentences_for_tokens
 from bongsu.tokens.shards import open_shards

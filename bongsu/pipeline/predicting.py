@@ -11,9 +11,9 @@ import orjson
 
 from bongsu.corpus.readers import Problems, read_rows
 from bongsu.errors import DataError
+from bongsu.finetuning.data import read_unlabelled
+from bongsu.inference.prediction import Prediction, TextClassifier
 from bongsu.recipe import Source
-from bongsu.tasks.labelled import read_unlabelled
-from bongsu.tasks.prediction import Prediction, TextClassifier
 
 Format = Literal["jsonl", "csv", "kaggle"]
 

@@ -13,18 +13,18 @@ from bongsu.corpus.readers import resolve
 from bongsu.corpus.split import SPLITS
 from bongsu.corpus.stored import parts, texts
 from bongsu.files import read_json, write_bytes, write_json, write_text
+from bongsu.finetuning.data import check_columns
+from bongsu.finetuning.intermediate import READ, train_on_sources
+from bongsu.finetuning.refit import finetune
+from bongsu.inference.torch_backend import Detector
 from bongsu.model.hub import check_folder, weight_files
 from bongsu.model.io import read_config
 from bongsu.parallel import whole, workers
 from bongsu.pipeline.predicting import predict_file
-from bongsu.pipeline.reporting import build_report
+from bongsu.pretraining.adapt import adapt
+from bongsu.pretraining.masked_lm import pretrain
 from bongsu.recipe import HUB, Optimization, Recipe
-from bongsu.tasks.adapting import adapt
-from bongsu.tasks.detector import Detector
-from bongsu.tasks.intermediate import READ, train_on_sources
-from bongsu.tasks.labelled import check_columns
-from bongsu.tasks.making import finetune
-from bongsu.tasks.pretraining import pretrain
+from bongsu.reporting.run import build_report
 from bongsu.tokens.bpe import load_tokenizer, measure, sample_evenly, save_tokenizer, train_tokenizer
 from bongsu.tokens.shards import Encoded, encode_part, write_shards
 from bongsu.training.devices import resolve_device

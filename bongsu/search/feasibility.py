@@ -16,9 +16,9 @@ from bongsu.model.io import read_config
 from bongsu.model.memory import Load, training_bytes
 from bongsu.pipeline.planning import likely_shape
 from bongsu.pipeline.stages import named_encoder
+from bongsu.pretraining.memory import bytes_a_number, pretraining_bytes
 from bongsu.recipe import Finetune, Pretrain, Recipe
 from bongsu.search.study import Plan, Resources, Trial
-from bongsu.tasks.memory import bytes_a_number, pretraining_bytes
 
 DEVICES_GB = (8, 24, 80, 141)
 """Memory of common devices; the last two are an H100 and an H200."""

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from bongsu.evaluation.drawing import COLOURS, canvas, finish, frame, legend
-from bongsu.evaluation.figures import PANELS, series
+from bongsu.reporting.charts import PANELS, series
+from bongsu.reporting.drawing import COLOURS, canvas, finish, frame, legend
 from bongsu.search.space import describe, label
 from bongsu.search.study import Study
 from bongsu.search.studying import Result

@@ -9,9 +9,9 @@ from typing import Any
 from markupsafe import Markup
 
 from bongsu import progress
-from bongsu.evaluation.report import environment
 from bongsu.files import write_text
 from bongsu.recipe import dump_recipe
+from bongsu.reporting.page import environment
 from bongsu.search import figures
 from bongsu.search.feasibility import Verdict, how_many_fit, verdicts
 from bongsu.search.ledger import FIGURES, REFUSED, Ledger, Record

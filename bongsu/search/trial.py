@@ -12,11 +12,11 @@ import torch
 
 from bongsu.errors import BongsuError, TrainingError
 from bongsu.files import read_json, write_json
+from bongsu.finetuning.trainable import figures
 from bongsu.pipeline.running import run
 from bongsu.pipeline.stages import stages
 from bongsu.search.ledger import Ledger, Record, Status
 from bongsu.search.study import Trial
-from bongsu.tasks.classification import figures
 from bongsu.training.checkpoints import checkpoints
 from bongsu.training.log import read_log
 from bongsu.workspace import Workspace

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bongsu.serving.predictor import Prediction, Predictor
-from bongsu.tasks.explaining import Word
+from bongsu.inference.explain import Word
+from bongsu.inference.predictor import Prediction, Predictor
 
 Message = tuple[str, Sequence[str]]
 """A text, and the values of the context columns."""

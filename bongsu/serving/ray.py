@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 
 from bongsu.errors import BongsuError
+from bongsu.inference.predictor import Choice, Predictor
 from bongsu.serving.app import create_app
 from bongsu.serving.limits import Limits
 from bongsu.serving.observing import log_to_stderr
-from bongsu.serving.predictor import Choice, Predictor
 from bongsu.serving.service import Service
 
 

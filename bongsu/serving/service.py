@@ -7,12 +7,12 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from bongsu.errors import BongsuError
+from bongsu.inference.predictor import Predictor
 from bongsu.serving.batching import Batcher
 from bongsu.serving.broadcast import Broadcaster
 from bongsu.serving.limits import Limits
 from bongsu.serving.metrics import Metrics
 from bongsu.serving.model import Message
-from bongsu.serving.predictor import Predictor
 from bongsu.serving.refusals import Refusal
 from bongsu.serving.schemas import (
     Classification,

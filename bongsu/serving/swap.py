@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable
 
 from bongsu.errors import WorkspaceError
+from bongsu.inference.predictor import Predictor
 from bongsu.serving.model import Model
-from bongsu.serving.predictor import Predictor
 
 _TRIAL = ["Forest fire near the town, people are being evacuated.", "규모 5.1 지진으로 건물이 무너졌습니다.", "", "🔥"]
 

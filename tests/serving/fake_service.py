@@ -13,12 +13,12 @@ from typing import Any
 import httpx
 
 from bongsu.errors import DataError
+from bongsu.inference.explain import Word
+from bongsu.inference.prediction import Prediction
 from bongsu.serving.app import create_app
 from bongsu.serving.limits import Limits
 from bongsu.serving.server import listen, server_in_thread
 from bongsu.serving.service import Service
-from bongsu.tasks.explaining import Word
-from bongsu.tasks.prediction import Prediction
 
 
 def share(text: str) -> float:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from bongsu.files import read_json, write_json
-from bongsu.serving.bundle import MANIFEST, write_manifest
+from bongsu.inference.bundle import MANIFEST, write_manifest
 
 ROOT = Path(__file__).parents[2]
 

@@ -12,7 +12,7 @@ import pytest
 import tiny_pretraining as tiny
 import torch
 
-from bongsu.tasks.pretraining import MaskedLanguageModelling
+from bongsu.pretraining.masked_lm import MaskedLanguageModelling
 from bongsu.training.checkpoints import checkpoints
 from bongsu.training.distributed import ALONE, number_of_processes
 from bongsu.training.log import read_log

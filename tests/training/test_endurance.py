@@ -20,7 +20,7 @@ import torch
 import toy
 
 from bongsu.errors import WorkspaceError
-from bongsu.tasks.pretraining import MaskedLanguageModelling
+from bongsu.pretraining.masked_lm import MaskedLanguageModelling
 from bongsu.training.checkpoints import checkpoints
 from bongsu.training.log import read_log
 

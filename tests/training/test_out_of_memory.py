@@ -12,9 +12,9 @@ import torch
 
 from bongsu.errors import OutOfMemoryError
 from bongsu.model.encoder import EncoderConfig
+from bongsu.pretraining import memory
+from bongsu.pretraining.memory import pretraining_bytes, what_fits
 from bongsu.recipe import Pretrain, parse_recipe
-from bongsu.tasks import memory
-from bongsu.tasks.memory import pretraining_bytes, what_fits
 from bongsu.tokens.packing import BatchShape
 from bongsu.training.devices import memory_bytes, memory_errors
 

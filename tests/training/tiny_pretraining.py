@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from bongsu.model.io import load_masked_lm
+from bongsu.pretraining.masked_lm import MaskedLanguageModelling, pretrain
 from bongsu.recipe import Recipe
-from bongsu.tasks.pretraining import MaskedLanguageModelling, pretrain
 from bongsu.tokens.batches import Batches
 from bongsu.training import checkpoints
 from bongsu.training.checkpoints import State

@@ -1,0 +1,227 @@
+"""Masked-language modelling (Devlin et al. 2019): guess the hidden tokens from the rest of their sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from bongsu.errors import DataError
+from bongsu.files import atomic_folder, write_json
+from bongsu.model.encoder import EncoderConfig
+from bongsu.model.heads import MaskedLanguageModel
+from bongsu.model.initialization import initialize
+from bongsu.model.io import load_masked_lm, save_encoder
+from bongsu.model.sizes import flops_per_token
+from bongsu.pretraining.memory import what_fits
+from bongsu.recipe import Recipe
+from bongsu.tokens.batches import IGNORE, Batch, Batches, training_shape
+from bongsu.tokens.bpe import load_tokenizer, save_tokenizer, token_bytes, word_starts
+from bongsu.tokens.packing import BatchShape
+from bongsu.tokens.shards import open_shards
+from bongsu.tokens.sharing import share_of
+from bongsu.tokens.special import MASK_ID
+from bongsu.training.averaging import Averaged, mean_from
+from bongsu.training.checkpoints import State
+from bongsu.training.devices import compiles, resolve_device
+from bongsu.training.distributed import ALONE, Processes
+from bongsu.training.log import Outcome
+from bongsu.training.loop import OnEvaluation, Plan, train
+from bongsu.training.optimizers import parameter_groups
+
+VALIDATION_SEED = 0
+"""Whatever a recipe's seed, the same tokens of the validation split are hidden: seeds differ by what they learned alone."""
+
+
+@dataclass
+class MaskedLanguageModelling:
+    """The task, for `training.loop.train`."""
+
+    language_model: MaskedLanguageModel
+    training: Batches
+    held_out: list[Batch]
+    bytes_of: Tensor
+    """[vocab_size] int64: bytes of text each id stands for."""
+    learning_rate: float
+    weight_decay: float
+    average_from: int | None = None
+    """The step after which the weights that are measured and kept are the mean of all since."""
+    part: int = 0
+    """Which of the `parts` that batches are dealt out in is this process's."""
+    parts: int = 1
+    compiled: bool = False
+    """Whether the training steps go through `torch.compile`. Measuring does not: it would compile everything once more."""
+    model: nn.Module = field(init=False)
+    """What the loop trains and saves: the language model, with the mean of its weights if there is one."""
+
+    def __post_init__(self) -> None:
+        live, start = self.language_model, self.average_from
+        self.model = live if start is None else Averaged(live, mean_from(start))
+        self._forward_training = torch.compile(live, dynamic=False) if self.compiled else live
+
+    @property
+    def kept(self) -> MaskedLanguageModel:
+        """The language model to measure and to keep."""
+        return self.model.average if isinstance(self.model, Averaged) else self.language_model
+
+    def batch(self, n: int) -> Batch:
+        return share_of(self.training.batch(n), self.part, self.parts)
+
+    def loss(self, batch: Batch) -> Outcome:
+        logits, targets = self._forward(self._forward_training, batch)
+        counted = targets != IGNORE
+        count = counted.sum()
+        # Not the mean that `cross_entropy` takes: without a target that is no number.
+        loss = F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum") / count.clamp(min=1)
+        correct = (logits.argmax(-1) == targets) & counted
+        return Outcome(loss, correct.sum(), count, int((batch.segment_ids > 0).sum()), batch.share)
+
+    def evaluate(self) -> dict[str, float]:
+        """Loss in nats a masked token, accuracy, and bits per byte of masked text.
+
+        The last divides the bits spent on the masked tokens by the bytes they stand for, so that vocabularies of different
+        sizes can be compared: a small vocabulary has easier tokens, but more of them.
+        """
+        nats = bits = correct = count = size = 0.0
+        for batch in self.held_out:
+            logits, targets = self._forward(self.kept, batch)
+            counted = targets != IGNORE
+            nats += float(F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum"))
+            correct += float(((logits.argmax(-1) == targets) & counted).sum())
+            count += float(counted.sum())
+            size += float(self.bytes_of.to(targets.device)[targets[counted]].sum())
+        bits = nats / math.log(2)
+        return {"loss": nats / max(1.0, count), "accuracy": correct / max(1.0, count), "bits_per_byte": bits / max(1.0, size)}
+
+    def groups(self) -> list[dict[str, Any]]:
+        return parameter_groups(self.language_model, self.learning_rate, self.weight_decay)
+
+    def after_step(self) -> None:
+        """The mean goes on."""
+        if isinstance(self.model, Averaged):
+            self.model.update()
+
+    def _forward(self, model: Callable[..., Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
+        """Logits [M, vocab_size] float32 and targets [M] int64."""
+        device = self.language_model.output_bias.device
+        ids, segments, positions, read, targets = (
+            torch.from_numpy(array).to(device, non_blocking=True)
+            for array in (batch.input_ids, batch.segment_ids, batch.positions, batch.read, batch.targets)
+        )
+        return model(ids, segments, positions, read).float(), targets
+
+
+def total_steps(recipe: Recipe, sentences: int, shape: BatchShape) -> int:
+    """Optimizer steps of a run: `steps`, or as many as `epochs` need (3 unless the recipe says otherwise)."""
+    settings = recipe.pretrain
+    assert settings is not None
+    if settings.steps:
+        return settings.steps
+    return max(1, math.ceil((settings.epochs or 3.0) * sentences / (shape.sentences * settings.accumulate)))
+
+
+def pretrain(
+    recipe: Recipe,
+    tokenizer_folder: Path,
+    tokens_folder: Path,
+    folder: Path,
+    on_evaluation: OnEvaluation | None = None,
+    start: Path | None = None,
+    processes: Processes = ALONE,
+) -> State:
+    """Pre-trains the recipe's encoder on shards, or goes on with the one in the folder `start`.
+
+    Leaves `model/`, `checkpoints/` and `samples.json` in `folder`. Each of several
+    `processes` calls it, and one of them writes.
+    """
+    settings = recipe.pretrain
+    assert settings is not None
+    tokenizer = load_tokenizer(tokenizer_folder)
+    vocab_size = tokenizer.get_vocab_size()
+    starts = word_starts(tokenizer) if settings.whole_words else None
+    shards, held_out = (open_shards(tokens_folder, split) for split in ("train", "validation"))
+    if held_out.sentences == 0:
+        raise DataError("The validation split is empty: raise corpus.validation or add text.")
+    shape = training_shape(shards, settings)
+    steps = total_steps(recipe, shards.sentences, shape)
+    batches = Batches(shards, shape, settings, vocab_size, recipe.seed, starts, steps * settings.accumulate)
+    validation = Batches(held_out, shape, settings, vocab_size, VALIDATION_SEED, starts)
+
+    if start is not None:
+        model = load_masked_lm(start)
+    else:
+        model = MaskedLanguageModel(EncoderConfig.from_recipe(recipe.model, vocab_size))
+        initialize(model, recipe.seed)
+    task = MaskedLanguageModelling(
+        language_model=model,
+        training=batches,
+        held_out=validation.validation(settings.validation_sentences),
+        bytes_of=torch.from_numpy(token_bytes(tokenizer)),
+        learning_rate=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        average_from=round((1 - settings.average) * steps) if settings.average else None,
+        part=processes.rank,
+        parts=processes.count,
+        compiled=compiles(settings.compile, resolve_device(settings.device), steps),
+    )
+    title = "pretrain" if start is None else "adapt"
+    plan = Plan(
+        steps=steps,
+        evaluate_every=max(1, math.ceil(steps / settings.evaluations)),
+        monitor="loss",
+        seed=recipe.seed,
+        title=title,
+        flops_per_token=3 * flops_per_token(model.encoder.config, settings.row_length, settings.mask_rate),
+        what_fits=lambda: what_fits(model.encoder.config, shape, settings, resolve_device(settings.device), title),
+    )
+    state = train(task, plan, settings, folder / "checkpoints", on_evaluation, processes)
+    if processes.leads:
+        write_json(folder / "samples.json", samples(task, tokenizer))
+        with atomic_folder(folder / "model") as model_folder:
+            save_encoder(model_folder, task.kept, {"validation": state.last})
+            save_tokenizer(tokenizer, model_folder, model.encoder.config.max_length)
+    return state
+
+
+@torch.inference_mode()
+def samples(task: MaskedLanguageModelling, tokenizer: Tokenizer, rows: int = 4) -> list[dict[str, Any]]:
+    """What the model saw: a few packed rows with what was hidden, and what the model makes of it."""
+    task.model.eval()
+    batch = task.held_out[0]
+    logits, targets = task._forward(task.kept, batch)
+    best = F.softmax(logits, dim=-1).max(-1)
+    guesses = {
+        int(place): (int(target), int(guess), float(probability))
+        for place, target, guess, probability in zip(batch.read, targets, best.indices, best.values, strict=True)
+        if int(target) != IGNORE
+    }
+    length = batch.input_ids.shape[1]
+    shown = []
+    for row in range(min(rows, len(batch.input_ids))):
+        tokens: list[dict[str, Any]] = []
+        for column in np.flatnonzero(batch.segment_ids[row]).tolist():
+            target, guess, probability = guesses.get(row * length + column, (None, None, None))
+            tokens.append(
+                {
+                    "text": _shown(tokenizer, int(batch.input_ids[row, column])),
+                    "segment": int(batch.segment_ids[row, column]),
+                    "masked": target is not None,
+                    "target": None if target is None else _shown(tokenizer, target),
+                    "guess": None if guess is None else _shown(tokenizer, guess),
+                    "probability": probability,
+                }
+            )
+        shown.append({"tokens": tokens})
+    return shown
+
+
+def _shown(tokenizer: Tokenizer, token: int) -> str:
+    return "[MASK]" if token == MASK_ID else tokenizer.decode([token], skip_special_tokens=False)

@@ -1,0 +1,181 @@
+"""The report's figures: each function returns an SVG as text, and can save a PNG beside it (`save_png`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.patches import Rectangle
+
+from bongsu.reporting.drawing import COLOURS, canvas, finish, frame, legend, line, shown
+
+_POINTS = 400  # a line shows no more than this on a page
+_BINS = 20
+_DASHES = (0, (4, 3))
+
+Metrics = Sequence[Mapping[str, Any]]
+Array = npt.NDArray[Any]
+PANELS = {
+    "loss": ("Loss", "loss", "validation_loss"),
+    "accuracy": ("Accuracy", "accuracy", "validation_accuracy"),
+    "bits_per_byte": ("Bits per byte", "bits_per_byte", "validation_bits_per_byte"),
+    "learning_rate": ("Learning rate", "learning_rate", ""),
+    "f1": ("F1", "f1", "validation_f1"),
+}
+
+
+def save_png(draw: Callable[..., str], path: Path, *arguments: Any) -> None:
+    """Draws a figure of this module into a PNG file: `save_png(confusion_matrix, path, confusion, names)`."""
+    draw(*arguments, png=path)
+
+
+def training_curves(*runs: Metrics, panels: Sequence[str] = ("loss", "accuracy"), png: Path | None = None) -> str:
+    """Training and validation figures against the step, one panel a figure; several runs (folds) lie over each other.
+
+    Args:
+        runs: the records of a `metrics.jsonl`: `step`, and `loss`, `validation_loss`, ... where they were measured.
+        panels: keys of `PANELS`.
+        png: also save the figure here.
+    """
+    figure, axes = canvas(len(panels))
+    for axis, panel in zip(axes, panels, strict=True):
+        title, training, validation = PANELS[panel]
+        frame(axis, title, "step")
+        for number, run in enumerate(runs):
+            alpha = 1.0 if len(runs) == 1 else 0.65
+            for key, colour, name in ((training, "blue", "training"), (validation, "orange", "validation")):
+                steps, values = series(run, key)
+                if len(steps):
+                    label = name if number == 0 and validation else "_"
+                    mark = "o" if name == "validation" and len(steps) <= 30 else ""
+                    line(axis, steps, values, colour, label, alpha=alpha, marker=mark)
+        legend(axis)
+    return finish(figure, "curves", png)
+
+
+def confusion_matrix(
+    confusion: Sequence[Sequence[int]],
+    names: Sequence[str],
+    parts: Sequence[str] = ("counts", "shares"),
+    png: Path | None = None,
+) -> str:
+    """Rows of each class by what was predicted: as counts, and as shares of the class (each row sums to 1).
+
+    Args:
+        confusion: [C][C] int, row: label, column: prediction.
+        names: [C].
+    """
+    table = np.asarray(confusion, dtype=np.float64)
+    shares = table / np.maximum(1, table.sum(axis=1, keepdims=True))
+    names, classes = [shown(name) for name in names], len(names)
+    side = min(9.0, max(3.2, 1.6 + 0.42 * classes))
+    figure, axes = canvas(len(parts), width=side + 0.6, height=side)
+    for axis, part in zip(axes, parts, strict=True):
+        frame(axis, {"counts": "Rows", "shares": "Share of each class"}[part], "predicted", "label")
+        axis.grid(False)
+        for spine in axis.spines.values():
+            spine.set_visible(False)
+        for row, column in np.ndindex(classes, classes):
+            colour = COLOURS["blue"] if row == column else COLOURS["orange"]
+            alpha = 0.05 + 0.42 * shares[row, column]
+            axis.add_patch(Rectangle((column - 0.48, row - 0.48), 0.96, 0.96, facecolor=colour, alpha=alpha, linewidth=0))
+            if classes <= 16:
+                text = f"{table[row, column]:,.0f}" if part == "counts" else f"{shares[row, column]:.2f}"
+                size = 13 if classes <= 3 else 9 if classes <= 8 else 6.5
+                axis.text(column, row, text, ha="center", va="center", fontsize=size, color=COLOURS["text"])
+        room = 72 * (side - 1.6) / classes / 4.7  # letters that fit under a cell; a Korean one is as wide as two
+        if max(len(name) + sum(sign > "\u10ff" for sign in name) for name in names) > room:
+            axis.set_xticks(range(classes), names, rotation=40, ha="right", rotation_mode="anchor")
+        else:
+            axis.set_xticks(range(classes), names)
+        axis.set_yticks(range(classes), names)
+        axis.set_xlim(-0.5, classes - 0.5)
+        axis.set_ylim(classes - 0.5, -0.5)
+        axis.set_aspect("equal")
+    return finish(figure, "confusion", png, names)
+
+
+def reliability_diagram(reliability: Mapping[str, Any], png: Path | None = None) -> str:
+    """Accuracy against confidence; on the diagonal the probabilities are honest. The larger a point, the more rows.
+
+    Args:
+        reliability: what `calibration.reliability` returns.
+    """
+    figure, (axis,) = canvas(1)
+    frame(axis, "Reliability", "confidence", "accuracy")
+    count = np.array(reliability["count"])
+    filled = count > 0
+    confidence = np.array(reliability["confidence"], dtype=np.float64)[filled]
+    accuracy = np.array(reliability["accuracy"], dtype=np.float64)[filled]
+    axis.plot([0, 1], [0, 1], color=COLOURS["grid"], linewidth=1, linestyle=_DASHES, label="honest")
+    axis.vlines(confidence, accuracy, confidence, color=COLOURS["orange"], linewidth=2, alpha=0.7, label="gap")
+    axis.plot(confidence, accuracy, color=COLOURS["blue"], linewidth=1.6, label="model")
+    size = 18 + 150 * count[filled] / max(1, count.max())
+    axis.scatter(confidence, accuracy, s=size, color=COLOURS["blue"], alpha=0.85, linewidths=0, zorder=3)
+    low = max(0.0, min(0.5, *np.floor(np.concatenate([confidence, accuracy, [1.0]]) * 10 - 0.5) / 10))
+    axis.set_xlim(low, 1.02)
+    axis.set_ylim(low, 1.03)
+    legend(axis)
+    return finish(figure, "reliability", png)
+
+
+def threshold_plot(curve: Mapping[str, Sequence[float]], threshold: float | None = None, png: Path | None = None) -> str:
+    """Precision, recall, F1 and accuracy against the threshold; a line marks the one in use.
+
+    Args:
+        curve: what `metrics.threshold_curve` returns.
+    """
+    figure, (axis,) = canvas(1)
+    frame(axis, "Threshold", "threshold on the positive class")
+    if threshold is not None:
+        axis.axvline(threshold, color=COLOURS["grid"], linewidth=1, linestyle=_DASHES)
+    nothing = np.array(curve["recall"]) == 0  # nothing found: precision has no meaning, do not draw its 0
+    for key, colour, name in (
+        ("precision", "violet", "precision"),
+        ("recall", "green", "recall"),
+        ("f1", "orange", "F1"),
+        ("accuracy", "blue", "accuracy"),
+    ):
+        values = np.where(nothing & (key == "precision"), np.nan, curve[key])
+        line(axis, np.array(curve["thresholds"]), values, colour, name)
+    axis.set_xlim(0, 1)
+    axis.set_ylim(-0.02, 1.03)
+    legend(axis, columns=2)
+    return finish(figure, "threshold", png)
+
+
+def probability_histogram(
+    labels: npt.ArrayLike, positive_probability: npt.ArrayLike, names: Sequence[str], png: Path | None = None
+) -> str:
+    """How the probabilities of the positive class are spread, for the rows of either class.
+
+    Args:
+        labels: [N] int, 0 or 1.
+        positive_probability: [N] float.
+        names: of class 0 and class 1.
+    """
+    truth, score = np.asarray(labels), np.asarray(positive_probability, dtype=np.float64)
+    names = [shown(name) for name in names]
+    figure, (axis,) = canvas(1)
+    frame(axis, "Probabilities", f"probability of {names[1]}", "rows")
+    edges = np.linspace(0, 1, _BINS + 1)
+    for number, colour in ((0, "blue"), (1, "orange")):
+        heights, _ = np.histogram(score[truth == number], edges)
+        width = 0.44 / _BINS
+        left = edges[:-1] + 0.5 / _BINS + (width if number else -width) / 2
+        axis.bar(left, heights, width=width, color=COLOURS[colour], alpha=0.85, linewidth=0, label=names[number])
+    axis.set_xlim(0, 1)
+    legend(axis)
+    return finish(figure, "probabilities", png, names)
+
+
+def series(run: Metrics, key: str) -> tuple[Array, Array]:
+    """Steps and finite values of a key, a long series as means over stretches of it."""
+    points = [(record["step"], record[key]) for record in run if isinstance(record.get(key), int | float)]
+    table = np.array([point for point in points if np.isfinite(point[1])], dtype=np.float64).reshape(-1, 2)
+    if len(table) > _POINTS:
+        table = np.array([part.mean(axis=0) for part in np.array_split(table, _POINTS)])
+    return table[:, 0], table[:, 1]

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import random
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import nbinom
+from watching import START, find, made_stream, say
+
+from bongsu.watch.baseline import ALL, Baseline, upper_tail
+from bongsu.watch.events import Events
+from bongsu.watch.hazards import hazards_in, places_in
+from bongsu.watch.messages import Message, Reference
+from bongsu.watch.tracking import Settings
+
+
+@settings(deadline=None)
+@given(st.integers(0, 3000), st.floats(0.1, 3000), st.floats(0.5, 200), st.sampled_from([1, 5, 15]))
+def test_the_tail_is_the_negative_binomial_one(count: int, shape: float, rate: float, exposure: int) -> None:
+    true = nbinom.sf(count - 1, shape, rate / (rate + exposure))
+    assert upper_tail(count, shape, rate, exposure) == pytest.approx(true, 1e-6, 1e-12)
+
+
+def test_hazards_and_places() -> None:
+    assert hazards_in("Forest FIRE near La Ronge Sask. Canada") == ("fire",)
+    assert hazards_in("firefighter on holiday, a sunbathing crashpad") == ()
+    assert hazards_in("[기장군] 호우경보 발효중") == ("flood",)
+    assert hazards_in("#yycflood") == ("flood",)
+    assert hazards_in("Fuerte sismo; inundación en el sur") == ("earthquake", "flood")
+    assert hazards_in("Incêndio na boate, alluvione a Olbia, baha sa Maynila, trains déraillés") == ("crash", "fire", "flood")
+    assert hazards_in("a franc, a replica, the llamas of Nevada") == ()
+    assert places_in("Explosions in New York City #prayforboston") == ("boston", "new york city")
+    assert places_in("포항에서 규모 5.4 지진 발생") == ("포항",)
+    assert places_in("친구가 다시 온도를 쟀다") == ()
+
+
+def test_each_burst_is_one_alert_that_is_opened_once_and_closed() -> None:
+    told = find(made_stream(3))
+    opened = {body["id"]: body for body in told if body["state"] == "opened"}
+    assert len(opened) == len([body for body in told if body["state"] == "opened"]) == 2
+    boston, manila = opened.values()
+    assert boston["hazard"] == "explosion"
+    assert "boston" in boston["title"]
+    assert manila["title"] == "flood: manila"
+    assert boston["evidence"]
+    assert boston["burst"]["p_value"] < 1e-6
+    assert [body["id"] for body in told if body["state"] == "closed"] == list(opened)
+
+
+def test_without_a_burst_there_is_no_alert() -> None:
+    draw = random.Random(0)
+    quiet = [Message(str(n), say(draw, "Fire in Paris"), START + draw.random() * 86400) for n in range(3000)]
+    assert find(sorted(quiet, key=lambda message: message.time)) == []
+
+
+def at_random(draw: random.Random, about: list[str], count: int, begin: float, end: float) -> list[Message]:
+    """So many messages on each, at random times, in hours."""
+    sent = [(START + 3600 * draw.uniform(begin, end), say(draw, each)) for each in about for _ in range(count)]
+    return [Message(f"{begin}-{number}", text, time) for number, (time, text) in enumerate(sent)]
+
+
+def in_order(*parts: list[Message]) -> list[Message]:
+    return sorted((message for part in parts for message in part), key=lambda message: message.time)
+
+
+DAILY = ["Fire in Paris", "Fire in Oslo", "flood near Cairo", "flood near Delhi", "stay safe in Lima", "crash in Rome"]
+
+
+def test_a_slow_event_is_found_by_a_long_window() -> None:
+    draw = random.Random(1)
+    told = find(in_order(at_random(draw, DAILY, 100, 0, 30), at_random(draw, ["Flood in Manila"], 16, 24, 28)))
+    assert [body["title"] for body in told if body["state"] == "opened"] == ["flood: manila"]
+    assert told[0]["burst"]["window_seconds"] >= 3600
+
+
+def test_messages_of_one_place_are_one_event_whatever_word_they_use() -> None:
+    draw = random.Random(2)
+    kinds = ["Help needed in Olbia", "Bridge gone, Olbia", "Roofs torn off in Olbia", "Trapped in cars, Olbia"]
+    told = find(in_order(at_random(draw, DAILY, 100, 0, 30), at_random(draw, kinds, 4, 24, 24.5)))
+    (opened,) = [body for body in told if body["state"] == "opened"]
+    assert opened["title"].startswith("other: olbia")
+
+
+def test_a_day_that_grows_busier_is_no_event_but_one_in_it_is_found() -> None:
+    draw = random.Random(3)
+    hours = [(0, 10, 2), (10, 13, 4), (13, 16, 8), (16, 19, 16)]  # from, to, messages an hour on each
+    day = in_order(*(at_random(draw, DAILY, (end - begin) * rate, begin, end) for begin, end, rate in hours))
+    assert find(day) == []
+    told = find(in_order(day, at_random(draw, ["Fire in Oslo"], 40, 17, 17.3)))
+    assert ["oslo" in body["title"] for body in told if body["state"] == "opened"] == [True]
+
+
+def test_forgotten_keys_are_not_taken_for_new_ones() -> None:
+    small, large = Baseline(1440, 240, 20), Baseline(1440, 240, 10_000)
+    for bin in range(600):
+        counts = {ALL: 3, "often": 1, f"rare {bin % 60}": 1, f"once {bin}": 1}
+        for baseline in (small, large):
+            baseline.add(bin, dict(counts))
+    assert len(small.state()["past"]) <= 20
+    for key in ("rare 3", "once 7", "never"):
+        assert small.surprise(key, 6, 15) >= large.surprise(key, 6, 15)
+    assert small.surprise("often", 30, 15) == large.surprise("often", 30, 15)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(0, 3), st.randoms(use_true_random=False))
+def test_order_and_repetition_change_nothing(seed: int, draw: random.Random) -> None:
+    messages = made_stream(seed, hours=2, quiet=100)
+    twice = [message for message in messages for _ in range(draw.choice([1, 1, 2]))]
+    shuffled = sorted(twice, key=lambda message: message.time + draw.random() * 29)
+    assert find(shuffled) == find(messages)
+
+
+def test_near_duplicates_are_one_message() -> None:
+    text = "Fire at the old mill in Paris, many people are still inside, please help"
+    copies = [Message(f"{n}", f"RT @user{n}: {text}", START + 3600 + n) for n in range(200)]
+    assert find([Message("first", "rain", START), *copies]) == []
+
+
+@settings(max_examples=6, deadline=None)
+@given(st.integers(1, 330))
+def test_goes_on_from_its_state_as_if_nothing_had_been(cut: int) -> None:
+    messages = [message for message in made_stream(5, hours=2, quiet=100) if "lovely" not in message.text]
+    whole, told = find(messages), []
+    events = Events(Settings())
+    for number, message in enumerate(messages):
+        if number == cut:
+            state = orjson.loads(orjson.dumps(events.state()))
+            events = Events(Settings())
+            events.restore(state)
+        events.add(message, 0.9)
+        told += events.advance(message.time)
+    assert told + events.finish() == whole
+
+
+def test_a_deletion_leaves_no_text() -> None:
+    events = Events(Settings())
+    told = []
+    for message in made_stream(3):
+        if "lovely" not in message.text:
+            events.add(message, 0.9)
+        told += events.advance(message.time)
+        if events.open:
+            break
+    alert = next(iter(events.open.values()))
+    gone = alert.evidence[0]
+    (body,) = events.delete(gone.id, "")
+    assert gone.id not in [item["id"] for item in body["evidence"]]
+    assert gone.text not in orjson.dumps(events.state()).decode()
+
+
+def test_an_official_record_confirms_the_alert_of_its_hazard_and_place() -> None:
+    events = Events(Settings())
+    for message in made_stream(3):
+        if "lovely" not in message.text:
+            events.add(message, 0.9)
+        if events.advance(message.time) and events.open:
+            break
+    raised = next(iter(events.open.values())).raised
+    assert events.refer(Reference("a", "Flood", raised, ("flood",), ("boston",))) == []
+    assert events.refer(Reference("b", "Explosion", raised, ("explosion",), ("tokyo",))) == []
+    (body,) = events.refer(Reference("c", "Explosion", raised, ("explosion",), ("boston",), "긴급재난"))
+    assert [reference["id"] for reference in body["references"]] == ["c"]

@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from watching import START, Kept, made_stream, run, write
+
+from bongsu.errors import WorkspaceError
+from bongsu.watch.messages import Arrival, Deletion, Message, message_of, read_time
+from bongsu.watch.replay import Paced
+from bongsu.watch.sinks import ForbiddenAddressError, Webhook, public_address
+from bongsu.watch.sources.lines import File, Lines, item_of
+from bongsu.watch.store import Store
+
+_NAMES = st.sampled_from(["id", "text", "time", "author", "MSG_CN", "SN", "CRT_DT", "delete"])
+_VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers(), max_size=2)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200) | st.dictionaries(_NAMES, _VALUES, max_size=5).map(lambda record: json.dumps(record).encode()))
+def test_garbage_is_no_message_and_no_error(line: bytes) -> None:
+    item = item_of(line, "test", 0.0)
+    assert item is None or not isinstance(item, Message) or item.text
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300), st.lists(st.integers(1, 40), max_size=20))
+def test_lines_are_those_of_the_whole_however_it_is_cut(data: bytes, cuts: list[int]) -> None:
+    lines, found, at = Lines(), list[bytes](), 0
+    for cut in [*cuts, 1000]:
+        found += lines.split(data[at : at + cut])
+        at += cut
+    assert b"".join([*found, lines.rest()]) == data
+    assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in found)
+
+
+def test_times_in_every_usual_form() -> None:
+    for form in ("2023-11-14T22:13:20Z", START, START * 1e3, str(START * 1e6)):
+        assert read_time(form) == START
+    assert read_time("yesterday") is read_time(float("nan")) is read_time(True) is read_time([]) is None
+    assert message_of({"text": "a"}, "x", None) is None
+
+
+def test_a_replay_tells_the_same_at_any_speed(tmp_path: Path) -> None:
+    path, told = write(tmp_path / "stream.jsonl", made_stream(0)), []
+    for speed in (None, 10.0, 1e5):
+        source: Any = File(path, replayed=True)
+        now = [0.0]
+
+        async def sleep(seconds: float, now: list[float] = now) -> None:
+            now[0] += seconds
+
+        kept = Kept()
+        paced = source if speed is None else Paced(source, speed, lambda now=now: now[0], sleep)
+        watch = run([paced], Store(None), [kept], replayed=True, queue=64, batch=16 if speed else 256)
+        assert watch.statistics.received == len(made_stream(0))
+        told.append(kept.bodies)
+    assert told[0] == told[1] == told[2]
+    assert len({body["id"] for body in told[0]}) == 2
+
+
+class Flood:
+    """A source that does not wait."""
+
+    name, garbage, live = "flood", 0, True
+
+    async def arrivals(self, cursor: Any) -> AsyncIterator[Arrival]:
+        for number in range(500):
+            yield Arrival(Message(str(number), "stay safe", START + number), patient=False)
+
+
+def test_drops_are_counted_and_the_queue_is_bounded() -> None:
+    watch = run([Flood()], Store(None), [], queue=10, batch=5, replayed=True)
+    assert watch.statistics.dropped > 0
+    assert watch.statistics.dropped + watch.statistics.received == 500
+
+
+def test_deleted_messages_leave_the_store_and_the_evidence(tmp_path: Path) -> None:
+    path = write(tmp_path / "stream.jsonl", made_stream(0))
+    kept = Kept()
+    store = Store(tmp_path / "a.db")
+    run([File(path, replayed=True)], store, [kept], replayed=True)
+    gone = next(body for body in kept.bodies if body["state"] == "closed")["evidence"][0]
+    count = "SELECT count(*) FROM messages WHERE id = ?"
+    assert store.connection.execute(count, (gone["id"],)).fetchone() == (1,)
+    store.save(deletions=[Deletion(gone["id"])])
+    assert store.connection.execute(count, (gone["id"],)).fetchone() == (0,)
+    assert not any(gone["text"] in body for (body,) in store.connection.execute("SELECT body FROM alerts"))
+    store.close()
+
+
+def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
+    store = Store(tmp_path / "a.db")
+    store.save(resume=({"watermark": 1.0}, {}))
+    store.close()
+    Store(tmp_path / "a.db").close()
+    with sqlite3.connect(tmp_path / "a.db") as connection:
+        connection.execute("PRAGMA user_version=1")
+    connection.close()
+    with pytest.raises(WorkspaceError, match="another version"):
+        Store(tmp_path / "a.db")
+
+
+class Written:
+    """A sink that writes, and may be killed before and after."""
+
+    name = "written"
+
+    def __init__(self, path: Path, count: Callable[[], None]) -> None:
+        self._path, self._count = path, count
+
+    async def send(self, seq: int, body: dict[str, Any]) -> None:
+        self._count()
+        with open(self._path, "a") as file:
+            file.write(f"{seq} {body['id']} {body['state']} {body['messages']}\n")
+        self._count()
+
+
+def watch_in_a_child(stream: Path, folder: Path, moment: int) -> int:
+    """Runs a watch in a process that kills itself at its n-th SQL statement or hand-over; returns the exit status."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    left = itertools.count(moment, -1)
+
+    def count(_: str = "") -> None:
+        if next(left) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    store = Store(folder / "watch.db")
+    store.connection.set_trace_callback(count)
+    run([File(stream, replayed=True)], store, [Written(folder / "told", count)], replayed=True, batch=16)
+    os._exit(0)
+
+
+def test_killed_at_fifty_moments_loses_no_alert_and_repeats_at_most_one(tmp_path: Path) -> None:
+    stream = write(tmp_path / "stream.jsonl", made_stream(0, hours=1.5, quiet=40))
+    (tmp_path / "whole").mkdir()
+    assert watch_in_a_child(stream, tmp_path / "whole", -1) == 0
+    whole = (tmp_path / "whole" / "told").read_text().splitlines()
+    assert len(whole) > 5
+    killed = 0
+    for moment in range(3, 253, 5):
+        folder = tmp_path / str(moment)
+        folder.mkdir()
+        killed += watch_in_a_child(stream, folder, moment) == -signal.SIGKILL
+        assert watch_in_a_child(stream, folder, -1) == 0
+        told = (folder / "told").read_text().splitlines()
+        assert list(dict.fromkeys(told)) == whole
+        assert len(told) <= len(whole) + 1
+    assert killed == 50
+
+
+def answering(*statuses: int) -> tuple[httpx.AsyncClient, list[httpx.Request]]:
+    left, seen = list(statuses), list[httpx.Request]()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(left.pop(0) if len(left) > 1 else left[0])
+
+    return httpx.AsyncClient(transport=httpx.MockTransport(answer)), seen
+
+
+async def no_sleep(seconds: float) -> None:
+    assert 0 <= seconds <= 60
+
+
+@pytest.mark.parametrize(("statuses", "attempts", "dead"), [((503, 429, 200), 3, 0), ((400,), 1, 1), ((500,), 8, 1)])
+def test_a_webhook_tries_again_and_buries(tmp_path: Path, statuses: tuple[int, ...], attempts: int, dead: int) -> None:
+    client, seen = answering(*statuses)
+    webhook = Webhook("http://127.0.0.1:9/x", tmp_path / "dead.jsonl", True, client, no_sleep)
+    asyncio.run(webhook.send(7, {"id": "a"}))
+    assert [request.headers["Idempotency-Key"] for request in seen] == ["a:7"] * attempts
+    buried = (tmp_path / "dead.jsonl").read_bytes().splitlines() if dead else []
+    assert [orjson.loads(line)["body"] for line in buried] == [{"id": "a"}] * dead
+
+
+_PRIVATE = "127.0.0.1 localhost 10.0.0.1 192.168.1.1 169.254.169.254 ::1 fe80::1 ::ffff:10.0.0.1 2002:a00:1::"
+
+
+@pytest.mark.parametrize("host", _PRIVATE.split())
+def test_a_webhook_does_not_reach_into_private_networks(host: str, tmp_path: Path) -> None:
+    with pytest.raises(ForbiddenAddressError):
+        asyncio.run(public_address(host, 80, allow_private=False))
+    client, seen = answering(200)
+    url = f"http://[{host}]/x" if ":" in host else f"http://{host}/x"
+    asyncio.run(Webhook(url, tmp_path / "dead.jsonl", False, client, no_sleep).send(1, {"id": "a"}))
+    assert seen == []
+    assert "not a public address" in (tmp_path / "dead.jsonl").read_text()
