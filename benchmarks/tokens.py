@@ -61,8 +61,8 @@ def _texts(path: str, form: str, megabytes: float) -> list[str]:
     """Texts as preparation hands them on: cleaned, documents cut into sentences where it would cut them."""
     texts: list[str] = []
     size, cleaner = 0, Cleaner(recipe.Cleaning())
-    stretches = blocks.stretches([recipe.Source.model_validate({"path": path, "format": form})])
-    for block in (block for stretch in stretches for block in blocks.cut(stretch)):
+    groups = blocks.file_groups([recipe.Source.model_validate({"path": path, "format": form})])
+    for block in (block for group in groups for block in blocks.cut(group)):
         pieces = [text for text, _ in block.documents()]
         if block.sentences:
             pieces = [sentence for text in pieces for sentence in split_sentences(text)]

@@ -146,6 +146,40 @@ def read_json(path: Path) -> Any:
         raise WorkspaceError(f"{path}: not valid JSON ({error}). The file is damaged; run the stage again.") from None
 
 
+_URL = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
+
+
+def redacted(path: str) -> str:
+    """Return a path or URL as it may be shown: without a URL's user name, password, query and fragment.
+
+    A query that is no secret, such as the question mark of a pattern (`s3://bucket/part-?.csv`), stays.
+    """
+    scheme, separator, rest = path.partition("://")
+    if not separator:
+        return path
+    web = scheme.lower() in ("http", "https")
+    for mark in "?#":
+        before, found, after = rest.partition(mark)
+        if found and (web or "=" in after):
+            rest = before
+    authority, slash, place = rest.partition("/")
+    return f"{scheme}://{authority.rpartition('@')[2]}{slash}{place}"
+
+
+def redacted_text(text: str) -> str:
+    """Return a message with every URL in it redacted."""
+    return _URL.sub(lambda found: redacted(found[0]), text)
+
+
+def redacted_tree(value: Any) -> Any:
+    """Return plain values (dictionaries, lists, strings …) with every string that is a URL redacted."""
+    if isinstance(value, dict):
+        return {key: redacted_tree(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [redacted_tree(item) for item in value]
+    return redacted(value) if isinstance(value, str) else value
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits."""
     with open(path, "rb") as file:

@@ -6,13 +6,15 @@ is some megabytes of texts.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from bongsu.corpus.lines import Part, codec_of, line_parts
-from bongsu.corpus.problems import Unreported
-from bongsu.corpus.readers import Document, Reading, all_files, documents, resolve
+from bongsu.corpus.lines import codec_of, line_parts
+from bongsu.corpus.readers import Document, File, documents, each_file
+from bongsu.corpus.stats import ReadStats
+from bongsu.corpus.streams import FileList, list_files
 from bongsu.errors import BongsuError
 from bongsu.recipe import Source
 
@@ -23,117 +25,98 @@ _SENTENCES = ("pile", "python")
 
 
 @dataclass(frozen=True)
-class Stretch:
+class FileGroup:
     """Files of a source, to be read one after the other."""
 
     number: int
-    """Its place among the stretches of a corpus."""
+    """Its place among the groups of a corpus."""
     source: int
     """The place of its source in the recipe."""
     settings: Source
-    paths: list[str]
-
-
-@dataclass
-class Found:
-    """What reading a piece of a source brought to light."""
-
-    problems: list[tuple[str, str]] = field(default_factory=list)
-    rows: int = 0
-    subsets: set[str] = field(default_factory=set)
-    error: BongsuError | None = None
-    """What put an end to it."""
-
-    def tell(self, reading: Reading) -> None:
-        """Adds it to what was seen of the whole source.
-
-        Raises:
-            BongsuError: the one that put an end to reading, or that of too many problems.
-        """
-        for place, why in self.problems:
-            reading.problems.skip(place, why)
-        reading.rows += self.rows
-        reading.subsets |= self.subsets
-        if self.error is not None:
-            raise self.error
+    files: list[str]
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Files of the source's folder that are not read, by reason; told by its first group alone."""
 
 
 @dataclass
 class Block:
     """A piece of a source."""
 
-    stretch: Stretch
+    group: FileGroup
     number: int
-    """Its place in the stretch."""
+    """Its place in the group."""
     sentences: bool
     """Whether its documents are to be split."""
-    content: tuple[Part, str] | list[tuple[str, str]]
-    """Lines and their format, or (text, language) of each document."""
-    found: Found
+    content: File | list[tuple[str, str]]
+    """Lines still to be parsed, or (text, language) of each document."""
+    stats: ReadStats
+    """What was seen of this piece alone."""
+    error: BongsuError | None = None
+    """What put an end to reading."""
 
     @property
     def name(self) -> str:
-        """In the order of the corpus."""
-        return f"{self.stretch.number:06d}-{self.number:06d}"
+        """A name that sorts in the order of the corpus."""
+        return f"{self.group.number:06d}-{self.number:06d}"
 
     def documents(self) -> list[tuple[str, str]]:
-        """(text, language) of each document; what parsing brings to light is added to `found`."""
+        """Return (text, language) of each document; what parsing brings to light is added to `stats`."""
         if isinstance(self.content, list):
             return self.content
-        reading = _reading(self.stretch.settings)
         read: list[tuple[str, str]] = []
         try:
-            read += ((document.text, document.lang or "") for document in documents(reading, *self.content))
+            read += (
+                (document.text, document.lang or "") for document in documents(self.group.settings, self.stats, self.content)
+            )
         except BongsuError as error:
-            self.found.error = error
-        _add(self.found, reading)
+            self.error = error
         return read
 
 
-def stretches(sources: list[Source]) -> list[Stretch]:
-    """A stretch for each file; a source with a limit is one, for its documents are counted one by one.
+def file_groups(sources: list[Source]) -> list[FileGroup]:
+    """Return a group for each file; the files of a source with a limit are one, for its documents are counted one by one.
 
     Raises:
         DataError: when a source has no file, or an encoding that Python does not know.
     """
-    found: list[Stretch] = []
+    found: list[FileGroup] = []
     for number, source in enumerate(sources):
-        codec_of(source.encoding)
-        paths = resolve(source.path)
-        for group in [paths] if source.limit is not None else [[path] for path in paths]:
-            found.append(Stretch(len(found), number, source, group))
+        codec_of("utf-8" if source.encoding == "auto" else source.encoding)
+        listed = list_files(source.path)
+        left_out = listed.left_out
+        for files in [listed.files] if source.limit is not None else [[file] for file in listed.files]:
+            found.append(FileGroup(len(found), number, source, files, left_out))
+            left_out = Counter()
     return found
 
 
-def cut(stretch: Stretch, size: int = BYTES) -> Iterator[Block]:
-    """The blocks of a stretch, each of about `size` bytes. An error is not raised here but found in the last block."""
-    source = stretch.settings
-    reading = _reading(source)
+def cut(group: FileGroup, size: int = BYTES) -> Iterator[Block]:
+    """Cut a group into blocks of about `size` bytes each. An error is not raised here but kept in the last block."""
+    source = group.settings
+    stats = ReadStats(source.max_bad, quiet=True)
     number, waiting = 0, 0
     texts: list[tuple[str, str]] = []
     sentences = bool(source.sentences)
 
-    def block(content: tuple[Part, str] | list[tuple[str, str]], error: BongsuError | None = None) -> Block:
+    def block(content: File | list[tuple[str, str]], error: BongsuError | None = None) -> Block:
         nonlocal number
-        made = Block(stretch, number, sentences, content, Found(error=error))
-        _add(made.found, reading)
-        reading.rows, reading.subsets = 0, set()
+        made = Block(group, number, sentences, content, stats.take(), error)
         number += 1
         return made
 
-    def pieces(reading: Reading, path: str, form: str) -> Iterator[Document | tuple[Part, str]]:
+    def pieces(source: Source, _: ReadStats, file: File) -> Iterator[Document | File]:
         nonlocal sentences
-        sentences = form in _SENTENCES if source.sentences is None else source.sentences
-        if form in _LINES and source.limit is None and not codec_of(source.encoding)[1]:
-            for part in line_parts(path, size):
-                yield part, form
+        sentences = file.form in _SENTENCES if source.sentences is None else source.sentences
+        if file.form in _LINES and source.limit is None and not file.part.wide:
+            for part in line_parts(file.part, size):
+                yield replace(file, part=part, head="")
         else:
-            yield from documents(reading, Part(path), form)
+            yield from documents(source, stats, file)
 
     error = None
     try:
-        for piece in islice(all_files(reading, stretch.paths, pieces), source.limit):
-            if isinstance(piece, tuple):
+        for piece in islice(each_file(source, stats, FileList(group.files, group.left_out), pieces), source.limit):
+            if isinstance(piece, File):
                 yield block(piece)
                 continue
             texts.append((piece.text, piece.lang or ""))
@@ -144,17 +127,3 @@ def cut(stretch: Stretch, size: int = BYTES) -> Iterator[Block]:
     except BongsuError as raised:
         error = raised
     yield block(texts, error)
-
-
-def _reading(source: Source) -> Reading:
-    return Reading(source, Unreported(source.max_bad))
-
-
-def _add(found: Found, reading: Reading) -> None:
-    """Moves what was seen since the last time."""
-    problems = reading.problems
-    assert isinstance(problems, Unreported)
-    found.problems += problems.places
-    found.rows += reading.rows
-    found.subsets |= reading.subsets
-    problems.places, problems.count = [], 0

@@ -10,75 +10,122 @@ from typing import IO, Any, NamedTuple
 
 import orjson
 
-from bongsu.corpus.problems import Problems
+from bongsu.corpus.stats import Place, ReadStats
 from bongsu.corpus.streams import DAMAGED, open_bytes, read_some
 from bongsu.errors import DataError
+from bongsu.files import redacted
 
-LONGEST_LINE = 64 * 2**20
+LONGEST_LINE = 16 * 2**20
+"""Bytes; the longest document of The Pile is shorter."""
 _CHUNK = 2**18
-_UTF16 = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_MUCH_JSON = 4 * 2**20  # bytes of a line that may hold so many values that they take 25 times the memory
+_MOST_LISTS, _MOST_VALUES = 1_000_000, 3_000_000
 
 
 class Part(NamedTuple):
-    """A file, or some of its lines."""
+    """A file of text, or some of its lines."""
 
     path: str
+    encoding: str = "utf-8"
+    line_end: str = "\n"
+    """A carriage return in files of old Macs."""
     lines: bytes | None = None
     """Whole lines that have been read already; None stands for the whole file."""
     first: int = 1
     """The number of the first of them."""
 
+    @property
+    def wide(self) -> bool:
+        """Whether lines cannot be told apart by the byte 0A."""
+        return codec_of(self.encoding)[1] or self.line_end != "\n"
 
-def text_lines(part: Part, encoding: str, problems: Problems) -> Iterator[tuple[str, str]]:
-    """(`file:line`, text) of each line, without its end; a line that cannot be decoded or holds NUL is a problem.
+
+class Line(NamedTuple):
+    """A line of a file."""
+
+    number: int
+    text: str
+    """Without its end. Of a faulty line it is what could be decoded."""
+    fault: tuple[str, str] | None
+    """Why it cannot be used: the reason, and more of it."""
+
+
+def decoded_lines(part: Part) -> Iterator[Line]:
+    """Read the lines of a file, faulty ones included.
 
     Raises:
-        DataError: when the encoding is unknown, or the file is UTF-16 and the recipe does not say so.
+        DataError: when the encoding is unknown.
     """
-    codec, wide = codec_of(encoding)
-    codec = "utf-8" if wide else codec
-    for place, line in _byte_lines(part, encoding, problems):
+    codec = "utf-8" if part.wide else codec_of(part.encoding)[0]
+    for number, line in _byte_lines(part):
+        if line is None:
+            yield Line(number, "", (f"a line of more than {LONGEST_LINE >> 20} MiB", ""))
+            continue
         try:
             text = line.decode(codec)
             if codec != "utf-8":
                 text.encode()  # some codecs make lone surrogates, which are no text
         except UnicodeError:
-            problems.skip(place, f"not {encoding}{_hint(line, codec)}")
+            yield Line(number, line.decode(codec, "replace"), (f"not {part.encoding}", _hint(line, codec)))
             continue
-        if "\x00" in text:
-            problems.skip(place, "holds NUL characters; if this is a text file, it may need encoding = 'utf-16-le'")
+        fault = None if "\x00" not in text else ("holds NUL characters", "")
+        yield Line(number, text, fault)
+
+
+def text_lines(part: Part, stats: ReadStats) -> Iterator[tuple[Place, str]]:
+    """Read the lines of a file as (place, text), without their ends; blank and bad ones are counted.
+
+    Raises:
+        DataError: when the encoding is unknown, or too many lines are bad.
+    """
+    shown = redacted(part.path)
+    for number, text, fault in decoded_lines(part):
+        stats.rows += 1
+        if fault is not None:
+            stats.skip(Place(shown, number, number - 1), *fault)
+        elif not text.strip():
+            stats.drop("blank line")
         else:
-            yield place, text
+            yield Place(shown, number, number - 1), text
 
 
-def json_lines(part: Part, encoding: str, problems: Problems) -> Iterator[tuple[str, Any]]:
-    """(`file:line`, value) of each line of JSON that is not blank; a line that is not valid JSON is a problem.
+def json_lines(part: Part, stats: ReadStats) -> Iterator[tuple[Place, Any]]:
+    """Read the lines of JSON as (place, value); blank and bad ones are counted.
 
     Raises:
         DataError: as `text_lines`.
     """
-    codec, wide = codec_of(encoding)
-    for place, line in _byte_lines(part, encoding, problems):
+    codec, shown, wide = codec_of(part.encoding)[0], redacted(part.path), part.wide
+    for number, line in _byte_lines(part):
+        stats.rows += 1
+        place = Place(shown, number, number - 1)
+        if line is None:
+            stats.skip(place, f"a line of more than {LONGEST_LINE >> 20} MiB")
+            continue
         if not line.strip():
+            stats.drop("blank line")
+            continue
+        if len(line) > _MUCH_JSON and (line.count(b"[") + line.count(b"{") > _MOST_LISTS or line.count(b",") > _MOST_VALUES):
+            stats.skip(place, "too many values in one line of JSON")
             continue
         try:
             value = orjson.loads(line if wide or codec == "utf-8" else line.decode(codec))
         except UnicodeDecodeError:
-            problems.skip(place, f"not {encoding}{_hint(line, codec)}")
+            stats.skip(place, f"not {part.encoding}", _hint(line, codec))
         except (ValueError, TypeError) as error:  # TypeError: a codec made lone surrogates
-            problems.skip(place, f"not valid JSON ({error}){_hint(line, codec)}")
+            stats.skip(place, "not valid JSON", f" ({error}){_hint(line, codec)}")
         else:
             yield place, value
 
 
-def line_parts(path: str, size: int) -> Iterator[Part]:
-    """A file's lines in parts of about `size` bytes, for an encoding in which a line feed is the byte 0A.
+def line_parts(part: Part, size: int) -> Iterator[Part]:
+    """Cut a file into parts of about `size` bytes of whole lines; it must not be `wide`.
 
     Of a line of more than `LONGEST_LINE` bytes the part holds enough to tell. Where a packed file is cut short, one of
     `DAMAGED` is raised after all the lines that are whole.
     """
     first, damage = 1, None
-    with open_bytes(path) as stream:
+    with open_bytes(part.path) as stream:
         while damage is None:
             held: list[bytes] = []
             missing = size
@@ -96,20 +143,24 @@ def line_parts(path: str, size: int) -> Iterator[Part]:
             elif not lines:
                 return
             if lines:
-                yield Part(path, lines, first)
+                yield part._replace(lines=lines, first=first)
             first += lines.count(b"\n")
     raise damage
 
 
-def numbered_lines(stream: IO[bytes], encoding: str = "utf-8", first: int = 1) -> Iterator[tuple[int, bytes | None]]:
-    """Lines from `first` on, without their ends; None stands for a line of more than `LONGEST_LINE` bytes.
+def numbered_lines(
+    stream: IO[bytes], encoding: str = "utf-8", first: int = 1, line_end: str = "\n"
+) -> Iterator[tuple[int, bytes | None]]:
+    """Read lines from `first` on, without their ends; None stands for a line of more than `LONGEST_LINE` bytes.
 
-    Lines of an encoding in which a line feed is not the byte 0A (UTF-16, UTF-32, EBCDIC) come as UTF-8.
+    Lines of an encoding in which a line feed is not the byte 0A (UTF-16, UTF-32, EBCDIC), and those that end in a carriage
+    return, come as UTF-8.
     """
     codec, wide = codec_of(encoding)
     readline: Callable[[int], bytes] = stream.readline
-    if wide:
-        text = io.TextIOWrapper(stream, codec, errors="surrogatepass", newline="\n")
+    end = b"\n"
+    if wide or line_end != "\n":
+        text, end = io.TextIOWrapper(stream, codec, errors="surrogatepass", newline=line_end), line_end.encode()
 
         def readline(size: int) -> bytes:
             return text.readline(size // 4).encode(errors="surrogatepass")
@@ -117,8 +168,8 @@ def numbered_lines(stream: IO[bytes], encoding: str = "utf-8", first: int = 1) -
     number = first - 1
     while line := readline(LONGEST_LINE):
         number += 1
-        if not line.endswith(b"\n") and (rest := readline(_CHUNK)):
-            while rest and not rest.endswith(b"\n"):
+        if not line.endswith(end) and (rest := readline(_CHUNK)):
+            while rest and not rest.endswith(end):
                 rest = readline(_CHUNK)
             yield number, None
             continue
@@ -128,7 +179,7 @@ def numbered_lines(stream: IO[bytes], encoding: str = "utf-8", first: int = 1) -
 
 
 def _to_line_end(stream: IO[bytes]) -> bytes:
-    """What is left of a line; of a very long one the beginning."""
+    """Read what is left of a line; of a very long one the beginning."""
     line = rest = stream.readline(LONGEST_LINE)
     while rest and not rest.endswith(b"\n"):
         rest = stream.readline(_CHUNK)
@@ -137,7 +188,7 @@ def _to_line_end(stream: IO[bytes]) -> bytes:
 
 @lru_cache
 def codec_of(encoding: str) -> tuple[str, bool]:
-    """Python's name of an encoding, and whether its line feed is something else than the byte 0A.
+    """Return Python's name of an encoding, and whether its line feed is something else than the byte 0A.
 
     Raises:
         DataError: when Python knows no such encoding of text.
@@ -149,23 +200,13 @@ def codec_of(encoding: str) -> tuple[str, bool]:
         raise DataError(f"encoding = {encoding!r}: Python knows no such encoding; try 'utf-8', 'cp949' or 'utf-16'.") from None
 
 
-def _byte_lines(part: Part, encoding: str, problems: Problems) -> Iterator[tuple[str, bytes]]:
-    """(`file:line`, bytes) of each line that is not too long."""
-    path, lines, first = part
-    wide = codec_of(encoding)[1]
-    with open_bytes(path) if lines is None else io.BytesIO(lines) as stream:
-        for number, line in numbered_lines(stream, encoding, first):
-            place = f"{path}:{number}"
-            if line is None:
-                problems.skip(place, f"a line of more than {LONGEST_LINE >> 20} MiB")
-                continue
-            if number == 1 and not wide and line[:2] in _UTF16:
-                raise DataError(f"{path}: the file is UTF-16; set encoding = 'utf-16' for this source.")
-            yield place, line
+def _byte_lines(part: Part) -> Iterator[tuple[int, bytes | None]]:
+    with open_bytes(part.path) if part.lines is None else io.BytesIO(part.lines) as stream:
+        yield from numbered_lines(stream, part.encoding, part.first, part.line_end)
 
 
 def _hint(line: bytes, codec: str) -> str:
-    """Many Korean files are still written in Windows' code page 949."""
+    """Say that a line reads as Korean in Windows' code page 949."""
     try:
         line.decode("utf-8")
         return ""  # it is not the encoding

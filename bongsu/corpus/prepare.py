@@ -18,12 +18,12 @@ import numpy as np
 from bongsu import progress
 from bongsu.corpus import blocks
 from bongsu.corpus.dedup import NearDuplicates, first_occurrences
-from bongsu.corpus.problems import Problems
-from bongsu.corpus.readers import Reading
+from bongsu.corpus.readers import nothing_read, warn_of_missing_subsets
 from bongsu.corpus.split import SPLITS
 from bongsu.corpus.staging import HASHES, KEEP, Group, stage, staged_texts, write
+from bongsu.corpus.stats import ReadStats
 from bongsu.errors import DataError
-from bongsu.files import write_json
+from bongsu.files import redacted, redacted_tree, write_json
 from bongsu.parallel import Workers, whole, workers
 from bongsu.recipe import Corpus, Source
 
@@ -43,12 +43,12 @@ def prepare(corpus: Corpus, folder: Path, ray: str | None = None) -> dict[str, A
     staging.mkdir()
     # Texts to hold out come first: of twins the first is kept.
     sources = [*corpus.validation_sources, *corpus.sources]
-    with workers(ray) as crew:
-        summaries, staged = _stage(corpus, sources, staging, crew)
+    with workers(ray) as processes:
+        summaries, staged = _stage(corpus, sources, staging, processes)
         held = sum(summary["texts"] for summary in summaries[: len(corpus.validation_sources)])
         dropped = sum((Counter(summary["dropped"]) for summary in summaries), Counter[str]())
         dropped += _choose(corpus, staging, staged)
-        counts, hashes = _write(corpus, staged, held, folder.absolute(), crew)
+        counts, hashes = _write(corpus, staged, held, folder.absolute(), processes)
     shutil.rmtree(staging)
     _require_both_splits(counts, corpus.validation)
     report = {
@@ -58,7 +58,7 @@ def prepare(corpus: Corpus, folder: Path, ray: str | None = None) -> dict[str, A
         "splits": {split: part["texts"] for split, part in counts.items()},
         "sources": summaries,
         "dropped": {why: number for why, number in dropped.items() if number},
-        "settings": corpus.model_dump(mode="json"),
+        "settings": redacted_tree(corpus.model_dump(mode="json")),
         "sha256": hashes,
     }
     write_json(folder / "corpus.json", report)
@@ -66,19 +66,21 @@ def prepare(corpus: Corpus, folder: Path, ray: str | None = None) -> dict[str, A
 
 
 def _stage(
-    corpus: Corpus, sources: list[Source], staging: Path, crew: Workers
+    corpus: Corpus, sources: list[Source], staging: Path, processes: Workers
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str, int]]]:
     """Cleans all sources; what `corpus.json` says of each, and (name, source, texts) of each block that gave any."""
-    readings = [Reading(source, Problems(source.max_bad)) for source in sources]
+    stats = [ReadStats(source.max_bad) for source in sources]
     summaries: list[dict[str, Any]] = [
-        {"path": source.path, "documents": 0, "texts": 0, "bytes": 0, "dropped": Counter[str]()} for source in sources
+        {"path": redacted(source.path), "documents": 0, "texts": 0, "bytes": 0, "dropped": Counter[str]()} for source in sources
     ]
     staged: list[tuple[str, str, int]] = []
-    found = crew.run(blocks.stretches(sources), blocks.cut, partial(stage, cleaning=corpus.cleaning, folder=staging))
+    found = processes.run(blocks.file_groups(sources), blocks.cut, partial(stage, cleaning=corpus.cleaning, folder=staging))
     with progress.bar("prepare", None, "MB") as bar, open(staging / HASHES, "wb") as hashes:
         for block in found:
             summary, path = summaries[block.source], sources[block.source].path
-            block.found.tell(readings[block.source])
+            stats[block.source].add(block.stats)
+            if block.error is not None:
+                raise block.error
             hashes.write(block.hashes.tobytes())
             summary["documents"] += block.documents
             summary["texts"] += len(block.hashes)
@@ -86,11 +88,12 @@ def _stage(
             summary["dropped"] += block.dropped
             if len(block.hashes):
                 staged.append((block.name, path, len(block.hashes)))
-            bar.advance(block.bytes / 1e6, progress.escape(path))
-    for reading, summary in zip(readings, summaries, strict=True):
-        _require_text(reading, summary)
-        reading.warn_of_missing()
-        summary |= {"bad": reading.problems.count, "bad_examples": reading.problems.examples}
+            bar.advance(block.bytes / 1e6, progress.escape(redacted(path)))
+    for source, counts, summary in zip(sources, stats, summaries, strict=True):
+        _require_text(source, counts, summary)
+        warn_of_missing_subsets(source, counts)
+        counts.report(summary["path"])
+        summary["read"] = counts.as_dict()
     return summaries, staged
 
 
@@ -121,14 +124,14 @@ def _choose(corpus: Corpus, staging: Path, staged: list[tuple[str, str, int]]) -
 
 
 def _write(
-    corpus: Corpus, staged: list[tuple[str, str, int]], held: int, folder: Path, crew: Workers
+    corpus: Corpus, staged: list[tuple[str, str, int]], held: int, folder: Path, processes: Workers
 ) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
     """Writes the parts of the corpus; texts and bytes of each split, and the hash of each file."""
     counts = {split: {"texts": 0, "bytes": 0} for split in SPLITS}
     hashes: dict[str, str] = {}
     groups = _groups(staged)
     with progress.bar("split", len(groups), "parts") as bar:
-        for part in crew.run(groups, whole, partial(write, folder=folder, held=held, validation=corpus.validation)):
+        for part in processes.run(groups, whole, partial(write, folder=folder, held=held, validation=corpus.validation)):
             for written in part:
                 counts[written.split]["texts"] += written.texts
                 counts[written.split]["bytes"] += written.bytes
@@ -145,9 +148,9 @@ def _groups(staged: list[tuple[str, str, int]]) -> list[Group]:
     return [Group(n, staged[begin:end], int(rows[begin])) for n, (begin, end) in enumerate(pairwise(starts))]
 
 
-def _require_text(reading: Reading, summary: dict[str, Any]) -> None:
+def _require_text(source: Source, stats: ReadStats, summary: dict[str, Any]) -> None:
     if summary["documents"] == 0:
-        raise reading.nothing()
+        raise nothing_read(source, stats)
     if summary["texts"] == 0:
         reasons = ", ".join(f"{why} {number:,}" for why, number in summary["dropped"].items()) or "they are empty"
         raise DataError(

@@ -1,43 +1,60 @@
-"""Readers: one stream of documents from every kind of file.
+"""Readers: one stream of documents or rows from every kind of file.
 
-A bad line or row, or a file that is cut short, is counted, shown with its place and passed over, up to a limit; what cannot
-be read at all is an error that says what is there.
+Every row is used or counted under a reason. A bad line or row, or a file that is cut short, is counted, shown with its place
+and passed over, up to a limit; what cannot be read at all is an error that says what is there.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any, TypeVar
 
 import orjson
 
 from bongsu.corpus import aihub, python_docs
-from bongsu.corpus.lines import Part, codec_of, json_lines, numbered_lines, text_lines
-from bongsu.corpus.problems import Problems
-from bongsu.corpus.streams import DAMAGED, inner_suffix, open_bytes, read_some, resolve
+from bongsu.corpus.detection import (
+    HEAD,
+    Dialect,
+    detect_delimiter,
+    detect_encoding,
+    detect_quoting,
+    kind_of,
+    line_end,
+)
+from bongsu.corpus.lines import Part, codec_of, json_lines, text_lines
+from bongsu.corpus.stats import Place, ReadStats
+from bongsu.corpus.streams import DAMAGED, FileList, inner_suffix, list_files, open_bytes, read_some, resolve
 from bongsu.corpus.tables import Rows, csv_rows, jsonl_rows
 from bongsu.errors import BongsuError, DataError, need
+from bongsu.files import redacted, redacted_text
 from bongsu.progress import escape, warn
 from bongsu.recipe import Source
 
-__all__ = ["Document", "Problems", "Reading", "all_files", "documents", "format_of", "read", "read_rows", "resolve"]
+__all__ = ["Document", "Place", "Problems", "ReadStats", "documents", "each_file", "format_of", "read", "read_rows", "resolve"]
+
+Problems = ReadStats  # the name by which other rooms still know it
 
 _BY_SUFFIX = {
     ".csv": "csv",
     ".tsv": "tsv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "json",
     ".parquet": "parquet",
     ".xlsx": "aihub",
     ".zip": "aihub",
 }
+_BINARY = (".parquet", ".xlsx", ".zip")
+_TABLES = ("csv", "tsv", "kaggle")
 _KAGGLE = ["id", "keyword", "location", "text"]
+_KAGGLE_HEADER = re.compile(r'"?id"?,"?keyword"?,"?location"?,"?text\b')
+_LOOKED_AT = 2**16  # characters that show the format
+_SEPARATOR = re.compile("sep=(.)")  # Excel's own first line
 T = TypeVar("T")
-_SUBSETS = 1000  # names remembered for the message; The Pile has 22
 
 
 @dataclass(slots=True)
@@ -45,177 +62,269 @@ class Document:
     """A text and where it came from."""
 
     text: str
-    place: str
-    """`file:line` or `file:row`."""
+    place: Place
     source: str
+    """The path of the source, without the secrets of a URL."""
     lang: str | None = None
-    fields: dict[str, str] = field(default_factory=dict)
-    """What else the row holds."""
 
 
-@dataclass
-class Reading:
-    """A source being read, and what was seen of it so far."""
+@dataclass(frozen=True)
+class File:
+    """A file that was looked at."""
 
-    source: Source
-    problems: Problems
-    rows: int = 0
-    """Rows of tables, whether wanted or not."""
-    subsets: set[str] = field(default_factory=set)
-    """The Pile's."""
-
-    def nothing(self) -> DataError:
-        """Why nothing was read."""
-        source = self.source
-        if self.rows and source.where:
-            wanted = " and ".join(f"{name} = {value!r}" for name, value in source.where.items())
-            return DataError(f"{source.path}: none of {self.rows:,} rows has {wanted}.")
-        if self.subsets and source.subsets:
-            names = ", ".join(sorted(self.subsets)[:50]) if self.subsets != {""} else "without names"
-            return DataError(f"{source.path}: no document of {', '.join(source.subsets)}; the subsets here are {names}.")
-        return DataError(f"{source.path}: not one text could be read from it{self.problems.summary()}.")
-
-    def warn_of_missing(self) -> None:
-        """Warns of subsets that were asked for and not found, when all of the source was read."""
-        source = self.source
-        if source.limit is None and (unseen := sorted(set(source.subsets) - self.subsets)):
-            warn(f"{escape(source.path)}: no document of {escape(', '.join(unseen))}")
+    part: Part
+    """All of it."""
+    form: str
+    """A format of `recipe.Source`, but not "auto"."""
+    head: str = ""
+    """How a text begins."""
+    whole: bool = False
+    """Whether `head` is all of it."""
 
 
-def read(source: Source, problems: Problems) -> Iterator[Document]:
-    """All documents of a source, at most `source.limit`, streamed.
+def read(source: Source, stats: ReadStats) -> Iterator[Document]:
+    """Stream all documents of a source, at most `source.limit`; what was not used is printed at the end.
 
     Raises:
-        DataError: when nothing can be read, a column is missing, or more than `problems.limit` places are bad.
+        DataError: when nothing can be read, a column is missing, or more than `stats.limit` places are bad.
     """
-    reading = Reading(source, problems)
-    codec_of(source.encoding)
-    count = 0
-    for document in islice(all_files(reading, resolve(source.path), _documents), source.limit):
-        count += 1
-        yield document
-    if count == 0:
-        raise reading.nothing()
-    reading.warn_of_missing()
+    yield from _checked(source, stats, each_file(source, stats, list_files(source.path), documents))
+    warn_of_missing_subsets(source, stats)
 
 
-def read_rows(source: Source, problems: Problems, columns: list[str]) -> Rows:
-    """Rows of a table (CSV, TSV, JSON Lines, Parquet; a text file has one column) as (place, values); `columns` must be there.
+def read_rows(source: Source, stats: ReadStats, columns: Sequence[str], also: Sequence[str] | None = None) -> Rows:
+    """Stream the rows of a table (CSV, TSV, JSON Lines, Parquet; a text file has one column) as (place, values).
+
+    What was not used is printed at the end. A caller that cannot use a row says so by `stats.skip` or `stats.drop`.
+
+    Args:
+        columns: must be there.
+        also: columns whose values are wanted if they are there; None for all that hold text, numbers or dates.
 
     Raises:
         DataError: naming the columns there are, when one is missing; when there is no row; when too many are bad.
     """
-    reading = Reading(source, problems)
-    codec_of(source.encoding)
-    count = 0
-    rows = all_files(reading, resolve(source.path), lambda reading, path, form: _rows(reading, Part(path), form, columns))
-    for row in islice(rows, source.limit):
-        count += 1
-        yield row
-    if count == 0:
-        raise reading.nothing()
+
+    def rows(source: Source, stats: ReadStats, file: File) -> Rows:
+        return _rows(source, stats, file, columns, also)
+
+    return _checked(source, stats, each_file(source, stats, list_files(source.path), rows))
 
 
 def format_of(source: Source, path: str) -> str:
-    """The format of one file: as the recipe says, or by its name and how it begins.
+    """Return the format of one file: as the recipe says, or by its name and how it begins.
 
     Raises:
         DataError: when the file cannot be opened.
     """
-    if source.format != "auto":
-        return source.format
-    if path.startswith("python:"):
-        return "python"
-    suffix = inner_suffix(path)
-    if suffix == ".json":
-        return "aihub" if aihub.JSON_START.search(_head(path)) else "jsonl"
-    form = _BY_SUFFIX.get(suffix, "text")
-    if form == "jsonl" and _is_pile(_first_line(path, source.encoding)):
-        return "pile"
-    if form == "csv" and source.text == "text" and re.match(rb'"?id"?,"?keyword"?,"?location"?,"?text\b', _head(path)):
-        return "kaggle"
-    return form
+    return _look(source, path).form
 
 
-def all_files(reading: Reading, paths: list[str], read_file: Callable[[Reading, str, str], Iterator[T]]) -> Iterator[T]:
-    """What `read_file` finds in each file; a file that is cut short is a problem."""
-    for path in paths:
+def each_file(
+    source: Source, stats: ReadStats, files: FileList, read_file: Callable[[Source, ReadStats, File], Iterator[T]]
+) -> Iterator[T]:
+    """Stream what `read_file` finds in each file; a file that is cut short is counted as a bad place.
+
+    Raises:
+        DataError: when a file cannot be read at all.
+    """
+    codec_of("utf-8" if source.encoding == "auto" else source.encoding)
+    stats.files_left_out += files.left_out
+    for path in files.files:
+        stats.files += 1
+        shown = redacted(path)
         try:
-            yield from read_file(reading, path, format_of(reading.source, path))
+            file = _look(source, path)
+            if source.encoding == "auto" and (file.part.encoding, file.part.line_end) != ("utf-8", "\n"):
+                ends = "" if file.part.line_end == "\n" else ", lines end in a carriage return"
+                stats.assume(f"{shown}", f"read as {file.part.encoding}{ends}")
+            yield from read_file(source, stats, file)
         except BongsuError:
             raise
         except DAMAGED as error:
-            reading.problems.skip(path, f"cut short or damaged ({error or type(error).__name__}); what came before it is kept")
+            reason = redacted_text(str(error)) or type(error).__name__
+            stats.damage(shown, f"cut short or damaged ({reason}); what came before it is kept")
         except Exception as error:
             # fsspec's back ends raise errors of their own kinds
             if "://" not in path and not isinstance(error, OSError):
                 raise
-            raise DataError(f"{path}: cannot be read ({error or type(error).__name__}).") from None
+            raise DataError(f"{shown}: cannot be read ({redacted_text(str(error)) or type(error).__name__}).") from None
 
 
-def documents(reading: Reading, part: Part, form: str) -> Iterator[Document]:
-    """The documents of a file of the format `form`, or of some of its lines."""
-    source, path = reading.source, part.path
-    if form == "pile":
-        yield from _pile(reading, part)
-    elif form == "aihub":
-        for place, text, lang in aihub.sentences(path, source.languages, source.encoding, reading.problems):
-            yield Document(text, place, source.path, lang)
-    elif form == "python":
-        for place, text in python_docs.paragraphs():
-            yield Document(text, place, source.path, "en")
+def documents(source: Source, stats: ReadStats, file: File) -> Iterator[Document]:
+    """Stream the documents of a file, or of some of its lines."""
+    name, path = redacted(source.path), file.part.path
+    if file.form == "pile":
+        yield from _pile(source, stats, file.part)
+    elif file.form == "aihub":
+        encoding = source.encoding if inner_suffix(path) in _BINARY else file.part.encoding
+        for place, text, lang in aihub.sentences(path, source.languages, encoding, stats):
+            yield Document(text, place, name, lang)
+    elif file.form == "python":
+        for row, (topic, text) in enumerate(python_docs.paragraphs()):
+            stats.rows += 1
+            yield Document(text, Place(topic, row + 1, row), name, "en")
     else:
-        column = "text" if form == "kaggle" else source.text
-        for place, row in _rows(reading, part, form, _KAGGLE if form == "kaggle" else [column]):
-            text = row.pop(column)
+        column = "text" if file.form == "kaggle" else source.text
+        for place, values in _rows(source, stats, file, _KAGGLE if file.form == "kaggle" else [column], []):
+            text = values[column]
             if text.strip():
-                yield Document(text, place, source.path, fields=row)
+                yield Document(text, place, name)
+            else:
+                stats.drop("no text")
 
 
-def _documents(reading: Reading, path: str, form: str) -> Iterator[Document]:
-    return documents(reading, Part(path), form)
+def nothing_read(source: Source, stats: ReadStats) -> DataError:
+    """Return the error that says why nothing was read."""
+    name = redacted(source.path)
+    if stats.dropped["other rows than wanted"] and source.where:
+        wanted = " and ".join(f"{column} = {value!r}" for column, value in source.where.items())
+        return DataError(f"{name}: none of {stats.rows:,} rows has {wanted}.")
+    if stats.subsets and source.subsets:
+        names = ", ".join(sorted(stats.subsets)[:50]) if stats.subsets != {""} else "without names"
+        return DataError(f"{name}: no document of {', '.join(source.subsets)}; the subsets here are {names}.")
+    return DataError(f"{name}: not one text could be read from it{stats.summary()}.")
 
 
-def _rows(reading: Reading, part: Part, form: str, columns: list[str]) -> Rows:
-    """The wanted rows of one file."""
-    source, problems, path = reading.source, reading.problems, part.path
-    needed = [*columns, *source.where]
-    if form in ("csv", "tsv", "kaggle"):
-        rows = csv_rows(path, "\t" if form == "tsv" else ",", source.encoding, needed, problems)
-    elif form in ("jsonl", "pile"):
-        rows = jsonl_rows(part, source.encoding, needed, problems)
-    elif form == "parquet":
+def warn_of_missing_subsets(source: Source, stats: ReadStats) -> None:
+    """Warn of subsets that were asked for and not found, when all of the source was read."""
+    if source.limit is None and (unseen := sorted(set(source.subsets) - stats.subsets)):
+        warn(f"{escape(redacted(source.path))}: no document of {escape(', '.join(unseen))}")
+
+
+def _checked(source: Source, stats: ReadStats, found: Iterator[T]) -> Iterator[T]:
+    """Stream what was found up to the source's limit, and print what was not used.
+
+    Raises:
+        DataError: when nothing was found.
+    """
+    count = 0
+    for item in islice(found, source.limit):
+        count += 1
+        yield item
+    if count == 0:
+        raise nothing_read(source, stats)
+    stats.report(redacted(source.path))
+
+
+def _look(source: Source, path: str) -> File:
+    """Look at how a file begins.
+
+    Raises:
+        DataError: when its encoding cannot be told, or it is of another kind than its name says.
+    """
+    if path.startswith("python:"):
+        return File(Part(path), "python")
+    suffix = inner_suffix(path)
+    form = source.format if source.format != "auto" else _BY_SUFFIX.get(suffix, "text")
+    if form == "parquet" or (suffix in _BINARY and form == "aihub"):
+        return File(Part(path), form)
+    data, whole = _head(path)
+    shown = redacted(path)
+    encoding = source.encoding
+    if encoding == "auto":
+        found = detect_encoding(data, whole)
+        if kind := kind_of(data):
+            raise DataError(f"{shown}: by its first bytes this is a {kind} file; give it the name of one, or set format.")
+        if found is None:
+            raise DataError(f"{shown}: neither UTF-8, UTF-16, cp949 nor cp1252; set encoding for this source.")
+        encoding = found
+    head = data.decode(codec_of(encoding)[0], "replace").removeprefix("\ufeff")
+    end = line_end(head)
+    if source.format == "auto":
+        form = _form(source, form, head, end)
+    return File(Part(path, encoding, end), form, head, whole)
+
+
+def _form(source: Source, form: str, head: str, end: str) -> str:
+    """Return the format of a text by how it begins."""
+    if form == "json":
+        form = "aihub" if aihub.JSON_START.search(head[:_LOOKED_AT]) else "jsonl"
+    if form == "jsonl" and _is_pile(next((line for line in _lines(head, end) if line.strip()), "")):
+        return "pile"
+    if form == "csv" and source.text == "text" and _KAGGLE_HEADER.match(head):
+        return "kaggle"
+    return form
+
+
+def _lines(head: str, end: str) -> Iterator[str]:
+    """Cut a text at its line ends, one after the other."""
+    start = 0
+    while start < len(head):
+        stop = head.find(end, start)
+        stop = len(head) if stop < 0 else stop
+        yield head[start:stop].rstrip("\r")
+        start = stop + 1
+
+
+def _dialect(source: Source, stats: ReadStats, file: File, columns: Sequence[str]) -> Dialect:
+    """Return how a table is written: as the recipe says, or by looking."""
+    usual = "\t" if file.form == "tsv" else ","
+    complete = file.head if file.whole else file.head[: file.head.rfind(file.part.line_end) + 1]
+    lines = [line for line in _lines(complete, file.part.line_end) if line.strip(" \r")]
+    excel = _SEPARATOR.fullmatch(lines[0]) if lines else None
+    header = lines[bool(excel)] if len(lines) > bool(excel) else file.head[:_LOOKED_AT]
+    if source.delimiter != "auto":
+        delimiter = source.delimiter
+    else:
+        delimiter = excel[1] if excel else detect_delimiter(header, usual, columns)
+    quoted = detect_quoting(lines, delimiter) if source.quoting == "auto" else source.quoting == "rfc4180"
+    names = {"\t": "tabs", ",": "commas", ";": "semicolons", "|": "bars"}
+    what = []
+    if source.delimiter == "auto" and delimiter != usual:
+        what.append(f"cells are separated by {names.get(delimiter, repr(delimiter))}")
+    if source.quoting == "auto" and delimiter == "\t" and '"' in complete:
+        what.append("cells are quoted" if quoted else "a quote is a character as any other")
+    if what:
+        shown = redacted(file.part.path)
+        before = stats.assumed.get(shown)
+        stats.assume(shown, ", ".join([*([before] if before else []), *what]))
+    return Dialect(delimiter, quoted)
+
+
+def _rows(source: Source, stats: ReadStats, file: File, columns: Sequence[str], also: Sequence[str] | None) -> Rows:
+    """Stream the wanted rows of one file."""
+    needed = list(dict.fromkeys([*columns, *source.where]))
+    part = file.part
+    if file.form in _TABLES:
+        rows = csv_rows(part, _dialect(source, stats, file, needed), needed, also, stats)
+    elif file.form in ("jsonl", "pile"):
+        rows = jsonl_rows(part, needed, also, stats)
+    elif file.form == "parquet":
         need("pyarrow", "train")
         from bongsu.corpus.parquet import parquet_rows
 
-        rows = parquet_rows(path, needed, problems)
-    elif form == "text":
-        rows = ((place, {source.text: text}) for place, text in text_lines(part, source.encoding, problems) if text.strip())
+        rows = parquet_rows(part.path, needed, also, stats)
+    elif file.form == "text":
+        rows = ((place, {source.text: text}) for place, text in text_lines(part, stats))
     else:
-        raise DataError(f"{path}: a table is needed (CSV, TSV, JSON Lines or Parquet), this is {form}.")
-    for place, row in rows:
-        reading.rows += 1
-        if all(row.get(name) == value for name, value in source.where.items()):
-            yield place, row
+        raise DataError(f"{redacted(part.path)}: a table is needed (CSV, TSV, JSON Lines or Parquet), this is {file.form}.")
+    for place, values in rows:
+        if all(values.get(name) == value for name, value in source.where.items()):
+            yield place, values
+        else:
+            stats.drop("other rows than wanted")
 
 
-def _pile(reading: Reading, part: Part) -> Iterator[Document]:
-    """The Pile (Gao et al. 2020): one {"text": ..., "meta": {"pile_set_name": ...}} a line."""
-    source = reading.source
-    wanted = set(source.subsets)
-    for place, value in json_lines(part, source.encoding, reading.problems):
+def _pile(source: Source, stats: ReadStats, part: Part) -> Iterator[Document]:
+    """Read The Pile (Gao et al. 2020): one {"text": ..., "meta": {"pile_set_name": ...}} a line."""
+    wanted, name = set(source.subsets), redacted(source.path)
+    for place, value in json_lines(part, stats):
         text, subset = _pile_document(value)
         if text is None:
-            reading.problems.skip(place, "no text in this line")
+            stats.skip(place, "no text in this line")
             continue
-        if len(reading.subsets) < _SUBSETS:
-            reading.subsets.add(subset)
-        if (not wanted or subset in wanted) and text.strip():
-            yield Document(text, place, source.path, fields={"subset": subset})
+        stats.see_subset(subset)
+        if wanted and subset not in wanted:
+            stats.drop("other subsets than wanted")
+        elif text.strip():
+            yield Document(text, place, name)
+        else:
+            stats.drop("no text")
 
 
 def _pile_document(value: Any) -> tuple[str | None, str]:
-    """Text and subset of a line; re-packed copies have `meta` as a string, `text` as a list, or are bare strings."""
+    """Return text and subset of a line; re-packed copies have `meta` as a string, `text` as a list, or are bare strings."""
     if isinstance(value, str):
         return value, ""
     if not isinstance(value, dict):
@@ -232,27 +341,23 @@ def _pile_document(value: Any) -> tuple[str | None, str]:
     return (text if isinstance(text, str) else None), (subset if isinstance(subset, str) else "")
 
 
-def _is_pile(line: bytes) -> bool:
+def _is_pile(line: str) -> bool:
     try:
         value = orjson.loads(line)
-    except orjson.JSONDecodeError:
+    except (orjson.JSONDecodeError, UnicodeError):
         return False
     return isinstance(value, str) or bool(_pile_document(value)[1])
 
 
-def _first_line(path: str, encoding: str) -> bytes:
-    """The first line that is not blank, or nothing when it is too long or the file is damaged."""
-    try:
-        with open_bytes(path) as stream:
-            return next((line for _, line in numbered_lines(stream, encoding) if line is None or line.strip()), None) or b""
-    except DAMAGED:
-        return b""
-
-
-def _head(path: str) -> bytes:
-    """The first bytes, without the mark of UTF-8; fewer when the file is damaged."""
-    data = b""
+def _head(path: str) -> tuple[bytes, bool]:
+    """Read the first bytes, and whether they are all; fewer when the file is damaged."""
+    chunks: list[bytes] = []
+    missing = HEAD
     with suppress(*DAMAGED), open_bytes(path) as stream:
-        while len(data) < aihub.HEAD and (chunk := read_some(stream, aihub.HEAD)):
-            data += chunk
-    return data.removeprefix(b"\xef\xbb\xbf")
+        while missing > 0:
+            chunk = read_some(stream, missing)
+            if not chunk:
+                return b"".join(chunks), True
+            chunks.append(chunk)
+            missing -= len(chunk)
+    return b"".join(chunks), False

@@ -17,11 +17,13 @@ import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
-from bongsu.corpus.blocks import Block, Found
+from bongsu.corpus.blocks import Block
 from bongsu.corpus.cleaning import Cleaner
 from bongsu.corpus.sentences import split_sentences
 from bongsu.corpus.split import SPLITS, hash_keys, in_validation
-from bongsu.files import atomic_file, file_hash
+from bongsu.corpus.stats import ReadStats
+from bongsu.errors import BongsuError
+from bongsu.files import atomic_file, file_hash, redacted
 from bongsu.recipe import Cleaning
 
 SCHEMA = pa.schema([("text", pa.string()), ("source", pa.string()), ("lang", pa.string())])
@@ -39,7 +41,10 @@ class Staged:
     documents: int
     bytes: int
     dropped: Counter[str]
-    found: Found
+    stats: ReadStats
+    """Of what was read."""
+    error: BongsuError | None
+    """What put an end to reading."""
     hashes: npt.NDArray[np.uint64]
     """Of the keys of its texts, in order."""
 
@@ -84,7 +89,14 @@ def stage(block: Block, cleaning: Cleaning, folder: Path) -> Staged:
         with atomic_file(folder / f"{block.name}.arrow", lasting=False) as file, pa.ipc.new_file(file, _STAGED) as writer:
             writer.write_batch(pa.record_batch([column, pa.array(langs, pa.string())], schema=_STAGED))
     return Staged(
-        block.name, block.stretch.source, len(documents), _bytes(column), cleaner.dropped, block.found, hash_keys(texts)
+        name=block.name,
+        source=block.group.source,
+        documents=len(documents),
+        bytes=_bytes(column),
+        dropped=cleaner.dropped,
+        stats=block.stats,
+        error=block.error,
+        hashes=hash_keys(texts),
     )
 
 
@@ -120,7 +132,7 @@ def _write_split(group: Group, staging: Path, folder: Path, split: str, chosen: 
             mine = staged_texts(staging, name).filter(pa.array(chosen[start : start + texts]))
             start += texts
             if len(mine):
-                columns = [mine["text"], pa.repeat(source, len(mine)), mine["lang"]]
+                columns = [mine["text"], pa.repeat(redacted(source), len(mine)), mine["lang"]]
                 writer.write_table(pa.table(columns, schema=SCHEMA))
                 size += _bytes(mine["text"])
     return Written(split, f"{split}/{path.name}", int(np.count_nonzero(chosen)), size, file_hash(path))

@@ -4,132 +4,129 @@ from __future__ import annotations
 
 import csv
 from collections import deque
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
 
 import orjson
 
-from bongsu.corpus.lines import Part, json_lines, text_lines
-from bongsu.corpus.problems import Problems
+from bongsu.corpus.detection import Dialect
+from bongsu.corpus.lines import Line, Part, decoded_lines, json_lines
+from bongsu.corpus.stats import Place, ReadStats
 from bongsu.errors import DataError
+from bongsu.files import redacted
 
-Rows = Iterator[tuple[str, dict[str, str]]]
+Rows = Iterator[tuple[Place, dict[str, str]]]
 
-_RECORD_LINES = 200  # what one row with quoted line ends may span ...
-_RECORD_CHARACTERS = 2**20  # ... before its first quote is taken for a mistake
+LARGEST_ROW = 16 * 2**20
+"""Characters of a row of CSV, whatever the number of its lines."""
+MOST_COLUMNS = 10_000
+_MOST_AGAIN = 256 * 2**20  # characters read again after rows with a stray quote
+_NEVER_CLOSED = "mend it, or set quoting = 'none' for this source if a quote is a character as any other in this file"
 
-csv.field_size_limit(2**30)  # lines are bounded already
+csv.field_size_limit(2**30)  # rows are bounded already
 
 
-def csv_rows(path: str, delimiter: str, encoding: str, columns: list[str], problems: Problems) -> Rows:
-    """Rows of a CSV file with a header. A quote that is never closed spoils its own line, not the rest of the file.
+def csv_rows(part: Part, dialect: Dialect, columns: Sequence[str], also: Sequence[str] | None, stats: ReadStats) -> Rows:
+    """Read the rows of a CSV file with a header. A row may have any number of lines.
+
+    A row with a wrong number of cells, or with text behind a closing quote, is counted as bad; of the latter, which as a rule
+    begins with a quote that means nothing, the first line alone is, and reading goes on at the second.
+
+    Args:
+        columns: must be there.
+        also: columns that are read if they are there; None for all.
 
     Raises:
-        DataError: when the header cannot be read, or lacks one of `columns`.
+        DataError: when the header cannot be read, lacks one of `columns` or has it twice, or a quote is never closed.
     """
-    before = problems.count
-    records = _records(text_lines(Part(path), encoding, problems), delimiter, problems)
-    for _, header in records:
-        if problems.count > before:
-            raise DataError(f"The header cannot be read. {problems.last}.")
-        names = [name.strip() for name in header]
-        require(columns, names, path)
-        for place, cells in records:
-            yield place, dict(zip(names, cells, strict=True))
-
-
-def _records(lines: Iterator[tuple[str, str]], delimiter: str, problems: Problems) -> Iterator[tuple[str, list[str]]]:
-    """(place, cells) of each row: lines are put together until no quote is open.
-
-    When that leads to nothing, only the first line is given up, and reading goes on at the second.
-    """
-    again: deque[tuple[str, str]] = deque()
-
-    def take() -> tuple[str, str] | None:
-        return again.popleft() if again else next(lines, None)
-
-    width = 0
-    while (line := take()) is not None:
-        place, record = line
-        if not record.strip(" \r"):
+    shown = redacted(part.path)
+    records = _Records(part, dialect)
+    excel = f"sep={dialect.delimiter}"  # Excel's own first line
+    header = next((record for record in records if not record.blank and dialect.delimiter.join(record.cells) != excel), None)
+    if header is None:
+        return
+    if header.fault is not None:
+        raise DataError(f"The header cannot be read. {shown}:{header.line}: {''.join(header.fault)}.")
+    names = [name.strip() for name in header.cells]
+    kept = list(columns_of(names, columns, also, shown).items())
+    for row, record in enumerate(records):
+        stats.rows += 1
+        if record.blank:
+            stats.drop("blank line")
             continue
-        held: list[tuple[str, str]] = []
-        cells, why = _cells(record, delimiter)
-        while cells is None and why is None:  # a quote is open
-            following = take()
-            if following is None or len(held) == _RECORD_LINES or len(record) > _RECORD_CHARACTERS:
-                why = "a quote is opened here and never closed"
-                held += [following] if following else []
-                break
-            held.append(following)
-            record += "\n" + following[1]
-            if '"' in following[1]:
-                cells, why = _cells(record, delimiter)
-        if cells is not None and width and len(cells) != width:
-            why = f"{len(cells)} cells instead of {width}"
-        if cells is None or why is not None:
-            problems.skip(place, why or "not a row of CSV")
-            again.extendleft(reversed(held))
-            continue
-        width = len(cells)
-        yield place, cells
+        place = Place(shown, record.line, row)
+        if record.fault is not None:
+            stats.skip(place, *record.fault)
+        elif len(record.cells) != len(names):
+            stats.skip(place, "wrong number of cells", f": {len(record.cells)} instead of {len(names)}")
+        else:
+            yield place, {name: record.cells[index] for name, index in kept}
 
 
-def _cells(record: str, delimiter: str) -> tuple[list[str] | None, str | None]:
-    """The cells of a record, or what is wrong with it; neither when a quote is open."""
-    try:
-        return next(csv.reader([record], delimiter=delimiter, strict=True)), None
-    except csv.Error as error:
-        why = str(error)
-        if why.startswith("new-line") and "\r" in record:  # a carriage return inside a cell without quotes
-            return _cells(record.replace("\r", " "), delimiter)
-        return None, None if why.startswith("unexpected end of data") else f"not a row of CSV ({why.split(' - ')[0]})"
+def jsonl_rows(part: Part, columns: Sequence[str], also: Sequence[str] | None, stats: ReadStats) -> Rows:
+    """Read the objects of a JSON Lines file, their values as text.
 
-
-def jsonl_rows(part: Part, encoding: str, columns: list[str], problems: Problems) -> Rows:
-    """Objects of a JSON Lines file, their values as text.
+    Args:
+        columns: must be in every object.
+        also: keys that are read if they are there; None for all.
 
     Raises:
         DataError: when the first object lacks one of `columns`.
     """
     first = part.first == 1
-    for place, value in json_lines(part, encoding, problems):
+    for place, value in json_lines(part, stats):
         if not isinstance(value, dict):
-            problems.skip(place, "not a JSON object")
+            stats.skip(place, "not a JSON object")
             continue
         if first:
-            require(columns, list(value), part.path)
+            columns_of(list(value), columns, also, place.path)
             first = False
         if missing := [name for name in columns if name not in value]:
-            problems.skip(place, f"no key {missing[0]!r}")
+            stats.skip(place, f"no key {missing[0]!r}")
             continue
-        row = as_texts(value)
+        names = list(value) if also is None else [*columns, *(name for name in also if name in value)]
+        row = as_texts({name: value[name] for name in names}, columns)
         if row is None:
-            problems.skip(place, "nested too deeply")
+            stats.skip(place, "nested too deeply")
         else:
             yield place, row
 
 
-def require(columns: list[str], there: list[str], path: str) -> None:
-    """Refuses a table that lacks one of `columns`.
+def columns_of(names: Sequence[str], columns: Sequence[str], also: Sequence[str] | None, shown: str) -> dict[str, int]:
+    """Return the place of each column that is wanted, the first where there are several.
 
     Raises:
-        DataError: naming the columns there are.
+        DataError: when one of `columns` is missing, naming those there are, or occurs twice; when there are too many.
     """
-    if missing := [name for name in columns if name not in there]:
-        raise DataError(f"{path}: there is no column {missing[0]!r}; the columns are {', '.join(map(str, there[:50]))}.")
+    if len(names) > MOST_COLUMNS:
+        raise DataError(f"{shown}: more than {MOST_COLUMNS:,} columns.")
+    if missing := [name for name in columns if name not in names]:
+        raise DataError(f"{shown}: there is no column {missing[0]!r}; the columns are {', '.join(map(str, names[:50]))}.")
+    if twice := [name for name in columns if names.count(name) > 1]:
+        raise DataError(f"{shown}: the column {twice[0]!r} occurs {names.count(twice[0])} times; rename all but one.")
+    wanted = dict.fromkeys(names if also is None else [*columns, *(name for name in also if name in names)])
+    first = {name: place for place, name in reversed(list(enumerate(names)))}
+    return {name: first[name] for name in wanted}
 
 
-def as_texts(row: dict[str, Any]) -> dict[str, str] | None:
-    """Cells as text; None when one is nested too deeply."""
+def as_texts(row: dict[str, Any], columns: Sequence[str]) -> dict[str, str] | None:
+    """Return cells as text, or None when one of `columns` is nested too deeply; of other columns such a cell is left out."""
     try:
-        return {name: value if type(value) is str else _text(value) for name, value in row.items()}
+        return {name: value if type(value) is str else text_of(value) for name, value in row.items()}
     except (orjson.JSONEncodeError, RecursionError):
-        return None
+        if len(row) == 1:
+            return None
+    kept: dict[str, str] = {}
+    for name, value in row.items():
+        cell = as_texts({name: value}, columns)
+        if cell is None and name in columns:
+            return None
+        kept |= cell or {}
+    return kept
 
 
-def _text(value: Any) -> str:
-    """Nothing is the empty text; true, numbers, lists and objects are JSON."""
+def text_of(value: Any) -> str:
+    """Return a cell as text: nothing is the empty text; true, numbers, lists and objects are JSON."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -140,5 +137,96 @@ def _text(value: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    """Dates, decimals and other values of Parquet's that JSON does not know."""
+    """Return dates, decimals and other values of Parquet's that JSON does not know, as text."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+
+
+class _Record:
+    """A row of CSV: its cells, or what is wrong with it."""
+
+    __slots__ = ("blank", "cells", "fault", "line")
+
+    def __init__(self, line: int, cells: list[str], fault: tuple[str, str] | None = None, blank: bool = False) -> None:
+        self.line, self.cells, self.fault, self.blank = line, cells, fault, blank
+
+
+class _Records:
+    """The rows of a file of CSV.
+
+    It is itself what Python's csv module reads from, line by line, so that it knows the lines of each row.
+    """
+
+    def __init__(self, part: Part, dialect: Dialect) -> None:
+        self._path = redacted(part.path)
+        self._lines = decoded_lines(part)
+        self._again: deque[Line] = deque()
+        self._held: list[Line] = []
+        self._size = self._read_again = 0
+        self._delimiter = dialect.delimiter
+        quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if dialect.quoted else csv.QUOTE_NONE
+        self._reader = csv.reader(_Feed(self.feed), delimiter=dialect.delimiter, quoting=quoting, strict=True)
+
+    def __iter__(self) -> Iterator[_Record]:
+        while True:
+            self._held, self._size = [], 0
+            try:
+                cells = next(self._reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                if (bad := self._mended(str(error))) is not None:
+                    yield bad
+                continue
+            first = self._held[0]
+            fault = next((line.fault for line in self._held if line.fault is not None), None)
+            yield _Record(first.number, cells, fault, len(self._held) == 1 and not fault and not first.text.strip(" \r"))
+
+    def feed(self) -> str:
+        """Return the next line of the row that is being read.
+
+        Raises:
+            DataError: when the row is larger than `LARGEST_ROW`.
+        """
+        line = self._again.popleft() if self._again else next(self._lines)
+        self._held.append(line)
+        self._size += len(line.text)
+        if self._size > LARGEST_ROW and len(self._held) > 1:
+            raise DataError(
+                f"{self._path}:{self._held[0].number}: the row that begins here has more than {LARGEST_ROW >> 20} million "
+                f"characters. If a quote is opened in it and never closed, {_NEVER_CLOSED}."
+            )
+        if self._size > LARGEST_ROW // 4 and line.text.count(self._delimiter) > 100 * MOST_COLUMNS:
+            self._held[-1] = Line(line.number, "", ("too many cells", ""))
+            return "\n"
+        return line.text + "\n"
+
+    def _mended(self, why: str) -> _Record | None:
+        """Go on behind a row that cannot be read: return it as a bad one, or None when it is to be read again."""
+        first, *rest = self._held
+        if why.startswith("unexpected end of data"):
+            raise DataError(
+                f"{self._path}:{first.number}: a quote is opened in the row that begins here and never closed up to the end of "
+                f"the file; {_NEVER_CLOSED}."
+            )
+        if why.startswith("new-line") and any("\r" in line.text for line in self._held):  # within a cell without quotes
+            self._again.extendleft(line._replace(text=line.text.replace("\r", " ")) for line in reversed(self._held))
+            return None
+        self._read_again += self._size
+        if self._read_again > _MOST_AGAIN:
+            raise DataError(f"{self._path}:{first.number}: too many rows with stray quotes; {_NEVER_CLOSED}.")
+        self._again.extendleft(reversed(rest))
+        return _Record(first.number, [], ("a stray quote", f" ({why.split(' - ')[0]})"))
+
+
+class _Feed:
+    """An iterator over what a function returns."""
+
+    def __init__(self, feed: Any) -> None:
+        self._feed = feed
+
+    def __iter__(self) -> _Feed:
+        return self
+
+    def __next__(self) -> str:
+        text: str = self._feed()
+        return text

@@ -4,7 +4,7 @@ Paths in a recipe are relative to the current folder. `bongsu:NAME` is a file th
 Every key has a default that suits a laptop; `recipes/` holds runs one would start from.
 """
 
-from bongsu.recipe.corpus import Cleaning, Corpus, Source, Tokenizer
+from bongsu.recipe.corpus import Cleaning, Corpus, Source, TextFormat, Tokenizer
 from bongsu.recipe.finetuning import HUB, Distill, Evaluate, Finetune, Intermediate, LabelledSource, Predict
 from bongsu.recipe.pretraining import Adapt, Model, Optimization, Pretrain
 from bongsu.recipe.reading import dump_recipe, load_recipe, override, parse_recipe, parse_section, put, read_tree
@@ -32,6 +32,7 @@ __all__ = [
     "Schedule",
     "Section",
     "Source",
+    "TextFormat",
     "Tokenizer",
     "dump_recipe",
     "load_recipe",

@@ -4,13 +4,31 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bongsu.recipe.section import BYTES, SPECIAL_TOKENS, Positive, Section
 
 
-class Source(Section):
-    """Where text comes from. `path` is a file, a glob, a folder, an fsspec URL, or `bongsu:NAME`."""
+class TextFormat(Section):
+    """How files of text and tables are written; by default this is found by looking at each file, and said."""
+
+    encoding: str = "auto"
+    """`auto` knows UTF-8, UTF-16, UTF-32, cp949 and cp1252; any other name that Python knows may be given."""
+    delimiter: str = "auto"
+    """What separates the cells of csv and tsv: one character."""
+    quoting: Literal["auto", "rfc4180", "none"] = "auto"
+    """csv and tsv: `rfc4180` puts cells with separators and line ends between quotes; with `none` a quote is a character."""
+
+    @field_validator("delimiter")
+    @classmethod
+    def _one_character(cls, delimiter: str) -> str:
+        if delimiter != "auto" and (len(delimiter) != 1 or delimiter in '"\r\n\0 '):
+            raise ValueError('give one character, such as ";" or "\\t", or "auto"')
+        return delimiter
+
+
+class Source(TextFormat):
+    """Where text comes from. `path` is a file, a pattern, a folder, a URL (http, s3, gs, az, hf), or `bongsu:NAME`."""
 
     path: str
     format: Literal["auto", "text", "csv", "tsv", "jsonl", "parquet", "pile", "aihub", "kaggle", "python"] = "auto"
@@ -24,7 +42,6 @@ class Source(Section):
     """AI Hub: which side of each pair to read."""
     sentences: bool | None = None
     """Split documents into sentences. By default only The Pile's documents and Python's documentation are split."""
-    encoding: str = "utf-8"
     limit: Positive | None = None
     """Read at most this many documents."""
     max_bad: Annotated[int, Field(ge=0)] = 1000

@@ -13,7 +13,7 @@ import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bongsu.corpus.readers import Document, Problems, read
+from bongsu.corpus.readers import Document, ReadStats, read
 from bongsu.recipe import Source
 
 TEXTS = ["Forest fire near La Ronge", '그는 "불이야" 하고, 외쳤다', "two\nlines; a tab\there", "😀 the end"]
@@ -24,8 +24,8 @@ HEADER = ["SID", "원문", "번역문"]
 Write = Callable[[str, bytes], Path]
 
 
-def documents(path: Path | str, problems: Problems | None = None, **settings: Any) -> list[Document]:
-    return list(read(Source(path=str(path), **settings), Problems(1000) if problems is None else problems))
+def documents(path: Path | str, stats: ReadStats | None = None, **settings: Any) -> list[Document]:
+    return list(read(Source(path=str(path), **settings), ReadStats(1000) if stats is None else stats))
 
 
 def texts(path: Path | str, **settings: Any) -> list[str]:

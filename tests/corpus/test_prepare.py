@@ -177,7 +177,7 @@ def test_lone_surrogates_do_no_harm(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     corpus = Corpus(sources=[Source(path=str(tmp_path / "in.jsonl"))], validation=0.2, cleaning=Cleaning(control=False))
     report = prepare(corpus, tmp_path / "out")
-    assert report["texts"] + report["sources"][0]["bad"] >= 61
+    assert report["texts"] + report["sources"][0]["read"]["bad"] >= 61
     assert sum(1 for _ in both(tmp_path / "out")) == report["texts"]
 
 
@@ -186,8 +186,8 @@ def test_bad_lines_are_told(tmp_path: Path) -> None:
     (tmp_path / "in.jsonl").write_text("\n".join([*good, "{oops"]), encoding="utf-8")
     (tmp_path / "out").mkdir()
     source = prepare(Corpus(sources=[Source(path=str(tmp_path / "in.jsonl"))], validation=0.2), tmp_path / "out")["sources"][0]
-    assert source["bad"] == 1
-    assert source["bad_examples"][0].startswith(f"{tmp_path / 'in.jsonl'}:61: ")
+    assert source["read"]["bad"] == 1
+    assert source["read"]["bad_examples"][0].startswith(f"{tmp_path / 'in.jsonl'}:61: ")
 
 
 def test_splits_have_the_share_asked_for() -> None:
@@ -230,7 +230,7 @@ def test_blocks_and_processes_change_nothing(tmp_path: Path, monkeypatch: pytest
     for name in ("whole", "alone", "together"):
         (tmp_path / name).mkdir()
     whole = prepare(corpus, tmp_path / "whole")
-    assert whole["sources"][0]["bad_examples"][1].startswith(f"{tmp_path / 'a.jsonl'}:312: ")
+    assert whole["sources"][0]["read"]["bad_examples"][1].startswith(f"{tmp_path / 'a.jsonl'}:312: ")
     assert whole["dropped"]["exact duplicate"] == 150
     monkeypatch.setattr(blocks, "cut", partial(blocks.cut, size=3000))
     monkeypatch.setattr(parallel, "cores", lambda: 1)

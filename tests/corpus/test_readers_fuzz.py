@@ -19,7 +19,7 @@ from corpus_samples import PAIRS, PILE, csv_bytes, jsonl, pairs_workbook, parque
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bongsu.corpus.readers import Problems, read
+from bongsu.corpus.readers import ReadStats, read
 from bongsu.errors import BongsuError
 from bongsu.recipe import Source
 
@@ -116,9 +116,9 @@ def test_nothing_but_a_bongsu_error(reader: str, tmp_path: Path) -> None:
     def check(data: bytes) -> None:
         path.write_bytes(data)
         with suppress(BongsuError):
-            for document in read(Source(path=str(path), **options), Problems(5)):
+            for document in read(Source(path=str(path), **options), ReadStats(5)):
                 assert document.text.strip()
-                "".join([document.text, document.place, *document.fields, *document.fields.values()]).encode()
+                f"{document.text}{document.place}".encode()
 
     check()
 
@@ -131,4 +131,4 @@ def test_nothing_but_a_bongsu_error(reader: str, tmp_path: Path) -> None:
 def test_any_word_for_an_encoding(encoding: str, name: str, data: bytes, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(data)
     with pytest.raises(BongsuError):
-        list(read(Source(path=str(tmp_path / name), encoding=encoding), Problems(0)))
+        list(read(Source(path=str(tmp_path / name), encoding=encoding), ReadStats(0)))

@@ -68,8 +68,24 @@ def test_any_url_fsspec_knows() -> None:
     memory.pipe({"/room/b.txt.zst": zstandard.compress(b"two\n"), "/room/a.txt": b"one\n", "/room/c.bin": b"?"})
     assert [open_bytes(file).read() for file in resolve("memory://room")] == [b"one\n", b"two\n"]
     assert len(resolve("memory://room/*.txt*")) == 2
-    with pytest.raises(DataError, match="cannot be opened"):
-        resolve("nosuchprotocol://x/y.txt")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "nosuchprotocol://x/y.txt",
+        "reference://a.txt::http://127.0.0.1:1/b.json",
+        "zip://a.csv::memory://a.zip",
+        "simplecache::memory://a.csv",
+        "memory://a.csv::reference://b",
+        "github://owner:repo@/a.csv",
+        "local+dir://a",
+    ],
+)
+def test_other_protocols_and_chains_are_refused(path: str) -> None:
+    for look in (resolve, open_bytes):
+        with pytest.raises(DataError, match="URLs of this kind are not read"):
+            look(path)
 
 
 @pytest.mark.parametrize("ending", PACKERS)
