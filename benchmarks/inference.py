@@ -21,8 +21,8 @@ from benchmarks.measuring import in_turn, markdown, peak_megabytes
 from bongsu.files import read_json
 
 PIPELINE, TORCH, FLOAT32, INT8 = "transformers pipeline", "bongsu in torch", "bundle, float32", "bundle, int8"
-ALONE, TOGETHER = "one by one", "together"
-SIDES = tuple(f"{side}, {how}" for side in (PIPELINE, TORCH, FLOAT32, INT8) for how in (ALONE, TOGETHER))
+SINGLE_PROCESS, TOGETHER = "one by one", "together"
+SIDES = tuple(f"{side}, {how}" for side in (PIPELINE, TORCH, FLOAT32, INT8) for how in (SINGLE_PROCESS, TOGETHER))
 _WARM = 32  # texts before the clock starts
 _BATCH = 32  # of the pipeline, which takes its texts one by one unless it is told
 
@@ -47,10 +47,10 @@ def main() -> None:
         export_hf(options.run, Path(folder) / "hf")
         arguments = [str(options.run), "--exports", folder, "--count", str(options.count)]
         figures = in_turn("benchmarks.inference", SIDES, arguments, options.repeats)
-    peer = figures[f"{PIPELINE}, {ALONE}"]["rate"]
+    peer = figures[f"{PIPELINE}, {SINGLE_PROCESS}"]["rate"]
     rows = []
     for side, found in figures.items():
-        times = [f"{found[key]:.2f}" if side.endswith(ALONE) else "" for key in ("p50", "p99")]
+        times = [f"{found[key]:.2f}" if side.endswith(SINGLE_PROCESS) else "" for key in ("p50", "p99")]
         rows.append([side, round(found["rate"]), f"{found['rate'] / peer:.1f}", *times, round(found["mb"])])
     print(markdown(["", "messages/s", "× the pipeline", "p50 ms", "p99 ms", "memory MB"], rows))
 
@@ -58,8 +58,8 @@ def main() -> None:
 def _measure(side: str, run: Path, exports: Path, texts: list[str]) -> dict[str, float]:
     """Messages a second, and the time of a call in milliseconds: of one message, or of all together."""
     kind, how = side.rsplit(", ", 1)
-    classify = _classifier(kind, run, exports, 1 if how == ALONE else _BATCH)
-    calls = [[text] for text in texts] if how == ALONE else [texts]
+    classify = _classifier(kind, run, exports, 1 if how == SINGLE_PROCESS else _BATCH)
+    calls = [[text] for text in texts] if how == SINGLE_PROCESS else [texts]
     classify(texts[:_WARM])
     seconds = []
     for call in calls:

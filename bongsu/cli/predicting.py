@@ -44,12 +44,13 @@ def predict(
             write_bytes(output, content)
             progress.note(f"{count:,} rows in {output}")
         return
-    detector = load(run)
+    predictor = load(run)
     if texts:
-        for text, prediction in zip(texts, detector.predict(texts), strict=True):
-            print(f"{prediction.label:>12}  {prediction.probability:.3f}  {text}")
+        for text, answer in zip(texts, predictor.predict(texts), strict=True):
+            shown = predictor.task.flat(answer)
+            print(f"{shown['label']:>12}  {shown['probability']:.3f}  {text}")
             if explain:
-                words = sorted(detector.explain(text), key=lambda word: -abs(word.weight))
+                words = sorted(predictor.explain(text), key=lambda word: -abs(word.weight))
                 print(" " * 21 + ", ".join(f"{word.text} {word.weight:+.2f}" for word in words[:8]))
         return
     if sys.stdin.isatty():
@@ -57,5 +58,6 @@ def predict(
     for number, line in enumerate(sys.stdin.buffer):
         text = line.decode("utf-8", errors="replace").strip()
         if text:
-            sys.stdout.buffer.write(render([str(number)], [text], detector.predict([text]), format))  # type: ignore[arg-type]
+            answers = predictor.predict([text])
+            sys.stdout.buffer.write(render(predictor.task, [str(number)], [[text]], answers, format))  # type: ignore[arg-type]
             sys.stdout.flush()

@@ -5,24 +5,26 @@ Every key has a default that suits a laptop; `recipes/` holds runs one would sta
 """
 
 from bongsu.recipe.corpus import Cleaning, Corpus, Source, Tokenizer
-from bongsu.recipe.finetuning import HUB, Distill, Evaluate, Finetune, Intermediate, LabelledSource, Predict
+from bongsu.recipe.finetuning import HUB, Ensemble, Evaluate, Finetune, Predict, Validation
 from bongsu.recipe.pretraining import Adapt, Model, Optimization, Pretrain
 from bongsu.recipe.reading import dump_recipe, load_recipe, override, parse_recipe, parse_section, put, read_tree
 from bongsu.recipe.section import GATED, Activation, Positive, Schedule, Section
+from bongsu.recipe.task import CNN, Classification, Labelled, Task
 from bongsu.recipe.whole import Recipe
 
 __all__ = [
+    "CNN",
     "GATED",
     "HUB",
     "Activation",
     "Adapt",
+    "Classification",
     "Cleaning",
     "Corpus",
-    "Distill",
+    "Ensemble",
     "Evaluate",
     "Finetune",
-    "Intermediate",
-    "LabelledSource",
+    "Labelled",
     "Model",
     "Optimization",
     "Positive",
@@ -32,7 +34,9 @@ __all__ = [
     "Schedule",
     "Section",
     "Source",
+    "Task",
     "Tokenizer",
+    "Validation",
     "dump_recipe",
     "load_recipe",
     "override",

@@ -120,8 +120,14 @@ def _explain(item: Any, kind: type[Section]) -> str:
     path = ".".join(str(part) for part in item["loc"])
     if item["type"] == "extra_forbidden":
         names = _keys_at(kind, item["loc"][:-1])
-        near = difflib.get_close_matches(str(item["loc"][-1]), names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"the keys here are {', '.join(sorted(names))}"
+        name = str(item["loc"][-1])
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
+        elsewhere = [section for section in _sections_with(name) if kind is Recipe and section != item["loc"][0]]
+        if elsewhere and not near:
+            hint = f"it is a key of [{elsewhere[0]}]"
+        else:
+            near = near or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"the keys here are {', '.join(sorted(names))}"
         return f"{path}: no such key; {hint}"
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
@@ -147,6 +153,17 @@ def _keys_at(kind: type[Section], location: tuple[Any, ...]) -> list[str]:
             section,
         )
     return list(section.model_fields)
+
+
+def _sections_with(name: str) -> list[str]:
+    """Return the sections of a recipe that have a key, nested ones as `task.head`."""
+    found = []
+    for section, field in Recipe.model_fields.items():
+        for model in _models_in(field.annotation):
+            found += [section] if name in model.model_fields else []
+            for inner, part in model.model_fields.items():
+                found += [f"{section}.{inner}" for nested in _models_in(part.annotation) if name in nested.model_fields]
+    return found
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bongsu.inference.explain import Word
-from bongsu.inference.predictor import Prediction, Predictor
+from bongsu.inference.onnx import BundlePredictor
+from bongsu.tasks.classification import Prediction
 
 Message = tuple[str, Sequence[str]]
 """A text, and the values of the context columns."""
@@ -16,7 +17,7 @@ Answer = tuple[Prediction, list[Word] | None]
 class Model:
     """One bundle's predictor. Calls of one model share batches, calls of two never do."""
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: BundlePredictor) -> None:
         self.predictor = predictor
         self.version = predictor.version
         self.engine = predictor.engine
@@ -38,4 +39,5 @@ class Model:
 
     def cost_of_explaining(self, message: Message) -> int:
         """How many predictions an explanation takes: one, and one for every word that is read."""
-        return 2 + min(len(message[0].split()), int(self.predictor.details["max_length"]) + 1)
+        longest: int = self.predictor.task.settings.max_length
+        return 2 + min(len(message[0].split()), longest + 1)

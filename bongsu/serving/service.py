@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from bongsu.errors import BongsuError
-from bongsu.inference.predictor import Predictor
+from bongsu.inference.onnx import BundlePredictor
 from bongsu.serving.batching import Batcher
 from bongsu.serving.broadcast import Broadcaster
 from bongsu.serving.limits import Limits
@@ -34,7 +34,7 @@ class Service:
 
     def __init__(
         self,
-        load: Callable[[], Predictor],
+        load: Callable[[], BundlePredictor],
         limits: Limits,
         api_key: str | None = None,
         log_text: bool = False,
@@ -111,7 +111,7 @@ class Service:
             )
             for prediction, words in answers
         ]
-        threshold = model.predictor.threshold if len(model.predictor.classes) == 2 else None
+        threshold = model.predictor.threshold if len(model.predictor.task.schema.labels) == 2 else None
         return ClassifyResponse(model=model.version, threshold=threshold, results=results)
 
     async def fill_mask(self, request: FillMaskRequest) -> FillMaskResponse:

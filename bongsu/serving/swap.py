@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 
 from bongsu.errors import WorkspaceError
-from bongsu.inference.predictor import Predictor
+from bongsu.inference.onnx import BundlePredictor
 from bongsu.serving.model import Model
 
 _TRIAL = ["Forest fire near the town, people are being evacuated.", "규모 5.1 지진으로 건물이 무너졌습니다.", "", "🔥"]
@@ -20,7 +20,7 @@ _TRIAL = ["Forest fire near the town, people are being evacuated.", "규모 5.1 
 class Slot:
     """Holds the model that serves."""
 
-    def __init__(self, load: Callable[[], Predictor]) -> None:
+    def __init__(self, load: Callable[[], BundlePredictor]) -> None:
         """Loads the first model.
 
         Raises:

@@ -14,8 +14,8 @@ from bongsu.errors import WorkspaceError
 from bongsu.export.bundle import export_hf
 from bongsu.export.importing import import_modernbert
 from bongsu.files import read_json, write_json
-from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.io import load_masked_lm
+from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.tokens.bpe import load_tokenizer
 
 transformers = pytest.importorskip("transformers")

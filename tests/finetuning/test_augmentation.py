@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from bongsu.finetuning.augmentation import SIGNS, aeda, changed_words, eda, replaced_tokens, shown
 from bongsu.model.encoder import EncoderConfig
-from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.initialization import initialize
+from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.tokens.special import MASK_ID
 
 words = st.lists(st.text("abc가", min_size=1, max_size=4), min_size=1, max_size=12).map(" ".join)

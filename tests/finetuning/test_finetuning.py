@@ -18,9 +18,9 @@ from bongsu.finetuning.splits import distinct
 from bongsu.finetuning.trainable import probabilities
 from bongsu.inference.torch_backend import Detector
 from bongsu.model.encoder import EncoderConfig
-from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.initialization import initialize
 from bongsu.model.io import load_classifier, save_encoder
+from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.recipe import Recipe, parse_recipe
 from bongsu.tokens.bpe import save_tokenizer
 from bongsu.tokens.inputs import encode

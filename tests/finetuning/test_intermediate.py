@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from bongsu.finetuning.intermediate import read_texts, train_on_sources
 from tokenizers import Tokenizer
 
 from bongsu.errors import DataError
 from bongsu.files import read_json
-from bongsu.finetuning.intermediate import read_texts, train_on_sources
 from bongsu.model.encoder import EncoderConfig
-from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.initialization import initialize
 from bongsu.model.io import load_masked_lm, save_encoder
+from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.recipe import Recipe, parse_recipe
 from bongsu.tokens.bpe import load_tokenizer, save_tokenizer
 

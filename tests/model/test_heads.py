@@ -27,10 +27,10 @@ def test_output_layer_is_the_embedding_and_learns_from_both_sides() -> None:
     table = model.encoder.embeddings.tok_embeddings.weight
     assert sum(parameter.shape == table.shape for parameter in model.parameters()) == 1
 
-    F.cross_entropy(model(ids, read=read), targets).backward()
-    as_input = model.encoder(ids, read=read) @ table.detach().T + model.output_bias
+    F.cross_entropy(model(ids, query_positions=read), targets).backward()
+    as_input = model.encoder(ids, query_positions=read) @ table.detach().T + model.output_bias
     (from_input,) = torch.autograd.grad(F.cross_entropy(as_input, targets), table)
-    as_output = model.encoder(ids, read=read).detach() @ table.T + model.output_bias
+    as_output = model.encoder(ids, query_positions=read).detach() @ table.T + model.output_bias
     (from_output,) = torch.autograd.grad(F.cross_entropy(as_output, targets), table)
     assert table.grad is not None
     torch.testing.assert_close(table.grad, from_input + from_output, rtol=1e-4, atol=1e-5)

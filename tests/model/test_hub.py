@@ -53,7 +53,7 @@ def test_hidden_states_are_those_of_transformers(folder: Path) -> None:
 
 def test_every_parameter_has_its_place_from_the_top_down(folder: Path) -> None:
     encoder = HubEncoder.open(folder)
-    parts = encoder.from_the_top()
+    parts = encoder.modules_top_down()
     places = [id(parameter) for part in parts for parameter in part.parameters()]
     assert sorted(places) == sorted(id(parameter) for parameter in encoder.parameters())
     assert parts[1:4] == [encoder.layers[2], encoder.layers[1], encoder.layers[0]]
@@ -73,7 +73,7 @@ def test_layers_taken_away_and_the_rest_frozen(folder: Path) -> None:
     classifier.freeze(unfreeze_last=1)
     classifier.train()
     classifier(ids).sum().backward()
-    learned = [all(p.grad is not None for p in part.parameters()) for part in classifier.encoder.from_the_top()]
+    learned = [all(p.grad is not None for p in part.parameters()) for part in classifier.encoder.modules_top_down()]
     assert learned == [True, True, False, False]
     assert not classifier.encoder.layers[0].training
     assert classifier.encoder.layers[1].training

@@ -10,9 +10,9 @@ from tokenizers import Tokenizer
 
 from bongsu.errors import DataError, RecipeError
 from bongsu.model.encoder import EncoderConfig
-from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.initialization import initialize
 from bongsu.model.io import load_masked_lm, save_encoder
+from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.pretraining.adapt import adapt, texts
 from bongsu.recipe import Recipe, parse_recipe
 from bongsu.tokens.bpe import save_tokenizer
