@@ -17,7 +17,7 @@ from bongsu import progress
 from bongsu.arrays import Array, Int64
 from bongsu.errors import DataError, RecipeError
 from bongsu.files import atomic_file, read_json, write_json
-from bongsu.finetuning.data import AnyExample, Data
+from bongsu.finetuning.data import AnyExample, Data, strata_of
 from bongsu.finetuning.splits import Split, hold_out
 from bongsu.finetuning.trainable import FineTuning, predict
 from bongsu.model.hub import is_hub_folder
@@ -93,8 +93,9 @@ class CrossValidation:
         share = self.recipe.validation.development
         if not share:
             return rows, rows[:0]
-        strata = self.task.strata(self.data.training)
-        kept, chosen = hold_out(strata[rows], self.data.groups[rows], share, self.recipe.seed + fold)
+        kept, chosen = hold_out(
+            strata_of(self.task, self.data.take(rows)), self.data.groups[rows], share, self.recipe.seed + fold
+        )
         return rows[kept], rows[chosen]
 
     def training(self, examples: Sequence[AnyExample], development: Sequence[AnyExample], seed: int) -> FineTuning:

@@ -22,6 +22,7 @@ from bongsu.tasks.registry import AnyTask, build_task
 from bongsu.tasks.task import Example, Schema
 
 AnyExample = Example[Any]
+RARE = 20  # strata with fewer rows are joined
 
 # Columns of the "Disasters on social media" file (Figure Eight), which holds the labels of Kaggle's test rows.
 _TEST_LABELS = {"choose_one", "choose_one:confidence", "choose_one_gold", "_unit_id", "_golden", "_trusted_judgments"}
@@ -61,7 +62,7 @@ def prepare_data(recipe: Recipe, folder: Path) -> None:
     task.check(test, settings.test or "")
     groups = near_duplicate_groups([example.cleaned for example in training])
     values = [example.group for example in training]
-    splits = protocol_splits(validation, task.strata(training), values, groups, recipe.seed)
+    splits = protocol_splits(validation, strata_of(task, training), values, groups, recipe.seed)
     _write_examples(folder / "train.jsonl", training)
     _write_examples(folder / "test.jsonl", test)
     write_json(folder / "schema.json", asdict(task.schema))
@@ -81,6 +82,17 @@ def load_data(recipe: Recipe, folder: Path) -> Data:
     ]
     groups = np.load(folder / "groups.npy")
     return Data(task, _read_examples(folder / "train.jsonl"), _read_examples(folder / "test.jsonl"), groups, splits)
+
+
+def strata_of(task: AnyTask, examples: list[AnyExample]) -> Int64:
+    """Return a number [N] for each example that folds are stratified by; rare ones are joined, unless they are classes."""
+    strata = np.unique(task.strata(examples), return_inverse=True)[1]
+    if not task.strict_strata:
+        counts = np.bincount(strata)
+        strata = np.unique(np.where(counts[strata] < RARE, -1, strata), return_inverse=True)[1]
+        if len(strata) and np.bincount(strata).min() < RARE:  # what was joined is rare still
+            strata = np.zeros(len(strata), dtype=np.int64)
+    return strata.astype(np.int64)
 
 
 def check_columns(recipe: Recipe) -> None:

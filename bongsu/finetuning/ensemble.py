@@ -47,6 +47,8 @@ class Measured:
     """Of the first seed's encoder without TF-IDF, not calibrated."""
     calibrations: list[Calibration]
     """Of each fold, for the first seed."""
+    final: Calibration
+    """Of the model that is kept."""
     test: Outputs
     """Of the model that is kept on the test rows, calibrated; empty without a test file."""
     explanations: dict[int, list[Word]]
@@ -88,6 +90,7 @@ def assemble(work: CrossValidation, baselines: Baselines, refitted: Path, folder
         seeds=seeds,
         encoder=encoder,
         calibrations=calibrations[0],
+        final=final,
         test=predictor.outputs_of(data.test),
         explanations=explanations,
         flips=flips,
@@ -107,6 +110,7 @@ def load_measured(folder: Path) -> Measured:
         seeds=[load_outputs(folder / f"seed-{seed}") for seed in range(values["seeds"])],
         encoder=load_outputs(folder / "encoder"),
         calibrations=[Calibration(**each) for each in values["calibrations"]],
+        final=Calibration(**values["final"]),
         test=load_outputs(folder / "test"),
         explanations={int(row): [Word(**word) for word in words] for row, words in values["explanations"].items()},
         flips=[FlipCount(**each) for each in values["flips"]],
@@ -128,6 +132,7 @@ def _save(measured: Measured, folder: Path) -> None:
         {
             "seeds": len(measured.seeds),
             "calibrations": [asdict(each) for each in measured.calibrations],
+            "final": asdict(measured.final),
             "explanations": {str(row): [asdict(word) for word in words] for row, words in measured.explanations.items()},
             "flips": [asdict(each) for each in measured.flips],
             "epochs": measured.epochs,

@@ -9,7 +9,7 @@ from bongsu.recipe.finetuning import HUB, Ensemble, Evaluate, Finetune, Predict,
 from bongsu.recipe.pretraining import Adapt, Model, Optimization, Pretrain
 from bongsu.recipe.reading import dump_recipe, load_recipe, override, parse_recipe, parse_section, put, read_tree
 from bongsu.recipe.section import GATED, Activation, Positive, Schedule, Section
-from bongsu.recipe.task import CNN, Classification, Labelled, Task
+from bongsu.recipe.task import CNN, Answering, Classification, Labelled, Multilabel, Pair, Regression, Tagging, Task
 from bongsu.recipe.whole import Recipe
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "HUB",
     "Activation",
     "Adapt",
+    "Answering",
     "Classification",
     "Cleaning",
     "Corpus",
@@ -26,14 +27,18 @@ __all__ = [
     "Finetune",
     "Labelled",
     "Model",
+    "Multilabel",
     "Optimization",
+    "Pair",
     "Positive",
     "Predict",
     "Pretrain",
     "Recipe",
+    "Regression",
     "Schedule",
     "Section",
     "Source",
+    "Tagging",
     "Task",
     "Tokenizer",
     "Validation",

@@ -6,6 +6,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bongsu.arrays import Float64, Int64
-from bongsu.evaluation.bootstrap import paired_difference
+from bongsu.evaluation.bootstrap import compare_metric, paired_difference
 from bongsu.evaluation.calibration import calibration, reliability
 from bongsu.evaluation.metrics import classification_metrics, predictions, threshold_curve
 from bongsu.evaluation.operating import operating_points
@@ -21,7 +22,7 @@ from bongsu.evaluation.repeats import repeats
 from bongsu.evaluation.temperature import log_probabilities
 from bongsu.files import read_json
 from bongsu.finetuning.baselines import Baselines, load_baselines
-from bongsu.finetuning.data import Data, load_data
+from bongsu.finetuning.data import AnyExample, Data, load_data
 from bongsu.finetuning.ensemble import Measured, in_file_order, load_measured
 from bongsu.inference.explain import Word
 from bongsu.model.encoder import EncoderConfig
@@ -31,6 +32,7 @@ from bongsu.recipe import Recipe, Validation, dump_recipe
 from bongsu.reporting.charts import confusion_matrix, save_png, training_curves
 from bongsu.reporting.page import render
 from bongsu.tasks.classification import ClassificationTask
+from bongsu.tasks.registry import AnyTask
 from bongsu.tasks.task import Calibration, Outputs
 from bongsu.training.log import read_log
 from bongsu.workspace import Workspace
@@ -102,8 +104,73 @@ def _add_task(recipe: Recipe, workspace: Workspace, folder: Path, report: dict[s
     measured = load_measured(workspace.folder("finetune/model"))
     baselines = load_baselines(data, workspace.folder("finetune/baselines"))
     task = data.task
-    if isinstance(task, ClassificationTask):
+    if task.kind == "classification":
         _add_classification(recipe, workspace, folder, report, summary, task, data, measured, baselines)
+        return
+    protocol = _protocol(recipe.validation, len(measured.rows), len(data.splits))
+    examples = data.take(measured.rows)
+    calibration = measured.calibrations[0]
+    held_out = {each.name: in_file_order(data, measured.rows, each.folds) for each in baselines.all()}
+    section = _task_section(task, examples, measured.seeds[0], calibration, held_out, protocol, recipe.seed)
+    title = "Measured by " + protocol.split(",")[0]
+    sections = [("task", "The model", "모델", section)]
+    summary["task"] = section
+    summary["sentences"].append(_verdict(title, task, section))
+    _print_task(task, section, "Rows held out")
+    if data.test:
+        tables = {each.name: each.test for each in baselines.all()}
+        name = f"the test rows of {task.settings.test}"
+        test = _task_section(task, data.test, measured.test, measured.final, tables, name, recipe.seed)
+        sections.append(("task-test", "On the test rows", "시험 자료에서", test))
+        summary["task_test"] = test
+        summary["sentences"].append(_verdict("On the test rows", task, test))
+        _print_task(task, test, "Test rows")
+    report["task_sections"] = [{"key": key, "title": title, "korean": korean, **part} for key, title, korean, part in sections]
+
+
+def _task_section(
+    task: AnyTask,
+    examples: Sequence[AnyExample],
+    probabilities: Outputs,
+    calibration: Calibration,
+    baselines: dict[str, Outputs],
+    protocol: str,
+    seed: int,
+) -> dict[str, Any]:
+    """Metrics of a model beside those of the baselines on the same rows, and how the main metric differs."""
+    models, comparisons = {"this model": task.score(examples, probabilities, calibration)}, {}
+    statistics = task.statistics(examples, probabilities, calibration)
+    for name, outputs in baselines.items():
+        chosen = task.calibrate(examples, outputs) if task.kind == "multilabel" else Calibration()
+        theirs = task.probabilities(outputs, chosen)
+        models[name] = task.score(examples, theirs, chosen)
+        other = task.statistics(examples, theirs, chosen)
+        comparisons[name] = asdict(compare_metric(statistics, other, task.main_metric, seed=seed))
+    return {
+        "protocol": protocol,
+        "rows": len(examples),
+        "metrics": [(metric.name, metric.title) for metric in task.metrics],
+        "models": models,
+        "comparisons": comparisons,
+        "tables": [asdict(table) for table in task.tables(examples, probabilities, calibration)],
+    }
+
+
+def _verdict(where: str, task: AnyTask, section: dict[str, Any]) -> str:
+    """One sentence: better than the strongest baseline, or not."""
+    name, found = max(section["comparisons"].items(), key=lambda item: item[1]["b"])
+    low, high = found["interval"]
+    title = task.metrics[0].title
+    word = "better than" if low > 0 else "worse than" if high < 0 else "no significant difference to"
+    return (
+        f"{where}: {title} {found['a']:.3f} ({found['a_interval'][0]:.3f} to {found['a_interval'][1]:.3f}), {word} {name} "
+        f"({found['b']:.3f}): {found['difference']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}."
+    )
+
+
+def _print_task(task: AnyTask, section: dict[str, Any], title: str) -> None:
+    rows = [[name, *(metrics[metric.name] for metric in task.metrics)] for name, metrics in section["models"].items()]
+    table(title, ["", *(metric.title for metric in task.metrics)], rows)
 
 
 def _add_classification(

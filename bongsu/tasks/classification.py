@@ -16,9 +16,9 @@ from bongsu.errors import DataError, RecipeError
 from bongsu.evaluation.metrics import predictions
 from bongsu.evaluation.temperature import apply_temperature, fit_temperature, log_softmax
 from bongsu.model.tfidf import Tfidf, constant_tfidf, fit_tfidf
-from bongsu.recipe import Classification, Evaluate, Source
+from bongsu.recipe import Classification, Evaluate, Pair, Source
 from bongsu.tasks.task import Calibration, Example, Metric, Outputs, Schema, Task
-from bongsu.tokens.inputs import Encoded, cleaned, in_context
+from bongsu.tokens.inputs import Encoded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,7 +45,7 @@ class Prediction:
     """Of every class, by its name."""
 
 
-class ClassificationTask(Task[Classification, str, Prediction]):
+class ClassificationTask(Task[Classification | Pair, str, Prediction]):
     """Targets are classes as they are written in the file; outputs are logits [1, classes] an example."""
 
     kind = "classification"
@@ -55,47 +55,25 @@ class ClassificationTask(Task[Classification, str, Prediction]):
         Metric("roc_auc", "ROC-AUC"),
         Metric("loss", "Log loss", higher_is_better=False),
     )
+    strict_strata = True
     explains = True
     naive_name = "majority class"
     tfidf_name = "TF-IDF + logistic regression"
 
     # Rows
 
-    @property
-    def columns(self) -> list[str]:
-        return [self.settings.text, self.settings.label, *self.settings.context]
+    @staticmethod
+    def named_columns(settings: Classification | Pair) -> tuple[list[str], list[str], list[str]]:
+        assert isinstance(settings, Classification)
+        return [settings.text], [settings.label], settings.context
+
+    def parse(self, row: dict[str, str]) -> str | None:
+        return (row[self.settings.label] or "").strip() or None
 
     def read(self, path: str, where: dict[str, str], leave_out: str | None = None) -> list[Example[str]]:
-        settings = self.settings
-        problems = Problems(1000)
-        examples: list[Example[str]] = []
-        for place, name, row in self.rows(path, where, [*self.columns, *([leave_out] if leave_out else [])]):
-            label, text = (row[settings.label] or "").strip(), row[settings.text]
-            if not label or not text.strip():
-                problems.skip(place, "no label" if not label else "no text")
-                continue
-            context = [row[column] for column in settings.context]
-            clean = cleaned(self.cleaner, text)
-            group = row[leave_out] if leave_out else ""
-            examples.append(Example(name, (in_context(clean, context),), (text,), clean, label, group))
-        if settings.corrections is not None and path == settings.train:
-            examples = self._corrected(examples)
-        if not examples:
-            raise DataError(f"{path}: no labelled row could be read.")
-        return examples
-
-    def read_unlabelled(self, path: str, where: dict[str, str] | None = None) -> list[Example[None]]:
-        settings = self.settings
-        examples = []
-        for _, name, row in self.rows(path, where or {}, [settings.text, *settings.context]):
-            example = self.example([row[settings.text]], [row[column] for column in settings.context])
-            examples.append(replace(example, id=name))
-        return examples
-
-    def example(self, texts: Sequence[str], context: Sequence[str] = ()) -> Example[None]:
-        self.require_texts(texts, 1)
-        clean = cleaned(self.cleaner, texts[0])
-        return Example("", (in_context(clean, context),), tuple(texts), clean, None)
+        examples = super().read(path, where, leave_out)
+        corrected = self.settings.corrections is not None and path == self.settings.train
+        return self._corrected(examples) if corrected else examples
 
     def learn_schema(self, examples: Sequence[Example[str]]) -> Schema:
         settings = self.settings

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -24,7 +24,7 @@ from bongsu.corpus.readers import Problems, read_rows
 from bongsu.errors import DataError
 from bongsu.model.tfidf import Tfidf
 from bongsu.recipe import Evaluate, Labelled, Source
-from bongsu.tokens.inputs import Encoded, encode
+from bongsu.tokens.inputs import Encoded, cleaned, encode, in_context
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -58,6 +58,8 @@ class Schema:
 
     labels: list[str] = field(default_factory=list)
     """Classes, labels or tags, in the order of the model's outputs; empty for numbers."""
+    unit: str = ""
+    """Tagging: what a tag is given to, "word" or "character"."""
     shift: float = 0.0
     scale: float = 1.0
     """Numbers: targets are (value - shift) / scale in training."""
@@ -118,6 +120,16 @@ class Outputs:
         return Outputs(np.asarray(values, dtype=np.float32), self.lengths)
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table of the report."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str | float]]
+    note: str = ""
+
+
 class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
     """A kind of task with its settings, and once rows were seen its schema."""
 
@@ -126,6 +138,8 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
     """What `score` returns; the first is the main one, which models are compared by."""
     pairs: ClassVar[bool] = False
     """Whether an example has two texts."""
+    strict_strata: ClassVar[bool] = False
+    """Whether every fold must have each of the `strata`, as classes; otherwise rare ones are joined."""
     explains: ClassVar[bool] = False
     """Whether an answer is one label that words can be said to have driven."""
     naive_name: ClassVar[str]
@@ -137,37 +151,75 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
         self.settings = settings
         self.schema = schema or Schema()
         self.cleaner = Cleaner(settings.cleaning)
+        self.text_columns, self.label_columns, self.context_columns = self.named_columns(settings)
 
     # Rows
 
+    @staticmethod
+    def named_columns(settings: SettingsT) -> tuple[list[str], list[str], list[str]]:
+        """Return the columns of texts, of the label and of context that the settings name."""
+        return [], [], []
+
     @property
-    @abstractmethod
     def columns(self) -> list[str]:
         """The columns that must be there in a labelled file, the first of them a text."""
+        return [*self.text_columns, *self.label_columns, *self.context_columns]
 
-    @abstractmethod
-    def read(self, path: str, where: dict[str, str], leave_out: str | None = None) -> list[Example[TargetT]]:
-        """Return the labelled rows of a file; rows without a label are counted and passed over.
+    def parse(self, row: dict[str, str]) -> TargetT | None:
+        """Return the target that a row of the file carries, or None when it has no label.
 
         Raises:
-            DataError: when a column is missing, no row has a label, or a label cannot be read.
+            ValueError: when there is one that cannot be read, saying why.
         """
+        raise NotImplementedError(self.kind)
 
-    @abstractmethod
+    def read(self, path: str, where: dict[str, str], leave_out: str | None = None) -> list[Example[TargetT]]:
+        """Return the labelled rows of a file; others are counted and passed over.
+
+        Raises:
+            DataError: when a column is missing, no row has a label, or too many labels cannot be read.
+        """
+        problems = Problems(1000)
+        examples: list[Example[TargetT]] = []
+        for place, name, row in self.rows(path, where, [*self.columns, *([leave_out] if leave_out else [])]):
+            texts = [row[column] for column in self.text_columns]
+            try:
+                target = self.parse(row)
+            except ValueError as error:
+                problems.skip(place, str(error))
+                continue
+            if target is None or not all(text.strip() for text in texts):
+                problems.skip(place, "no label" if target is None else "no text")
+                continue
+            example = self.example(texts, [row[column] for column in self.context_columns])
+            group = row[leave_out] if leave_out else ""
+            examples.append(Example(name, example.inputs, example.raw, example.cleaned, target, group))
+        if not examples:
+            raise DataError(f"{path}: no labelled row could be read{problems.summary()}.")
+        return examples
+
     def read_unlabelled(self, path: str, where: dict[str, str] | None = None) -> list[Example[None]]:
         """Return the rows of a file whose labels, if it has any, are not read.
 
         Raises:
             DataError: when a column is missing, or no row can be read.
         """
+        examples = []
+        for _, name, row in self.rows(path, where or {}, [*self.text_columns, *self.context_columns]):
+            texts, context = ([row[column] for column in columns] for columns in (self.text_columns, self.context_columns))
+            examples.append(replace(self.example(texts, context), id=name))
+        return examples
 
-    @abstractmethod
     def example(self, texts: Sequence[str], context: Sequence[str] = ()) -> Example[None]:
         """Return an example without a target, of texts as they were sent.
 
         Raises:
             DataError: when there are too few or too many texts.
         """
+        self.require_texts(texts, 2 if self.pairs else 1)
+        clean = [cleaned(self.cleaner, text) for text in texts]
+        inputs = (in_context(clean[0], context), *clean[1:])
+        return Example("", inputs, tuple(texts), "\n".join(clean), None)
 
     @abstractmethod
     def learn_schema(self, examples: Sequence[Example[TargetT]]) -> Schema:
@@ -185,7 +237,7 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
         """
 
     def strata(self, examples: Sequence[Example[TargetT]]) -> Int64:
-        """Return a number [N] for each example; folds have the same share of each number."""
+        """Return a number [N] for each example; folds have about the same share of each number."""
         return np.zeros(len(examples), dtype=np.int64)
 
     def unique(self, examples: Sequence[Example[TargetT]]) -> list[Example[TargetT]]:
@@ -288,6 +340,10 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
     @abstractmethod
     def flat(self, answer: AnswerT) -> dict[str, str | float]:
         """Return an answer as columns of a table."""
+
+    def tables(self, examples: Sequence[Example[TargetT]], probabilities: Outputs, calibration: Calibration) -> list[Table]:
+        """Return what the report shows of this kind beside the metrics, such as a row a label."""
+        return []
 
     # Baselines
 

@@ -26,6 +26,9 @@ class Encoded(NamedTuple):
     offsets: Int64 | None = None
     """[L, 2], where a token begins and ends in its text, in characters; (0, 0) for what the tokenizer adds. Kinds that
     answer for parts of a text keep it."""
+    unit_tokens: Int64 | None = None
+    """[units], of kinds that answer for words or characters: the token that covers the first character of each; -1 where the
+    text was cut before it."""
     example: int = 0
     """Which example the row is of."""
 
@@ -72,3 +75,45 @@ def pad(ids: Sequence[Int64], step: int = LENGTH_STEP, pad_id: int = PAD_ID) -> 
     for number, row in enumerate(ids):
         table[number, : len(row)] = row
     return table
+
+
+def encode_pair(tokenizer: Tokenizer, first: str, second: str, max_length: int) -> Encoded:
+    """Return two texts as one row of at most `max_length` tokens; the longer one is cut first.
+
+    The tokenizer's own separator stands between them, or " |" where it has none. Offsets are those of each text.
+    """
+    special = tokenizer.num_special_tokens_to_add(is_pair=True)
+    parts = tokenizer.encode_batch([first if special else f"{first} |", second], add_special_tokens=False)
+    room = max(2, max_length - special)
+    lengths = [len(part) for part in parts]
+    while sum(lengths) > room:
+        lengths[0 if lengths[0] > lengths[1] else 1] -= 1
+    for part, length in zip(parts, lengths, strict=True):
+        part.truncate(length)
+    return _joined(tokenizer.post_process(parts[0], parts[1]))
+
+
+def encode_windows(tokenizer: Tokenizer, first: str, second: str, max_length: int, stride: int) -> list[Encoded]:
+    """Return two texts as rows of at most `max_length` tokens, each with all of the first and a window of the second.
+
+    Two windows share `stride` tokens. The first text is cut where it would leave no room.
+    """
+    special = tokenizer.num_special_tokens_to_add(is_pair=True)
+    one, other = tokenizer.encode_batch([first if special else f"{first} |", second], add_special_tokens=False)
+    one.truncate(max(1, min(len(one), (max_length - special) // 2)))
+    room = max(1, max_length - special - len(one))
+    other.truncate(room, stride=min(stride, room - 1))
+    return [_joined(tokenizer.post_process(one, window)) for window in (other, *other.overflowing)]
+
+
+def _joined(encoding: Encoding) -> Encoded:
+    """Return an encoded pair; offsets are (-1, -1) for tokens that are not of the second text."""
+    sequence = np.array([-1 if each is None else each for each in encoding.sequence_ids], dtype=np.int64)
+    types = np.array(encoding.type_ids, dtype=np.int64)
+    text_ids = types if types.any() else (sequence == 1).astype(np.int64)
+    offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+    offsets[sequence != 1] = -1
+    ids = np.array(encoding.ids or [UNK_ID], dtype=np.int64)
+    if not encoding.ids:
+        return Encoded(ids, np.zeros(1, dtype=np.int64), np.full((1, 2), -1, dtype=np.int64))
+    return Encoded(ids, text_ids, offsets)
