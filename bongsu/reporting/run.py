@@ -104,7 +104,7 @@ def _add_task(recipe: Recipe, workspace: Workspace, folder: Path, report: dict[s
     measured = load_measured(workspace.folder("finetune/model"))
     baselines = load_baselines(data, workspace.folder("finetune/baselines"))
     task = data.task
-    if task.kind == "classification":
+    if isinstance(task, ClassificationTask) and not task.pairs:
         _add_classification(recipe, workspace, folder, report, summary, task, data, measured, baselines)
         return
     protocol = _protocol(recipe.validation, len(measured.rows), len(data.splits))
