@@ -137,7 +137,10 @@ class Predictor:
 
     def embed(self, texts: Texts) -> Float32:
         """Return a vector of length 1 for each text, [texts, d_model]: the normalised mean of its tokens' vectors."""
-        examples = self.examples(texts)
+        return self.embed_examples(self.examples(texts))
+
+    def embed_examples(self, examples: Sequence[Example[Any]]) -> Float32:
+        """Like `embed`, of examples."""
         if not examples:
             return np.zeros((0, 0), dtype=np.float32)
         vectors = self.backend.embed(self.task.encode(self.tokenizer, examples))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from bongsu.inference.explain import Word
 from bongsu.inference.onnx import BundlePredictor
@@ -32,6 +33,15 @@ class Model:
         predictions = self.predictor.predict([text for text, _ in messages], [context for _, context in messages])
         words = (self.predictor.explain(text, context) for text, context in messages)
         return list(zip(predictions, words, strict=True))
+
+    def predict(self, inputs: list[tuple[Sequence[str], Sequence[str]]]) -> list[Any]:
+        """Answer inputs, each the texts of an example and the values of its context columns."""
+        return self.predictor.predict([texts for texts, _ in inputs], [context for _, context in inputs])
+
+    def embed(self, texts: list[str]) -> list[list[float]]:
+        """Return a vector for each text."""
+        vectors: list[list[float]] = self.predictor.embed(texts).tolist()
+        return vectors
 
     def fill_mask(self, asked: list[tuple[str, int]]) -> list[list[list[tuple[str, float]]]]:
         """For each text and number of guesses, for each mask, the likeliest tokens."""

@@ -62,6 +62,7 @@ class AnsweringTask(Task[Answering, list[GoldAnswer], SpanAnswer]):
 
     kind = "answering"
     pairs = True
+    answer_type = SpanAnswer
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("f1", "F1"), Metric("exact_match", "Exact match"))
     naive_name = "sliding window of overlap"
 

@@ -49,6 +49,7 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
     """Targets are classes as they are written in the file; outputs are logits [1, classes] an example."""
 
     kind = "classification"
+    answer_type = Prediction
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("accuracy", "Accuracy"),
         Metric("f1", "F1"),

@@ -42,6 +42,7 @@ class MultilabelTask(Task[Multilabel, list[str], LabelSet]):
     """Targets are lists of labels as they are written in the file; outputs are logits [1, labels] an example."""
 
     kind = "multilabel"
+    answer_type = LabelSet
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("micro_f1", "Micro F1"),
         Metric("macro_f1", "Macro F1"),

@@ -36,6 +36,7 @@ class RegressionTask(Task[Regression | Pair, float, Number]):
     """Targets are numbers; outputs [1, 1] an example are (number - shift) / scale, so that any scale is learned alike."""
 
     kind = "regression"
+    answer_type = Number
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("pearson", "Pearson"),
         Metric("spearman", "Spearman"),

@@ -60,6 +60,7 @@ class TaggingTask(Task[Tagging, list[SpanTuple], list[Span]]):
     """Targets are spans; outputs are logits [units, tags] an example, tags being O, then B and I of each type."""
 
     kind = "tagging"
+    answer_type = list[Span]
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("f1", "Entity F1"),
         Metric("precision", "Precision"),

@@ -134,6 +134,8 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
     """A kind of task with its settings, and once rows were seen its schema."""
 
     kind: ClassVar[str]
+    answer_type: ClassVar[Any]
+    """The type of an answer, a dataclass or a list of one: what HTTP clients get."""
     metrics: ClassVar[tuple[Metric, ...]]
     """What `score` returns; the first is the main one, which models are compared by."""
     pairs: ClassVar[bool] = False
