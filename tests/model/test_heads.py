@@ -15,9 +15,11 @@ from torch.nn import functional as F
 from bongsu import recipe
 from bongsu.errors import RecipeError
 from bongsu.model.encoder import Encoder
-from bongsu.model.heads import Classifier, CNNConfig, MaskedLanguageModel, SentenceCNN
+from bongsu.model.heads import CNNConfig, SentenceCNN, TokenConfig, TokenHead
+from bongsu.model.masked_lm import MaskedLanguageModel
+from bongsu.model.task_model import TaskModel, mean_pooled
 
-HEAD = CNNConfig(n_classes=3, kernel_sizes=(2, 3, 5), filters=7)
+HEAD = CNNConfig(n_outputs=3, kernel_sizes=(2, 3, 5), filters=7)
 
 
 def test_output_layer_is_the_embedding_and_learns_from_both_sides() -> None:
@@ -71,12 +73,12 @@ def test_cnn_is_kims_whatever_padding_follows(lengths: list[int], spare: int) ->
 @pytest.mark.parametrize("preset", ["classic", "modern"])
 @pytest.mark.parametrize("length", [1, 4, 5, 8])
 def test_logits_of_a_text_do_not_depend_on_its_batch(preset: str, length: int) -> None:
-    classifier = Classifier(Encoder(small(preset)), HEAD).eval()
+    classifier = TaskModel(Encoder(small(preset)), HEAD).eval()
     text = torch.randint(1, 50, (1, length))
     other = torch.randint(1, 50, (1, 12))
     with torch.no_grad():
-        alone, together = classifier(text), classifier(torch.cat([other, F.pad(text, (0, 12 - length))]))
-    torch.testing.assert_close(together[1:], alone, rtol=1e-5, atol=1e-5)
+        alone, batch = classifier(text), classifier(torch.cat([other, F.pad(text, (0, 12 - length))]))
+    torch.testing.assert_close(batch[1:], alone, rtol=1e-5, atol=1e-5)
 
 
 def test_max_norm_shortens_only_what_is_too_long() -> None:
@@ -85,18 +87,18 @@ def test_max_norm_shortens_only_what_is_too_long() -> None:
         head.linear.weight.normal_()
         head.linear.weight.mul_(torch.tensor([[0.1], [1.0], [10.0]]) / head.linear.weight.norm(dim=1, keepdim=True))
     before = head.linear.weight.detach().clone()
-    head.apply_max_norm()
+    head.after_step()
     after = head.linear.weight.detach()
     torch.testing.assert_close(after[:2], before[:2])
     torch.testing.assert_close(after[2], before[2] * 0.3)
 
     free = SentenceCNN(6, replace(HEAD, max_norm=None))
     free.linear.weight.data.fill_(10.0)
-    free.apply_max_norm()
+    free.after_step()
     assert (free.linear.weight == 10).all()
 
 
-def trained(classifier: Classifier) -> set[str]:
+def trained(classifier: TaskModel) -> set[str]:
     """Parts whose weights get a gradient."""
     classifier.zero_grad()
     classifier(torch.randint(1, 50, (4, 9))).logsumexp(-1).sum().backward()
@@ -105,7 +107,7 @@ def trained(classifier: Classifier) -> set[str]:
 
 @pytest.mark.parametrize("preset", ["classic", "modern"])
 def test_freezing(preset: str) -> None:
-    classifier = Classifier(Encoder(small(preset, dropout=0.5)), HEAD).train()
+    classifier = TaskModel(Encoder(small(preset, dropout=0.5)), HEAD).train()
     everything = trained(classifier)
     assert everything == {name for name, _ in classifier.named_parameters()}
 
@@ -132,7 +134,7 @@ def test_removing_last_layers_leaves_the_first_ones_output() -> None:
     ids = torch.randint(1, 50, (2, 9))
     with torch.no_grad():
         expected = encoder.final_norm(encoder.forward_layers(ids)[0])
-        classifier = Classifier(encoder, HEAD).eval()
+        classifier = TaskModel(encoder, HEAD).eval()
         classifier.remove_last(2)
         torch.testing.assert_close(classifier.encoder(ids), expected)
     assert classifier.encoder.config.n_layers == len(classifier.encoder.layers) == 1
@@ -141,6 +143,35 @@ def test_removing_last_layers_leaves_the_first_ones_output() -> None:
 
 
 def test_cnn_config_from_recipe_and_back() -> None:
-    config = CNNConfig.from_recipe(recipe.Finetune(train="x.csv", filters=9), n_classes=4)
-    assert (config.n_classes, config.filters, config.kernel_sizes) == (4, 9, (2, 3, 4))
+    config = CNNConfig.from_recipe(recipe.CNN(filters=9), n_outputs=4)
+    assert (config.n_outputs, config.filters, config.kernel_sizes) == (4, 9, (2, 3, 4))
     assert CNNConfig.from_dict(config.to_dict()) == config
+
+
+def test_a_token_layer_answers_for_every_token_whatever_padding_follows() -> None:
+    model = TaskModel(Encoder(small()), TokenConfig(5)).eval()
+    assert isinstance(model.head, TokenHead)
+    text = torch.randint(1, 50, (1, 6))
+    with torch.no_grad():
+        alone, padded = model(text), model(F.pad(text, (0, 4)))
+        hidden, valid = model.hidden(F.pad(text, (0, 4)))
+    assert alone.shape == (1, 6, 5)
+    torch.testing.assert_close(padded[:, :6], alone, rtol=1e-5, atol=1e-5)
+    expected = hidden[0, :6] @ model.head.linear.weight.T + model.head.linear.bias
+    torch.testing.assert_close(alone[0], expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(mean_pooled(hidden, valid)[0], hidden[0, :6].mean(dim=0), rtol=1e-5, atol=1e-6)
+
+
+def test_the_second_text_of_a_pair_is_told_by_a_learned_vector() -> None:
+    model = TaskModel(Encoder(small()), HEAD, pairs=True).eval()
+    ids, texts = torch.randint(1, 50, (2, 8)), torch.tensor([[0] * 4 + [1] * 4] * 2)
+    with torch.no_grad():
+        torch.testing.assert_close(model(ids, texts), model(ids))  # it begins as zero
+        model.second_text.normal_()
+        embedded = model.encoder.embeddings(ids, torch.arange(8)[None])
+        expected = model.encoder(ids, added=texts[..., None] * model.second_text)
+        assert not torch.equal(model(ids, texts), model(ids))
+        torch.testing.assert_close(model.hidden(ids, texts)[0], expected)
+    assert embedded.shape == expected.shape
+    model(ids, texts).sum().backward()
+    assert model.second_text.grad is not None

@@ -12,9 +12,10 @@ from hub_folders import KINDS, hub_folder
 from torch import nn
 
 from bongsu.errors import WorkspaceError
-from bongsu.model.heads import Classifier, CNNConfig
+from bongsu.model.heads import CNNConfig
 from bongsu.model.hub import HubEncoder
-from bongsu.model.io import load_classifier, load_encoder, read_config, save_classifier
+from bongsu.model.io import load_encoder, load_task_model, read_config, save_task_model
+from bongsu.model.task_model import TaskModel
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -60,7 +61,7 @@ def test_every_parameter_has_its_place_from_the_top_down(folder: Path) -> None:
 
 
 def test_layers_taken_away_and_the_rest_frozen(folder: Path) -> None:
-    classifier = Classifier(HubEncoder.open(folder), CNNConfig(2, (1, 2), 4))
+    classifier = TaskModel(HubEncoder.open(folder), CNNConfig(2, (1, 2), 4))
     ids, segments = rows(classifier.encoder)  # type: ignore[arg-type]
     outputs = classifier.encoder.forward_layers(ids, segments)
     classifier.remove_last(1)
@@ -77,8 +78,6 @@ def test_layers_taken_away_and_the_rest_frozen(folder: Path) -> None:
     assert learned == [True, True, False, False]
     assert not classifier.encoder.layers[0].training
     assert classifier.encoder.layers[1].training
-    classifier.unfreeze_from(0)
-    assert all(parameter.requires_grad for parameter in classifier.parameters())
 
 
 def test_dropout_is_set_everywhere(folder: Path) -> None:
@@ -92,11 +91,12 @@ def test_dropout_is_set_everywhere(folder: Path) -> None:
 
 
 def test_a_classifier_comes_back(folder: Path, tmp_path: Path) -> None:
-    classifier = Classifier(HubEncoder.open(folder), CNNConfig(2, (1, 3), 4, layers=2)).eval()
+    classifier = TaskModel(HubEncoder.open(folder), CNNConfig(2, (1, 3), 4)).eval()
     classifier.remove_last(1)
-    save_classifier(tmp_path, classifier, {"labels": ["a", "b"]})
+    save_task_model(tmp_path, classifier, {"labels": ["a", "b"]})
     state = torch.random.get_rng_state()
-    again = load_classifier(tmp_path)
+    again, extra = load_task_model(tmp_path)
+    assert extra == {"labels": ["a", "b"]}
     assert torch.equal(torch.random.get_rng_state(), state)
     ids, _ = rows(again.encoder)  # type: ignore[arg-type]
     assert torch.equal(again(ids), classifier(ids))

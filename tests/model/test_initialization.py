@@ -7,15 +7,17 @@ import torch
 from tiny_encoders import small
 
 from bongsu.model.encoder import Encoder
-from bongsu.model.heads import Classifier, CNNConfig, MaskedLanguageModel
+from bongsu.model.heads import CNNConfig
 from bongsu.model.initialization import initialize
+from bongsu.model.masked_lm import MaskedLanguageModel
+from bongsu.model.task_model import TaskModel
 
 
 @pytest.mark.parametrize("preset", ["classic", "modern"])
 def test_a_seed_gives_the_same_weights_whatever_happened_before(preset: str) -> None:
     def weights(seed: int) -> dict[str, torch.Tensor]:
         model = MaskedLanguageModel(small(preset))
-        classifier = Classifier(model.encoder, CNNConfig(2))
+        classifier = TaskModel(model.encoder, CNNConfig(2))
         initialize(model, seed)
         initialize(classifier.head, seed)
         return classifier.state_dict() | model.state_dict()
@@ -29,7 +31,7 @@ def test_a_seed_gives_the_same_weights_whatever_happened_before(preset: str) -> 
 
 
 def test_before_training_a_classifier_holds_all_classes_for_equally_likely() -> None:
-    classifier = Classifier(Encoder(small()), CNNConfig(3)).eval()
+    classifier = TaskModel(Encoder(small()), CNNConfig(3)).eval()
     initialize(classifier.head, 0)
     probabilities = classifier(torch.randint(1, 50, (4, 9))).softmax(dim=-1)
     torch.testing.assert_close(probabilities, torch.full((4, 3), 1 / 3))

@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss
 from bongsu.evaluation.calibration import calibration, expected_calibration_error
 from bongsu.evaluation.operating import operating_points, threshold_for_precision
 from bongsu.evaluation.repeats import repeats
-from bongsu.inference.calibration import at_temperature, calibrated_by_folds, ensemble, temperature
+from bongsu.evaluation.temperature import apply_temperature, fit_temperature, log_probabilities, log_softmax
 
 
 def overconfident(rows: int = 4000, by: float = 3.0) -> tuple[np.ndarray, np.ndarray]:
@@ -22,28 +22,33 @@ def overconfident(rows: int = 4000, by: float = 3.0) -> tuple[np.ndarray, np.nda
 
 def test_the_temperature_is_the_one_of_least_loss() -> None:
     labels, predicted = overconfident()
-    found = temperature(labels, predicted)
+    logits = log_probabilities(predicted)
+    found = fit_temperature(labels, logits)
     grid = np.arange(1.0, 5.0, 0.02)
-    best = grid[np.argmin([log_loss(labels, at_temperature(predicted, value)) for value in grid])]
+    best = grid[np.argmin([log_loss(labels, apply_temperature(logits, value)) for value in grid])]
     assert found == pytest.approx(best, abs=0.03)
     assert found == pytest.approx(3.0, rel=0.1)
-    assert temperature(labels[:0], predicted[:0]) == 1.0
+    assert fit_temperature(labels[:0], logits[:0]) == 1.0
 
 
-def test_a_folds_temperature_does_not_look_at_its_own_labels() -> None:
+def test_a_temperature_makes_probabilities_honest() -> None:
     labels, predicted = overconfident()
+    logits = log_probabilities(predicted)
     fold = np.arange(len(labels)) % 4
-    calibrated, chosen = calibrated_by_folds(labels, predicted, fold)
-    other = labels.copy()
-    other[fold == 2] = 1 - other[fold == 2]
-    again, chosen_again = calibrated_by_folds(other, predicted, fold)
-    assert chosen_again[2] == chosen[2]
-    assert np.array_equal(calibrated[fold == 2], again[fold == 2])
+    calibrated = apply_temperature(logits, fit_temperature(labels, logits))
     assert np.array_equal(calibrated.argmax(axis=1), predicted.argmax(axis=1))
     errors = calibration(labels, predicted, calibrated, fold)
     assert errors["before"] == expected_calibration_error(labels, predicted) > 0.08
     assert errors["temperature"] < 0.02
     assert errors["isotonic"] < 0.03
+
+
+def test_softmax_neither_overflows_nor_underflows() -> None:
+    logits = np.array([[1e4, 0.0, -1e4], [3.0, 1.0, 2.0]])
+    np.testing.assert_allclose(log_softmax(logits)[1], np.log(softmax(logits[1])), atol=1e-12)
+    assert np.isfinite(log_softmax(logits)).all()
+    np.testing.assert_array_equal(apply_temperature(logits, 1.0)[0], [1.0, 0.0, 0.0])
+    assert np.isfinite(log_probabilities(np.array([[0.0, 1.0]]))).all()
 
 
 def test_operating_points_are_counted() -> None:
@@ -73,12 +78,10 @@ def test_the_threshold_of_a_precision() -> None:
     assert tied > 0.5  # rows alike in probability are taken or left together
 
 
-def test_repeats_and_ensembles() -> None:
+def test_repeats() -> None:
     labels = np.array([0, 1, 1, 0])
     one, other = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]]), np.array([[0.4, 0.6], [0.2, 0.8]] * 2)
     found = repeats(labels, np.stack([one, other]), np.array([0, 0, 1, 1]))
     assert found["table"] == [[1.0, 0.5], [0.5, 0.5]]
     assert found["mean"] == 0.625
     assert found["interval"] == pytest.approx([0.625 - 3.1824463 * 0.125, 0.625 + 3.1824463 * 0.125])
-    together = ensemble(one, other)
-    assert together[0, 1] == pytest.approx(np.sqrt(0.1 * 0.6) / (np.sqrt(0.1 * 0.6) + np.sqrt(0.9 * 0.4)))
