@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measuring import in_turn, markdown, peak_megabytes
+from bongsu.finetuning.data import load_data
+from bongsu.recipe import load_recipe
 
 PIPELINE, TORCH, FLOAT32, INT8 = "transformers pipeline", "bongsu in torch", "bundle, float32", "bundle, int8"
 ALONE, BATCHED = "one by one", "in batches"

@@ -6,8 +6,10 @@ import asyncio
 import json
 import logging
 import threading
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from fake_service import FakePredictor, client_of, fake_service, share
 
@@ -83,7 +85,10 @@ def test_embed_gives_a_vector_for_each_text() -> None:
 
 def test_another_kind_of_model_is_not_asked_to_classify() -> None:
     class Numbers(FakePredictor):
-        task = RegressionTask(Regression(train="x"), Schema())
+        task = RegressionTask(Regression(train="x"), Schema())  # type: ignore[assignment]
+
+        def probabilities(self, texts: Sequence[str]) -> Any:
+            return np.zeros((len(texts), 1))
 
     refused, _ = ask(fake_service(Numbers), ("/v1/classify", {"text": "a"}), "/health/live")
     assert refused.status_code == 404
