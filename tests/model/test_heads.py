@@ -1,4 +1,4 @@
-"""The output layer, the sentence CNN against loops in numpy, and freezing."""
+"""The sentence CNN against loops in numpy, and the head for tokens."""
 
 from __future__ import annotations
 
@@ -9,33 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_encoders import shake, small
-from torch.nn import functional as F
+from tiny_encoders import shake
 
 from bongsu import recipe
-from bongsu.errors import RecipeError
-from bongsu.model.encoder import Encoder
-from bongsu.model.heads import CNNConfig, SentenceCNN, TokenConfig, TokenHead
-from bongsu.model.masked_lm import MaskedLanguageModel
-from bongsu.model.task_model import TaskModel, mean_pooled
+from bongsu.model.heads import CNNConfig, SentenceCNN, TokenConfig, TokenHead, build_head, head_config
 
 HEAD = CNNConfig(n_outputs=3, kernel_sizes=(2, 3, 5), filters=7)
-
-
-def test_output_layer_is_the_embedding_and_learns_from_both_sides() -> None:
-    model = MaskedLanguageModel(small())
-    shake(model)
-    ids, read, targets = torch.randint(1, 50, (2, 8)), torch.tensor([1, 9, 12]), torch.tensor([4, 5, 6])
-    table = model.encoder.embeddings.tok_embeddings.weight
-    assert sum(parameter.shape == table.shape for parameter in model.parameters()) == 1
-
-    F.cross_entropy(model(ids, query_positions=read), targets).backward()
-    as_input = model.encoder(ids, query_positions=read) @ table.detach().T + model.output_bias
-    (from_input,) = torch.autograd.grad(F.cross_entropy(as_input, targets), table)
-    as_output = model.encoder(ids, query_positions=read).detach() @ table.T + model.output_bias
-    (from_output,) = torch.autograd.grad(F.cross_entropy(as_output, targets), table)
-    assert table.grad is not None
-    torch.testing.assert_close(table.grad, from_input + from_output, rtol=1e-4, atol=1e-5)
 
 
 def cnn_by_hand(head: SentenceCNN, text: np.ndarray) -> np.ndarray:
@@ -70,17 +49,6 @@ def test_cnn_is_kims_whatever_padding_follows(lengths: list[int], spare: int) ->
         np.testing.assert_allclose(logits[row].numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("preset", ["classic", "modern"])
-@pytest.mark.parametrize("length", [1, 4, 5, 8])
-def test_logits_of_a_text_do_not_depend_on_its_batch(preset: str, length: int) -> None:
-    classifier = TaskModel(Encoder(small(preset)), HEAD).eval()
-    text = torch.randint(1, 50, (1, length))
-    other = torch.randint(1, 50, (1, 12))
-    with torch.no_grad():
-        alone, batch = classifier(text), classifier(torch.cat([other, F.pad(text, (0, 12 - length))]))
-    torch.testing.assert_close(batch[1:], alone, rtol=1e-5, atol=1e-5)
-
-
 def test_max_norm_shortens_only_what_is_too_long() -> None:
     head = SentenceCNN(6, HEAD)
     with torch.no_grad():
@@ -98,80 +66,33 @@ def test_max_norm_shortens_only_what_is_too_long() -> None:
     assert (free.linear.weight == 10).all()
 
 
-def trained(classifier: TaskModel) -> set[str]:
-    """Parts whose weights get a gradient."""
-    classifier.zero_grad()
-    classifier(torch.randint(1, 50, (4, 9))).logsumexp(-1).sum().backward()
-    return {name for name, parameter in classifier.named_parameters() if parameter.grad is not None}
+@pytest.mark.parametrize("config", [HEAD, TokenConfig(5, 0.25)])
+def test_a_config_makes_its_head_and_comes_back(config: CNNConfig | TokenConfig) -> None:
+    values = {"kind": config.kind, **config.to_dict()}
+    assert head_config(values) == config
+    assert build_head(6, config).config == config
+    with pytest.raises(KeyError):
+        head_config({**values, "kind": "other"})
+    with pytest.raises(TypeError):
+        head_config({**values, "filtres": 3})
 
 
-@pytest.mark.parametrize("preset", ["classic", "modern"])
-def test_freezing(preset: str) -> None:
-    classifier = TaskModel(Encoder(small(preset, dropout=0.5)), HEAD).train()
-    everything = trained(classifier)
-    assert everything == {name for name, _ in classifier.named_parameters()}
-
-    classifier.freeze()
-    head = {name for name in everything if name.startswith("head.")}
-    assert trained(classifier) == head
-    ids = torch.randint(1, 50, (2, 9))
-    hidden = classifier.train().encoder(ids)
-    assert hidden.grad_fn is None
-    assert torch.equal(hidden, classifier.encoder(ids))  # no dropout in what is frozen
-    assert not torch.equal(classifier(ids), classifier(ids))  # but in the head
-
-    classifier.freeze(unfreeze_last=1)
-    last = {name for name in everything if name.startswith(("encoder.layers.2.", "encoder.final_norm."))}
-    assert trained(classifier) == head | last
-    classifier.train()
-    assert [layer.training for layer in classifier.encoder.layers] == [False, False, True]
-    with pytest.raises(RecipeError, match="has 3"):
-        classifier.freeze(unfreeze_last=4)
-
-
-def test_removing_last_layers_leaves_the_first_ones_output() -> None:
-    encoder = Encoder(small()).eval()
-    ids = torch.randint(1, 50, (2, 9))
-    with torch.no_grad():
-        expected = encoder.final_norm(encoder.forward_layers(ids)[0])
-        classifier = TaskModel(encoder, HEAD).eval()
-        classifier.remove_last(2)
-        torch.testing.assert_close(classifier.encoder(ids), expected)
-    assert classifier.encoder.config.n_layers == len(classifier.encoder.layers) == 1
-    with pytest.raises(RecipeError, match="no layer"):
-        classifier.remove_last(1)
-
-
-def test_cnn_config_from_recipe_and_back() -> None:
+def test_cnn_config_from_recipe_and_its_shortest_row() -> None:
     config = CNNConfig.from_recipe(recipe.CNN(filters=9), n_outputs=4)
     assert (config.n_outputs, config.filters, config.kernel_sizes) == (4, 9, (2, 3, 4))
-    assert CNNConfig.from_dict(config.to_dict()) == config
+    assert [each.shortest for each in (config, HEAD, replace(HEAD, kernel_sizes=(1,)))] == [4, 5, 2]
 
 
-def test_a_token_layer_answers_for_every_token_whatever_padding_follows() -> None:
-    model = TaskModel(Encoder(small()), TokenConfig(5)).eval()
-    assert isinstance(model.head, TokenHead)
-    text = torch.randint(1, 50, (1, 6))
+def test_every_token_goes_through_one_linear_layer_whatever_stands_beside_it() -> None:
+    head = TokenHead(6, TokenConfig(4, dropout=0.5)).eval()
+    shake(head)
+    hidden, valid = torch.randn(2, 5, 6), torch.ones(2, 5, dtype=torch.bool)
     with torch.no_grad():
-        alone, padded = model(text), model(F.pad(text, (0, 4)))
-        hidden, valid = model.hidden(F.pad(text, (0, 4)))
-    assert alone.shape == (1, 6, 5)
-    torch.testing.assert_close(padded[:, :6], alone, rtol=1e-5, atol=1e-5)
-    expected = hidden[0, :6] @ model.head.linear.weight.T + model.head.linear.bias
-    torch.testing.assert_close(alone[0], expected, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(mean_pooled(hidden, valid)[0], hidden[0, :6].mean(dim=0), rtol=1e-5, atol=1e-6)
-
-
-def test_the_second_text_of_a_pair_is_told_by_a_learned_vector() -> None:
-    model = TaskModel(Encoder(small()), HEAD, pairs=True).eval()
-    ids, texts = torch.randint(1, 50, (2, 8)), torch.tensor([[0] * 4 + [1] * 4] * 2)
-    with torch.no_grad():
-        torch.testing.assert_close(model(ids, texts), model(ids))  # it begins as zero
-        model.second_text.normal_()
-        embedded = model.encoder.embeddings(ids, torch.arange(8)[None])
-        expected = model.encoder(ids, added=texts[..., None] * model.second_text)
-        assert not torch.equal(model(ids, texts), model(ids))
-        torch.testing.assert_close(model.hidden(ids, texts)[0], expected)
-    assert embedded.shape == expected.shape
-    model(ids, texts).sum().backward()
-    assert model.second_text.grad is not None
+        outputs = head(hidden, valid)
+    weight, bias = head.linear.weight.detach().numpy(), head.linear.bias.detach().numpy()
+    np.testing.assert_allclose(outputs.numpy(), hidden.numpy() @ weight.T + bias, rtol=1e-5, atol=1e-5)
+    before = head.linear.weight.detach().clone()
+    head.after_step()  # nothing is bounded
+    assert torch.equal(head.linear.weight, before)
+    head.train()
+    assert not torch.equal(head(hidden, valid), head(hidden, valid))

@@ -61,23 +61,25 @@ def test_every_parameter_has_its_place_from_the_top_down(folder: Path) -> None:
 
 
 def test_layers_taken_away_and_the_rest_frozen(folder: Path) -> None:
-    classifier = TaskModel(HubEncoder.open(folder), CNNConfig(2, (1, 2), 4))
-    ids, segments = rows(classifier.encoder)  # type: ignore[arg-type]
-    outputs = classifier.encoder.forward_layers(ids, segments)
-    classifier.remove_last(1)
-    assert classifier.encoder.config.n_layers == len(classifier.encoder.layers) == 2
-    left = classifier.encoder.forward_layers(ids, segments)
+    model = TaskModel(HubEncoder.open(folder), CNNConfig(2, (1, 2), 4))
+    ids, segments = rows(model.encoder)  # type: ignore[arg-type]
+    outputs = model.encoder.forward_layers(ids, segments)
+    model.remove_last(1)
+    assert model.encoder.config.n_layers == len(model.encoder.layers) == 2
+    left = model.encoder.forward_layers(ids, segments)
     torch.testing.assert_close(left[0], outputs[0])
     if not hasattr(stock(folder), "final_norm"):
-        torch.testing.assert_close(classifier.encoder(ids, segments), outputs[1])
+        torch.testing.assert_close(model.encoder(ids, segments), outputs[1])
 
-    classifier.freeze(unfreeze_last=1)
-    classifier.train()
-    classifier(ids).sum().backward()
-    learned = [all(p.grad is not None for p in part.parameters()) for part in classifier.encoder.modules_top_down()]
+    model.freeze(unfreeze_last=1)
+    model.train()
+    model(ids).sum().backward()
+    learned = [all(p.grad is not None for p in part.parameters()) for part in model.encoder.modules_top_down()]
     assert learned == [True, True, False, False]
-    assert not classifier.encoder.layers[0].training
-    assert classifier.encoder.layers[1].training
+    assert not model.encoder.layers[0].training
+    assert model.encoder.layers[1].training
+    model.freeze(unfreeze_last=2)  # anew: what was frozen before is not
+    assert all(parameter.requires_grad for parameter in model.encoder.layers.parameters())
 
 
 def test_dropout_is_set_everywhere(folder: Path) -> None:
@@ -90,17 +92,17 @@ def test_dropout_is_set_everywhere(folder: Path) -> None:
     assert {part.p for part in encoder.modules() if isinstance(part, nn.Dropout)} <= {0.5}
 
 
-def test_a_classifier_comes_back(folder: Path, tmp_path: Path) -> None:
-    classifier = TaskModel(HubEncoder.open(folder), CNNConfig(2, (1, 3), 4)).eval()
-    classifier.remove_last(1)
-    save_task_model(tmp_path, classifier, {"labels": ["a", "b"]})
+def test_a_fine_tuned_model_comes_back(folder: Path, tmp_path: Path) -> None:
+    model = TaskModel(HubEncoder.open(folder), CNNConfig(2, (1, 3), 4)).eval()
+    model.remove_last(1)
+    save_task_model(tmp_path, model, {"labels": ["a", "b"]})
     state = torch.random.get_rng_state()
     again, extra = load_task_model(tmp_path)
-    assert extra == {"labels": ["a", "b"]}
     assert torch.equal(torch.random.get_rng_state(), state)
     ids, _ = rows(again.encoder)  # type: ignore[arg-type]
-    assert torch.equal(again(ids), classifier(ids))
-    assert again.encoder.config == classifier.encoder.config
+    assert torch.equal(again(ids), model(ids))
+    assert again.encoder.config == model.encoder.config
+    assert extra == {"labels": ["a", "b"]}
 
 
 def test_pickles_and_unknown_folders_are_refused(tmp_path: Path, sentences: list[str]) -> None:
