@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measuring import in_turn, markdown, peak_megabytes
-from bongsu.files import read_json
+from bongsu.finetuning.data import load_data
+from bongsu.recipe import load_recipe
 
 PIPELINE, TORCH, FLOAT32, INT8 = "transformers pipeline", "bongsu in torch", "bundle, float32", "bundle, int8"
-SINGLE_PROCESS, TOGETHER = "one by one", "together"
-SIDES = tuple(f"{side}, {how}" for side in (PIPELINE, TORCH, FLOAT32, INT8) for how in (SINGLE_PROCESS, TOGETHER))
+ALONE, BATCHED = "one by one", "in batches"
+SIDES = tuple(f"{side}, {how}" for side in (PIPELINE, TORCH, FLOAT32, INT8) for how in (ALONE, BATCHED))
 _WARM = 32  # texts before the clock starts
 _BATCH = 32  # of the pipeline, which takes its texts one by one unless it is told
 
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--exports", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        texts = read_json(options.run / "finetune" / "predictions.json")["raw"][: options.count]
+        texts = _texts(options.run)[: options.count]
         print(json.dumps(_measure(options.side, options.run, options.exports, texts)))
         return
     from bongsu.export.bundle import export_hf, export_onnx
@@ -47,10 +48,10 @@ def main() -> None:
         export_hf(options.run, Path(folder) / "hf")
         arguments = [str(options.run), "--exports", folder, "--count", str(options.count)]
         figures = in_turn("benchmarks.inference", SIDES, arguments, options.repeats)
-    peer = figures[f"{PIPELINE}, {SINGLE_PROCESS}"]["rate"]
+    peer = figures[f"{PIPELINE}, {ALONE}"]["rate"]
     rows = []
     for side, found in figures.items():
-        times = [f"{found[key]:.2f}" if side.endswith(SINGLE_PROCESS) else "" for key in ("p50", "p99")]
+        times = [f"{found[key]:.2f}" if side.endswith(ALONE) else "" for key in ("p50", "p99")]
         rows.append([side, round(found["rate"]), f"{found['rate'] / peer:.1f}", *times, round(found["mb"])])
     print(markdown(["", "messages/s", "× the pipeline", "p50 ms", "p99 ms", "memory MB"], rows))
 
@@ -58,8 +59,8 @@ def main() -> None:
 def _measure(side: str, run: Path, exports: Path, texts: list[str]) -> dict[str, float]:
     """Messages a second, and the time of a call in milliseconds: of one message, or of all together."""
     kind, how = side.rsplit(", ", 1)
-    classify = _classifier(kind, run, exports, 1 if how == SINGLE_PROCESS else _BATCH)
-    calls = [[text] for text in texts] if how == SINGLE_PROCESS else [texts]
+    classify = _classifier(kind, run, exports, 1 if how == ALONE else _BATCH)
+    calls = [[text] for text in texts] if how == ALONE else [texts]
     classify(texts[:_WARM])
     seconds = []
     for call in calls:
@@ -68,6 +69,11 @@ def _measure(side: str, run: Path, exports: Path, texts: list[str]) -> dict[str,
         seconds.append(time.perf_counter() - start)
     p50, p99 = np.percentile(seconds, [50, 99]) * 1000
     return {"rate": len(texts) / sum(seconds), "p50": float(p50), "p99": float(p99), "mb": peak_megabytes()}
+
+
+def _texts(run: Path) -> list[str]:
+    """Return the texts that a run was fine-tuned on, as they stand in its file."""
+    return [row.raw[0] for row in load_data(load_recipe(run / "recipe.toml"), run / "finetune" / "data").training]
 
 
 def _classifier(kind: str, run: Path, exports: Path, batch: int) -> Callable[[list[str]], object]:
@@ -79,12 +85,12 @@ def _classifier(kind: str, run: Path, exports: Path, batch: int) -> Callable[[li
         pipe = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu", batch_size=batch)
         return lambda texts: pipe(texts, truncation=True)
     if kind == TORCH:
-        from bongsu.inference.torch_backend import Detector
+        from bongsu.inference.torch_backend import load_predictor
 
-        return Detector.load(run).predict
-    from bongsu.inference.predictor import Predictor
+        return load_predictor(run).predict
+    from bongsu.inference.onnx import BundlePredictor
 
-    return Predictor.load(exports / "onnx", "int8" if kind == INT8 else "float32").predict
+    return BundlePredictor.load(exports / "onnx", "int8" if kind == INT8 else "float32").predict
 
 
 if __name__ == "__main__":

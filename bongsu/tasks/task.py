@@ -280,7 +280,7 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
     def hits(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return how many targets of a batch the outputs have right, and how many there are: two scalars, for the log."""
         right = outputs.argmax(-1) == targets.argmax(-1)
-        return right.sum(), right.new_tensor(right.numel()).long()
+        return right.sum(), right.new_ones(right.shape).sum()
 
     def gather(self, encoded: Sequence[Encoded], outputs: Sequence[Array], count: int) -> Outputs:
         """Return the outputs of `count` examples from those of their rows (one row an example, unless overridden)."""

@@ -15,9 +15,8 @@ import bongsu
 from bongsu.cli import main
 from bongsu.errors import RecipeError
 from bongsu.export.bundle import export_onnx
-from bongsu.inference.explain import explain
-from bongsu.inference.predictor import Predictor
-from bongsu.inference.torch_backend import Detector
+from bongsu.inference.onnx import BundlePredictor
+from bongsu.inference.torch_backend import load_predictor
 from bongsu.recipe import load_recipe
 from bongsu.tokens.inputs import encode
 
@@ -31,9 +30,9 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     rows = [f'{number},"{text}",{number % 2}' for number, text in enumerate(sentences[:60])]
     (folder / "train.csv").write_text("\n".join(["id,text,target", *rows]), encoding="utf-8")
     (folder / "recipe.toml").write_text(
-        f'name = "hub"\n[finetune]\ntrain = "{folder}/train.csv"\nencoder = "hf:{folder}/encoder"\nfolds = 2\nepochs = 1\n'
-        "filters = 4\nmax_length = 24\ntoken_dropout = 0.1\nlayer_decay = 0.8\nremove_last = 1\nlayers = 2\n"
-        "encoder_dropout = 0.2\n"
+        f'name = "hub"\n[task]\ntrain = "{folder}/train.csv"\nmax_length = 24\n[task.head]\nfilters = 4\n'
+        f'[finetune]\nencoder = "hf:{folder}/encoder"\nepochs = 1\nlayer_decay = 0.8\nremove_last = 1\n'
+        "encoder_dropout = 0.2\n[validation]\nfolds = 2\n"
     )
     return bongsu.run(folder / "recipe.toml", out=folder / "run").path
 
@@ -51,18 +50,15 @@ def test_texts_are_read_as_the_models_own_tokenizer_reads_them(run: Path, senten
 
 
 def test_the_graph_answers_as_torch_does(run: Path, tmp_path: Path, sentences: list[str]) -> None:
-    detector = Detector.load(run)
+    detector = load_predictor(run)
     export_onnx(run, tmp_path / "bundle")
-    predictor = Predictor.load(tmp_path / "bundle", "float32")
+    predictor = BundlePredictor.load(tmp_path / "bundle", "float32")
     texts = [*sentences[60:100], *ODD]
     assert np.abs(predictor.probabilities(texts) - detector.probabilities(texts)).max() < 1e-5
     alone = np.concatenate([predictor.probabilities([text]) for text in texts])
     assert np.abs(predictor.probabilities(texts) - alone).max() < 1e-5
     for text in [*ODD, *sentences[60:63]]:
-        ours, theirs = (
-            predictor.explain(text),
-            explain(lambda ids, _: detector.classify(ids), detector.tokenizer, text.strip(), 24, of=1),
-        )
+        ours, theirs = predictor.explain(text), detector.explain(text)
         assert [word.text for word in ours] == text.split()
         if ours and len(text) < 200:
             np.testing.assert_allclose([word.weight for word in ours], [word.weight for word in theirs], atol=2e-5)
@@ -73,18 +69,14 @@ def test_the_graph_answers_as_torch_does(run: Path, tmp_path: Path, sentences: l
     assert float(found.stdout) == pytest.approx(detector.predict(["bada gufe"])[0].probability, abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [("adapt.epochs=1", "only an encoder that Bongsu pre-trained"), ("finetune.augmentation=masked_lm", "Bongsu pre-trained")],
-)
-def test_what_needs_a_masked_language_model_of_ours_is_refused(tmp_path: Path, change: str, reason: str) -> None:
-    (tmp_path / "recipe.toml").write_text('[finetune]\ntrain = "train.csv"\nencoder = "hf:somewhere"\n')
-    with pytest.raises(RecipeError, match=reason):
-        load_recipe(tmp_path / "recipe.toml", [change])
+def test_an_encoder_of_transformers_is_not_adapted(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text('[task]\ntrain = "train.csv"\n[finetune]\nencoder = "hf:somewhere"\n')
+    with pytest.raises(RecipeError, match="only an encoder that Bongsu pre-trained"):
+        load_recipe(tmp_path / "recipe.toml", ["adapt.epochs=1"])
 
 
 def test_a_missing_folder_is_told_before_anything_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "recipe.toml").write_text(f'[finetune]\ntrain = "train.csv"\nencoder = "hf:{tmp_path}/nowhere"\n')
+    (tmp_path / "recipe.toml").write_text(f'[task]\ntrain = "train.csv"\n[finetune]\nencoder = "hf:{tmp_path}/nowhere"\n')
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["bongsu", "run", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "run")])
         with pytest.raises(SystemExit) as stop:
