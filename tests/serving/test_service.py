@@ -12,9 +12,12 @@ import pytest
 from fake_service import FakePredictor, client_of, fake_service, share
 
 from bongsu.errors import WorkspaceError
+from bongsu.recipe import Classification
 from bongsu.serving.limits import Limits
 from bongsu.serving.observing import JsonLines
 from bongsu.serving.service import Service
+from bongsu.tasks.classification import ClassificationTask
+from bongsu.tasks.task import Schema
 
 
 def ask(service: Service, *requests: Any, **headers: str) -> list[Any]:
@@ -60,6 +63,15 @@ def test_explanation_gives_every_word_its_weight() -> None:
 def test_context_goes_before_its_message() -> None:
     [answer] = ask(fake_service(), ("/v1/classify", {"text": ["a", "b"], "context": [["wildfire"], [""]]}))
     assert [each["probability"] for each in answer.json()["results"]] == [share("wildfire a"), share(" b")]
+
+
+def test_more_than_two_classes_have_no_threshold() -> None:
+    class Three(FakePredictor):
+        task = ClassificationTask(Classification(train="x"), Schema(["0", "1", "2"]))
+
+    [answer] = ask(fake_service(Three), ("/v1/classify", {"text": "a"}))
+    assert answer.status_code == 200
+    assert answer.json()["threshold"] is None
 
 
 def test_fill_mask() -> None:
