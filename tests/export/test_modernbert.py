@@ -128,7 +128,7 @@ def test_a_model_ours_cannot_hold_is_refused(exported: Path, tmp_path: Path, cha
 
 
 def test_the_classic_encoder_is_refused_with_the_reason(tokenizer_folder: Path, sentences: list[str], tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", tokenizer_folder, sentences[:10], preset="classic")
+    run = make_run(tmp_path / "run", tokenizer_folder, sentences[:20], preset="classic")
     with pytest.raises(WorkspaceError, match="sinusoidal positions"):
         export_hf(run, tmp_path / "out")
     assert not (tmp_path / "out").exists()

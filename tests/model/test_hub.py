@@ -82,6 +82,22 @@ def test_layers_taken_away_and_the_rest_frozen(folder: Path) -> None:
     assert all(parameter.requires_grad for parameter in model.encoder.layers.parameters())
 
 
+def test_the_second_text_of_a_pair_has_its_token_type_where_there_are_some(folder: Path) -> None:
+    encoder = HubEncoder.open(folder).eval()
+    ids, segments = rows(encoder)
+    text_ids = torch.tensor([[0] * 4 + [1] * 5] * 2)
+    theirs = stock(folder)
+    types = {"token_type_ids": text_ids} if getattr(theirs.config, "type_vocab_size", 0) > 1 else {}
+    model = TaskModel(encoder, CNNConfig(2, (1, 2), 4), pairs=True).eval()
+    assert not hasattr(model, "second_text")
+    with torch.no_grad():
+        found, plain = model.hidden(ids, text_ids)[0], model.hidden(ids)[0]
+        expected = theirs(input_ids=ids, attention_mask=segments, **types).last_hidden_state
+    seen = segments.bool()
+    torch.testing.assert_close(found[seen], expected[seen], rtol=1e-4, atol=1e-5)
+    assert torch.equal(found, plain) != bool(types)
+
+
 def test_dropout_is_set_everywhere(folder: Path) -> None:
     encoder = HubEncoder.open(folder).train()
     ids, segments = rows(encoder)
