@@ -125,7 +125,8 @@ class Pair(Labelled):
     """Names to show for the labels."""
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced`: weigh each class's loss by the inverse of its frequency."""
-    corrections: None = None
+    corrections: str | None = None
+    """Classes: a CSV of id and correction, as for a classification; "drop" leaves the row out."""
     head: CNN = CNN()
 
 

@@ -29,7 +29,7 @@ def test_a_row_holds_both_texts_with_a_separator(tokenizer: Tokenizer) -> None:
     assert long.text_ids.sum() == len(tokenizer.encode("rimo kota").ids)  # the longer text is the one that is cut
 
 
-@pytest.mark.parametrize(("length", "stride"), [(16, 4), (24, 8), (12, 1)])
+@pytest.mark.parametrize(("length", "stride"), [(20, 4), (24, 8), (16, 1)])
 def test_windows_cover_a_text_and_keep_the_question(tokenizer: Tokenizer, length: int, stride: int) -> None:
     question, text = "bada gufe", "rimo kota 바다에 불이 났다 lapi " * 6
     rows = encode_windows(tokenizer, question, text, length, stride)
