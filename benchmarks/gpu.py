@@ -30,8 +30,8 @@ from bongsu.errors import OutOfMemoryError
 from bongsu.files import write_json, write_text
 from bongsu.model.attention import attention_mask, fused_attention, plain_attention
 from bongsu.model.encoder import EncoderConfig
-from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.initialization import initialize
+from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.model.sizes import flops_per_token, parameter_count
 from bongsu.pipeline.planning import likely_shape, random_batch
 from bongsu.pretraining.masked_lm import MaskedLanguageModelling

@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.measuring import in_turn, markdown, peak_megabytes
-from bongsu.files import read_json
+from bongsu.finetuning.data import load_data
+from bongsu.recipe import load_recipe
 
 PIPELINE, TORCH, FLOAT32, INT8 = "transformers pipeline", "bongsu in torch", "bundle, float32", "bundle, int8"
-ALONE, TOGETHER = "one by one", "together"
-SIDES = tuple(f"{side}, {how}" for side in (PIPELINE, TORCH, FLOAT32, INT8) for how in (ALONE, TOGETHER))
+ALONE, BATCHED = "one by one", "in batches"
+SIDES = tuple(f"{side}, {how}" for side in (PIPELINE, TORCH, FLOAT32, INT8) for how in (ALONE, BATCHED))
 _WARM = 32  # texts before the clock starts
 _BATCH = 32  # of the pipeline, which takes its texts one by one unless it is told
 
@@ -37,7 +38,7 @@ def main() -> None:
     parser.add_argument("--exports", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        texts = read_json(options.run / "finetune" / "predictions.json")["raw"][: options.count]
+        texts = _texts(options.run)[: options.count]
         print(json.dumps(_measure(options.side, options.run, options.exports, texts)))
         return
     from bongsu.export.bundle import export_hf, export_onnx
@@ -70,6 +71,11 @@ def _measure(side: str, run: Path, exports: Path, texts: list[str]) -> dict[str,
     return {"rate": len(texts) / sum(seconds), "p50": float(p50), "p99": float(p99), "mb": peak_megabytes()}
 
 
+def _texts(run: Path) -> list[str]:
+    """Return the texts that a run was fine-tuned on, as they stand in its file."""
+    return [row.raw[0] for row in load_data(load_recipe(run / "recipe.toml"), run / "finetune" / "data").training]
+
+
 def _classifier(kind: str, run: Path, exports: Path, batch: int) -> Callable[[list[str]], object]:
     if kind == PIPELINE:
         from transformers import AutoConfig, AutoTokenizer, ModernBertForSequenceClassification, pipeline
@@ -79,12 +85,12 @@ def _classifier(kind: str, run: Path, exports: Path, batch: int) -> Callable[[li
         pipe = pipeline("text-classification", model=model, tokenizer=tokenizer, device="cpu", batch_size=batch)
         return lambda texts: pipe(texts, truncation=True)
     if kind == TORCH:
-        from bongsu.inference.torch_backend import Detector
+        from bongsu.inference.torch_backend import load_predictor
 
-        return Detector.load(run).predict
-    from bongsu.inference.predictor import Predictor
+        return load_predictor(run).predict
+    from bongsu.inference.onnx import BundlePredictor
 
-    return Predictor.load(exports / "onnx", "int8" if kind == INT8 else "float32").predict
+    return BundlePredictor.load(exports / "onnx", "int8" if kind == INT8 else "float32").predict
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ import torch
 
 from benchmarks.measuring import markdown, peak_megabytes
 from bongsu.model.encoder import EncoderConfig
-from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.initialization import initialize
+from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.model.memory import PROCESS_BYTES
 from bongsu.model.sizes import parameter_count
 from bongsu.pipeline import running  # noqa: F401  (what `bongsu pretrain` has loaded)

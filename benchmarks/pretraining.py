@@ -281,7 +281,7 @@ def _loss(model: Any, options: argparse.Namespace) -> float:
     for batch in batches.validation(_HELD_OUT):
         ids, segments, positions, read, targets = (
             torch.from_numpy(part).to(model.device)
-            for part in (batch.input_ids, batch.segment_ids, batch.positions, batch.read, batch.targets)
+            for part in (batch.input_ids, batch.segment_ids, batch.positions, batch.query_positions, batch.targets)
         )
         same = segments[:, None, :, None] == segments[:, None, None, :]  # [rows, 1, L, L]: a token sees its own sentence
         with torch.inference_mode():

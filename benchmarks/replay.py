@@ -29,7 +29,7 @@ import numpy as np
 from benchmarks.measuring import markdown
 from bongsu import progress
 from bongsu.corpus.streams import open_bytes
-from bongsu.inference.predictor import Predictor
+from bongsu.inference.onnx import BundlePredictor
 from bongsu.watch.alerts import iso
 from bongsu.watch.events import Events
 from bongsu.watch.messages import Message, read_time, tidy
@@ -85,7 +85,7 @@ def read_crises(path: Path) -> list[Crisis]:
     return list(crises.values())
 
 
-def probabilities(detector: Predictor, texts: Sequence[str]) -> dict[str, float]:
+def probabilities(detector: BundlePredictor, texts: Sequence[str]) -> dict[str, float]:
     """Each distinct text is read once."""
     distinct, found = list(dict.fromkeys(texts)), dict[str, float]()
     with progress.bar("classifying", len(distinct), "messages") as bar:
@@ -186,7 +186,7 @@ def main() -> None:
         general = [text for line in lines.read().decode("utf-8", "replace").splitlines() if (text := tidy(line))]
     crises = [crisis for path in given.crises for crisis in read_crises(path)]
     windows = [(crisis, moment, crisis.between(moment, 3600 * given.hours)) for crisis in crises if (moment := crisis.moment())]
-    detector = Predictor.load(given.bundle)
+    detector = BundlePredictor.load(given.bundle)
     scores = probabilities(detector, [*general, *(message.text for *_, own in windows for message in own)])
     threshold, draw = detector.threshold, np.random.default_rng(0)
     rows: list[list[object]] = []

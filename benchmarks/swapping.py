@@ -29,8 +29,8 @@ import orjson
 
 from benchmarks.asking import classify, p50_p99
 from benchmarks.measuring import markdown
-from bongsu.inference.bundle import DETECTOR, MANIFEST, write_manifest
-from bongsu.inference.predictor import Predictor
+from bongsu.inference.bundle import MANIFEST, MODEL, write_manifest
+from bongsu.inference.onnx import BundlePredictor
 
 _LARGEST = 8  # messages in a request
 _CLOSE = {"float32": 1e-5, "int8": 1e-7}  # float32 rounds otherwise in other company
@@ -130,14 +130,14 @@ class Figures:
 
 def _damaged(folder: Path) -> None:
     """A file that was changed."""
-    content = bytearray((folder / DETECTOR).read_bytes())
+    content = bytearray((folder / MODEL).read_bytes())
     content[len(content) // 2] ^= 1
-    (folder / DETECTOR).write_bytes(content)
+    (folder / MODEL).write_bytes(content)
 
 
 def _unreadable(folder: Path) -> None:
     """Every hash is right, and the graph is none."""
-    (folder / DETECTOR).write_bytes(b"not a graph")
+    (folder / MODEL).write_bytes(b"not a graph")
     (folder / MANIFEST).unlink()
     write_manifest(folder, "onnx")
 
@@ -234,7 +234,7 @@ def main() -> None:
     messages = [line for line in given.messages.read_text(encoding="utf-8").splitlines() if line.strip()][:500]
     answers = {}
     for folder in (given.bundle, given.another):
-        predictor = Predictor.load(folder, given.engine)
+        predictor = BundlePredictor.load(folder, given.engine)
         answers[predictor.version] = {text: predictor.predict([text])[0].probability for text in messages}
         predictor.close()
     if len(answers) != 2:

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from bongsu.inference.prediction import TextClassifier
+    from bongsu.inference.predictor import Predictor
     from bongsu.pipeline.running import Run
 
 __all__ = ["__version__", "load", "run"]
 
 
 def run(recipe: str | Path, *, out: str | Path | None = None, changes: list[str] | None = None) -> Run:
-    """Runs every stage of a recipe; what is done is not done again.
+    """Run every stage of a recipe; what is done is not done again.
 
     Args:
         recipe: path of a TOML recipe.
@@ -37,8 +37,10 @@ def run(recipe: str | Path, *, out: str | Path | None = None, changes: list[str]
     return run_recipe(load_recipe(Path(recipe), changes), Path(out) if out is not None else None)
 
 
-def load(folder: str | Path) -> TextClassifier:
-    """The detector of a finished run, of a model folder, or of a bundle that `bongsu export --to onnx` wrote (needs no torch).
+def load(folder: str | Path) -> Predictor:
+    """Open the fine-tuned model of a finished run, of a model folder, or of a bundle that `bongsu export` wrote.
+
+    A bundle needs no torch.
 
     Raises:
         WorkspaceError: when there is none.
@@ -48,11 +50,11 @@ def load(folder: str | Path) -> TextClassifier:
 
     path = Path(folder)
     if is_bundle(path):
-        from bongsu.inference.predictor import Predictor
+        from bongsu.inference.onnx import BundlePredictor
 
-        return Predictor.load(path)
+        return BundlePredictor.load(path)
     refuse_pickles(path)
     need("torch", "train")
-    from bongsu.inference.torch_backend import Detector
+    from bongsu.inference.torch_backend import load_predictor
 
-    return Detector.load(path)
+    return load_predictor(path)

@@ -40,10 +40,10 @@ class Stage:
     """Fingerprints of the stages and files it reads."""
     work: Callable[[Path], None]
     """Does the work inside the folder it is given."""
-    goes_on: bool = False
+    resumable: bool = False
     """Whether it can go on from a half-finished folder; others begin anew."""
-    together: bool = False
-    """Whether all processes of a run that has several work on it; other stages are the leader's."""
+    collective: bool = False
+    """Whether all processes of a run that has several work on it; other stages are the main process's."""
 
     @property
     def fingerprint(self) -> str:
@@ -88,7 +88,7 @@ class Workspace:
         if self.store is None:
             _carry_out(stage, folder)
             return True
-        kept = self.store / f"{stage.name}-{stage.fingerprint[:16]}"
+        kept = self.store / f"{stage.name.replace('/', '-')}-{stage.fingerprint[:16]}"
         with _held(self.store / f".{kept.name}.lock", wait=True):
             _link(folder, kept)
             if self.is_done(stage):  # by another run, while this one waited
@@ -97,16 +97,16 @@ class Workspace:
             return True
 
     def follow(self, stage: Stage) -> None:
-        """Does a process's part of a stage that the leader runs: helps with it, or waits until it is done."""
+        """Does a process's part of a stage that the main process runs: helps with it, or waits until it is done."""
         while not self.is_done(stage):
-            if stage.together:
+            if stage.collective:
                 stage.work(self.folder(stage.name))
                 return
             time.sleep(WAIT_SECONDS)
 
-    def hand_over(self, stage: Stage, begun: Path) -> None:
+    def adopt(self, stage: Stage, begun: Path) -> None:
         """Makes `begun`, what another run has done so far, what this one goes on from, though its settings differ."""
-        _make_way(self.folder(stage.name), keep=False)
+        archive(self.folder(stage.name), keep=False)
         with atomic_folder(self.folder(stage.name)) as folder:
             shutil.copytree(begun, folder, dirs_exist_ok=True)
             write_json(folder / STARTED, {"fingerprint": stage.fingerprint})
@@ -119,10 +119,10 @@ class Workspace:
 
 def _carry_out(stage: Stage, target: Path) -> None:
     """Does the work of a stage; its folder has the name `target` once it is whole."""
-    work = target if stage.goes_on else target.with_name(f".{target.name}.tmp")
+    work = target if stage.resumable else target.with_name(f".{target.name}.tmp")
     begun = work / STARTED
-    if not (stage.goes_on and begun.is_file() and _read(begun)["fingerprint"] == stage.fingerprint):
-        _make_way(work, keep=stage.goes_on)
+    if not (stage.resumable and begun.is_file() and _read(begun)["fingerprint"] == stage.fingerprint):
+        archive(work, keep=stage.resumable)
         with disk_errors(work):
             work.mkdir(parents=True)
         write_json(begun, {"fingerprint": stage.fingerprint})
@@ -162,7 +162,7 @@ def _link(folder: Path, kept: Path) -> None:
     if folder.is_symlink():
         folder.unlink()
     else:
-        _make_way(folder, keep=True)
+        archive(folder, keep=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
     folder.symlink_to(os.path.relpath(kept, folder.parent), target_is_directory=True)
 
@@ -201,7 +201,7 @@ def file_fingerprint(path: str) -> str:
     return digest.hexdigest()
 
 
-def _make_way(folder: Path, keep: bool) -> None:
+def archive(folder: Path, keep: bool) -> None:
     """Removes a folder; one that took long to make is kept beside, under a name with its date."""
     if not folder.exists():
         return

@@ -12,8 +12,12 @@ import pytest
 
 from bongsu.cli import main
 from bongsu.errors import DataError
-from bongsu.inference.torch_backend import Prediction
 from bongsu.pipeline.predicting import check_ids, render, unformula
+from bongsu.recipe import Classification
+from bongsu.tasks.classification import ClassificationTask, Prediction
+from bongsu.tasks.task import Schema
+
+TASK = ClassificationTask(Classification(train="x"), Schema(["0", "1"]))
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
@@ -55,13 +59,13 @@ def test_help_loads_no_heavy_package() -> None:
 
 
 def test_kaggle_file_is_exactly_id_and_target() -> None:
-    predictions = [Prediction("disaster", 0.9, "1"), Prediction("other", 0.2, "0")]
-    assert render(["0", "2"], ["a", "b"], predictions, "kaggle") == b"id,target\n0,1\n2,0\n"
+    predictions = [Prediction("disaster", 0.9, "1", {}), Prediction("other", 0.2, "0", {})]
+    assert render(TASK, ["0", "2"], [["a"], ["b"]], predictions, "kaggle") == b"id,target\n0,1\n2,0\n"
 
 
 def test_cells_of_a_csv_are_no_formulas() -> None:
     text = '=HYPERLINK("http://evil"),\n"quoted"'
-    rows = list(csv.reader(io.StringIO(render(["1"], [text], [Prediction("other", 0.5, "0")], "csv").decode())))
+    rows = list(csv.reader(io.StringIO(render(TASK, ["1"], [[text]], [Prediction("other", 0.5, "0", {})], "csv").decode())))
     assert rows[1][1] == "'" + text
     assert [unformula(cell) for cell in ("+1", "-1", "@x", "\tx", "plain", "")] == ["'+1", "'-1", "'@x", "'\tx", "plain", ""]
 

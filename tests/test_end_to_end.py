@@ -44,14 +44,17 @@ row_length = 32
 batch_sentences = 16
 evaluations = 2
 checkpoint_minutes = 1e-9
-[finetune]
+[task]
 train = "bongsu:demo.csv"
 where = { split = "test" }
-folds = 2
-epochs = 2
-filters = 8
-checkpoint_minutes = 1e-9
 max_length = 32
+[task.head]
+filters = 8
+[finetune]
+epochs = 2
+checkpoint_minutes = 1e-9
+[validation]
+folds = 2
 [predict]
 input = "bongsu:demo.csv"
 format = "kaggle"
@@ -97,10 +100,10 @@ def test_the_resolved_recipe_is_the_same_recipe(recipe_file: Path, uninterrupted
 def test_the_detector_answers(uninterrupted: Path) -> None:
     detector = bongsu.load(uninterrupted)
     texts = ["Forest fire near La Ronge", "", "화재 발생"]
-    together = detector.predict(texts)
+    batch = detector.predict(texts)
     alone = [detector.predict([text])[0] for text in texts]
-    assert [p.label for p in together] == [p.label for p in alone]
-    assert [p.probability for p in together] == pytest.approx([p.probability for p in alone], abs=1e-5)
+    assert [p.label for p in batch] == [p.label for p in alone]
+    assert [p.probability for p in batch] == pytest.approx([p.probability for p in alone], abs=1e-5)
 
 
 def test_the_model_folder_opens_in_transformers(uninterrupted: Path) -> None:
@@ -121,10 +124,11 @@ MOMENTS = (
     "pretrain/checkpoints/step-00000007",
     "pretrain/model",
     "adapt/model",
-    "finetune/fold-0/checkpoints/step-00000003",
-    "finetune/fold-1/result.json",
-    "finetune/final/checkpoints/step-00000003",
-    "finetune/predictions.json",
+    "killed/finetune/data",
+    "finetune/folds/fold-0/checkpoints/step-00000003",
+    "finetune/folds/fold-1/result.json",
+    "finetune/refit/checkpoints/step-00000003",
+    "killed/finetune/model",
     "killed/evaluation",
     "killed/predictions",
 )

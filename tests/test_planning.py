@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from bongsu.model.encoder import EncoderConfig
-from bongsu.model.heads import MaskedLanguageModel
+from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.pipeline.planning import estimate
 from bongsu.recipe import parse_recipe
 

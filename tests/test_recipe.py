@@ -19,7 +19,7 @@ name = "tweets"
 sources = [{path = "a.csv"}, {path = "b.csv", limit = 5}]
 [pretrain]
 steps = 10
-[finetune]
+[task]
 train = "train.csv"
 """
 
@@ -50,18 +50,23 @@ PRETRAIN = st.fixed_dictionaries(
         "checkpoint_minutes": POSITIVE,
     },
 )
-FINETUNE = st.fixed_dictionaries(
+HEAD = st.fixed_dictionaries(
+    {}, optional={"max_norm": st.none() | POSITIVE, "kernel_sizes": st.lists(st.integers(1, 9), min_size=1, max_size=4)}
+)
+TASK = st.fixed_dictionaries(
     {"train": WORD},
     optional={
+        "kind": st.just("classification"),
         "names": st.dictionaries(WORD, WORD, max_size=3),
         "context": st.lists(WORD, max_size=3),
         "positive": st.none() | WORD,
-        "max_norm": st.none() | POSITIVE,
-        "patience": st.none() | st.integers(1, 99),
-        "kernel_sizes": st.lists(st.integers(1, 9), min_size=1, max_size=4),
         "class_weights": st.sampled_from(["none", "balanced"]),
+        "head": HEAD,
     },
+) | st.fixed_dictionaries(
+    {"train": WORD, "kind": st.just("tagging")}, optional={"unit": st.sampled_from(["auto", "word", "character"])}
 )
+FINETUNE = st.fixed_dictionaries({}, optional={"patience": st.none() | st.integers(1, 99)})
 SOURCE = st.fixed_dictionaries(
     {"path": WORD},
     optional={
@@ -75,15 +80,17 @@ SOURCE = st.fixed_dictionaries(
 @settings(max_examples=150, deadline=None)
 @given(
     pretrain=PRETRAIN,
-    finetune=st.none() | FINETUNE,
+    task=st.none() | TASK,
+    finetune=FINETUNE,
     sources=st.lists(SOURCE, min_size=1, max_size=3),
     cleaning=st.fixed_dictionaries({}, optional={"normalize": st.sampled_from(["none", "nfc", "nfkc"])}),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_a_recipe_comes_back_from_toml(
-    pretrain: Any, finetune: Any, sources: list[Any], cleaning: dict[str, Any], seed: int
+    pretrain: Any, task: Any, finetune: Any, sources: list[Any], cleaning: dict[str, Any], seed: int
 ) -> None:
-    tree = {"corpus": {"sources": sources, "cleaning": cleaning}, "pretrain": pretrain, "finetune": finetune, "seed": seed}
+    corpus = {"sources": sources, "cleaning": cleaning}
+    tree = {"corpus": corpus, "pretrain": pretrain, "task": task, "finetune": finetune, "seed": seed}
     recipe = parse_recipe(tree)
     assert parse_recipe(tomllib.loads(dump_recipe(recipe))) == recipe
     assert dump_recipe(parse_recipe(tomllib.loads(dump_recipe(recipe)))) == dump_recipe(recipe)
@@ -97,8 +104,9 @@ def test_every_setting_is_written_out() -> None:
     tree = tomllib.loads(dump_recipe(recipe))
     assert set(tree) == keys(recipe)
     assert recipe.pretrain is not None
-    assert recipe.finetune is not None
+    assert recipe.task is not None
     assert set(tree["pretrain"]) == keys(recipe.pretrain)
+    assert set(tree["task"]) == keys(recipe.task)
     assert set(tree["finetune"]) == keys(recipe.finetune)
 
 
@@ -119,19 +127,19 @@ def test_the_recipes_that_ship_are_valid() -> None:
         ("pretrain.learning_rate = 1", "pretrain.learning_rate", 1.0),
         ("pretrain.whole_words=true", "pretrain.whole_words", True),
         ("pretrain.betas=[0.5, 0.6]", "pretrain.betas", (0.5, 0.6)),
-        ("finetune.train=data/my file=1.csv", "finetune.train", "data/my file=1.csv"),
-        ('finetune.train="7"', "finetune.train", "7"),
-        ("finetune.context=['keyword', 'location']", "finetune.context", ["keyword", "location"]),
-        ("finetune.names={0 = 'other'}", "finetune.names", {"0": "other"}),
-        ("finetune.names.1=재난", "finetune.names", {"1": "재난"}),
-        ("finetune.kernel_sizes=[3]", "finetune.kernel_sizes", [3]),
+        ("task.train=data/my file=1.csv", "task.train", "data/my file=1.csv"),
+        ('task.train="7"', "task.train", "7"),
+        ("task.context=['keyword', 'location']", "task.context", ["keyword", "location"]),
+        ("task.names={0 = 'other'}", "task.names", {"0": "other"}),
+        ("task.names.1=재난", "task.names", {"1": "재난"}),
+        ("task.head.kernel_sizes=[3]", "task.head.kernel_sizes", [3]),
         ("corpus.sources.0.path=x.txt", "corpus.sources.0.path", "x.txt"),
         ("corpus.sources.1.limit=none", "corpus.sources.1.limit", None),
         ("corpus.sources.1={path='c.csv'}", "corpus.sources.1.path", "c.csv"),
         ("corpus.cleaning.normalize=none", "corpus.cleaning.normalize", "none"),
         ("pretrain.clip=none", "pretrain.clip", None),
-        ("finetune.max_norm=none", "finetune.max_norm", None),
-        ("finetune=none", "finetune", None),
+        ("task.head.max_norm=none", "task.head.max_norm", None),
+        ("task=none", "task", None),
         ("model.preset=classic", "model.preset", "classic"),
         ("evaluate.threshold=0.25", "evaluate.threshold", 0.25),
     ],
@@ -172,7 +180,7 @@ def test_later_overrides_win_and_work_together(file: Path) -> None:
         ("corpus.sources=[]", r"corpus\.sources: .*at least 1"),
         ("corpus.sources.1.limit=0", r"corpus\.sources\.1\.limit: "),
         ("corpus.sources.1={limit=1}", r"corpus\.sources\.1\.path: this key must be given"),
-        ("finetune.kernel_sizes=[2, 0]", r"finetune\.kernel_sizes\.1: "),
+        ("task.head.kernel_sizes=[2, 0]", r"task\.head\.kernel_sizes\.1: "),
         ("finetune=5", r"finetune: "),
         ("seed=-1", r"seed: .*greater than or equal to 0"),
         ("name=a/b", r"name: "),
@@ -189,12 +197,16 @@ def test_later_overrides_win_and_work_together(file: Path) -> None:
         ("pretrain.row_length=4", r"pretrain\.row_length: .*8"),
         ("corpus=none", r"corpus\.sources: pre-training needs text"),
         ("pretrain=none", r"finetune\.encoder: name a model folder"),
-        ("finetune.max_length=600", r"finetune\.max_length: 600 tokens are longer than model\.max_length 512"),
+        ("task.max_length=600", r"task\.max_length: 600 tokens are longer than model\.max_length 512"),
         ("finetune.remove_last=4", r"finetune\.remove_last: would leave no layer of 4"),
-        ("finetune={train='a', freeze=true, unfreeze_last=5}", r"finetune\.unfreeze_last: the encoder has 4 layers"),
+        ("finetune={freeze=true, unfreeze_last=5}", r"finetune\.unfreeze_last: the encoder has 4 layers"),
         ("finetune.unfreeze_last=1", r"finetune\.unfreeze_last: .*freeze = true"),
-        ("finetune.folds=1", r"finetune\.folds: "),
-        ("finetune.development=0.5", r"finetune\.development: .*less than 0\.5"),
+        ("validation.folds=1", r"validation\.folds: "),
+        ("validation.development=0.5", r"validation\.development: .*less than 0\.5"),
+        ("validation.development=0", r"validation\.development: 0 means no early stopping"),
+        ("finetune.folds=3", r"finetune\.folds: no such key; it is a key of \[validation\]"),
+        ("finetune.kernel_sizes=[3]", r"finetune\.kernel_sizes: no such key; it is a key of \[task\.head\]"),
+        ("task.kind=taging", r"task\.kind: 'taging' is not one of classification, .*; did you mean 'tagging'\?"),
         ("corpus.validation=0", r"corpus\.validation: .*greater than 0"),
         # what is not an override at all
         ("seed", r"--set seed: write it as section\.key=value"),
@@ -211,16 +223,16 @@ def test_mistakes_are_named_with_their_place(file: Path, override: str, message:
 
 
 def test_predicting_needs_a_classifier() -> None:
-    with pytest.raises(RecipeError, match=r"predict\.input: .*\[finetune\]"):
+    with pytest.raises(RecipeError, match=r"predict: needs a \[task\] section"):
         parse_recipe({"predict": {"input": "a.csv"}})
 
 
 def test_all_mistakes_are_told_at_once(file: Path) -> None:
     with pytest.raises(RecipeError) as caught:
-        load_recipe(file, ["model.dropout=2", "seed=x", "finetune.fold=3"])
+        load_recipe(file, ["model.dropout=2", "seed=x", "validation.fold=3"])
     lines = str(caught.value).splitlines()
     assert lines[0] == f"{file}:"
-    assert [line.strip().split(":")[0] for line in lines[1:]] == ["seed", "model.dropout", "finetune.fold"]
+    assert [line.strip().split(":")[0] for line in lines[1:]] == ["seed", "model.dropout", "validation.fold"]
 
 
 def test_files_that_are_no_recipes(tmp_path: Path) -> None:

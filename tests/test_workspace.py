@@ -37,15 +37,15 @@ def stage(work: Callable[[Path], None], settings: dict[str, Any] | None = None, 
     return Stage(**{"name": "corpus", "settings": settings or {"a": 1}, "inputs": ["x"], "work": work, **changes})
 
 
-@pytest.mark.parametrize("goes_on", [False, True])
-def test_a_stage_runs_once_until_something_changes(tmp_path: Path, goes_on: bool) -> None:
+@pytest.mark.parametrize("resumable", [False, True])
+def test_a_stage_runs_once_until_something_changes(tmp_path: Path, resumable: bool) -> None:
     work, workspace = Work(), Workspace(tmp_path)
-    assert workspace.run(stage(work, goes_on=goes_on))
-    assert not workspace.run(stage(work, goes_on=goes_on))
-    assert not Workspace(tmp_path).run(stage(work, goes_on=goes_on))
+    assert workspace.run(stage(work, resumable=resumable))
+    assert not workspace.run(stage(work, resumable=resumable))
+    assert not Workspace(tmp_path).run(stage(work, resumable=resumable))
     assert work.runs == 1
     for changed in ({"settings": {"a": 2}}, {"inputs": ["y"]}, {"inputs": ["x", "y"]}):
-        assert workspace.run(stage(work, goes_on=goes_on, **changed))
+        assert workspace.run(stage(work, resumable=resumable, **changed))
         assert workspace.is_done(stage(work, **changed))
         assert work.found == []  # nothing of the old is left in the way
     assert work.runs == 4
@@ -83,14 +83,14 @@ def test_a_stage_that_goes_on_finds_what_it_had(tmp_path: Path) -> None:
     workspace, work = Workspace(tmp_path), Work(fail=True)
     for _ in range(2):
         with pytest.raises(RuntimeError):
-            workspace.run(stage(work, goes_on=True))
-    assert not workspace.is_done(stage(work, goes_on=True))
+            workspace.run(stage(work, resumable=True))
+    assert not workspace.is_done(stage(work, resumable=True))
     work.fail = False
-    assert workspace.run(stage(work, goes_on=True))
+    assert workspace.run(stage(work, resumable=True))
     assert work.found == ["run1", "run2", "step-1"]
     # With other settings it must not go on; what took long to make is kept beside.
     other = Work()
-    assert workspace.run(stage(other, {"a": 2}, goes_on=True))
+    assert workspace.run(stage(other, {"a": 2}, resumable=True))
     assert other.found == []
     kept = [path for path in tmp_path.iterdir() if path.name.startswith("corpus.")]
     assert len(kept) == 1
@@ -100,7 +100,7 @@ def test_a_stage_that_goes_on_finds_what_it_had(tmp_path: Path) -> None:
 def test_old_outputs_do_not_get_in_each_others_way(tmp_path: Path) -> None:
     """Three changes within a second."""
     for a in range(4):
-        Workspace(tmp_path).run(stage(Work(), {"a": a}, goes_on=True))
+        Workspace(tmp_path).run(stage(Work(), {"a": a}, resumable=True))
     assert len([path for path in tmp_path.iterdir() if path.name.startswith("corpus.")]) == 3
 
 
@@ -124,18 +124,18 @@ def test_a_damaged_stage_file_is_a_clear_error(tmp_path: Path, content: str) -> 
 def test_a_damaged_start_file_is_a_clear_error(tmp_path: Path, content: str) -> None:
     workspace = Workspace(tmp_path)
     with pytest.raises(RuntimeError):
-        workspace.run(stage(Work(fail=True), goes_on=True))
+        workspace.run(stage(Work(fail=True), resumable=True))
     (tmp_path / "corpus" / "started.json").write_text(content)
     with pytest.raises(WorkspaceError, match=r"started\.json: .*damaged"):
-        workspace.run(stage(Work(), goes_on=True))
+        workspace.run(stage(Work(), resumable=True))
 
 
 def test_time_is_counted_over_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 10.0, 100.0, 105.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(clock))
     with pytest.raises(RuntimeError):
-        Workspace(tmp_path).run(stage(Work(fail=True), goes_on=True))
-    Workspace(tmp_path).run(stage(Work(), goes_on=True))
+        Workspace(tmp_path).run(stage(Work(fail=True), resumable=True))
+    Workspace(tmp_path).run(stage(Work(), resumable=True))
     assert Workspace(tmp_path).seconds("corpus") == 15.0
     assert read_json(tmp_path / "corpus" / "stage.json")["settings"] == {"a": 1}
 
@@ -207,8 +207,8 @@ def test_runs_that_share_a_store_do_a_common_stage_once(tmp_path: Path) -> None:
 
 def test_what_one_run_began_another_goes_on_from(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
-        Workspace(tmp_path / "one", tmp_path / "store").run(stage(Work(fail=True), goes_on=True))
+        Workspace(tmp_path / "one", tmp_path / "store").run(stage(Work(fail=True), resumable=True))
     work = Work()
-    assert Workspace(tmp_path / "two", tmp_path / "store").run(stage(work, goes_on=True))
+    assert Workspace(tmp_path / "two", tmp_path / "store").run(stage(work, resumable=True))
     assert work.found == ["run1", "step-1"]
     assert Workspace(tmp_path / "one").is_done(stage(work))

@@ -11,7 +11,7 @@ import sys
 from bongsu import progress
 
 # Each adds its verbs to the application.
-from bongsu.cli import auditing, exporting, predicting, running, searching, serving, watching  # noqa: F401
+from bongsu.cli import auditing, embedding, exporting, predicting, running, searching, serving, watching  # noqa: F401
 from bongsu.cli.common import app
 from bongsu.cluster import show_token
 from bongsu.errors import BongsuError

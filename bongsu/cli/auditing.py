@@ -15,7 +15,7 @@ from bongsu.files import write_bytes
 @app.command()
 def audit(
     train: Annotated[Path, typer.Argument(help="A labelled CSV, TSV, JSON Lines or Parquet file", show_default=False)],
-    test: Annotated[Path | None, typer.Argument(help="A file to look for twins in")] = None,
+    test: Annotated[Path | None, typer.Argument(help="A file to look for near-duplicates in")] = None,
     text: Annotated[str, typer.Option("--text", help="The text column")] = "text",
     label: Annotated[str, typer.Option("--label", help="The label column")] = "target",
     id: Annotated[str, typer.Option("--id", help="The id column")] = "id",
@@ -23,24 +23,29 @@ def audit(
     run: Annotated[Path | None, typer.Option("--run", help="Take the probabilities of this run's folds")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The rows worth a look, to edit")] = Path("audit.csv"),
 ) -> None:
-    """Find copies, contradictions, twins and likely label errors in a labelled file."""
+    """Find copies, contradictions, near-duplicates and likely label errors in a labelled file."""
     need("torch", "train")
-    from bongsu.corpus.cleaning import Cleaner
+    from bongsu.export.bundle import run_recipe
     from bongsu.finetuning.audit import audit as look
     from bongsu.finetuning.audit import of_run, render, summary
-    from bongsu.finetuning.data import read_labelled, read_unlabelled
-    from bongsu.recipe import Finetune
+    from bongsu.finetuning.data import load_data
+    from bongsu.recipe import Classification
+    from bongsu.tasks.classification import ClassificationTask
 
-    settings = Finetune(train=str(train), text=text, label=label, id=id, context=context or [])
-    data = read_labelled(settings, settings.train, {})
+    task = ClassificationTask(Classification(train=str(train), text=text, label=label, id=id, context=context or []))
+    examples = task.read(str(train), {})
+    task.schema = task.learn_schema(examples)
     others: list[str] = []
     if test is not None:
-        others = read_unlabelled(str(test), text, [], id, Cleaner(settings.cleaning))[1]
-    known = of_run(run / "finetune" / "predictions.json", data) if run is not None else None
-    found = look(data, others, known)
-    progress.table(f"{train}: {len(data.ids):,} rows", ["", "groups", "rows"], summary(found, len(others)))
-    write_bytes(output, render(found, data))
+        settings = task.settings.model_copy(update={"context": []})
+        others = [example.cleaned for example in ClassificationTask(settings).read_unlabelled(str(test))]
+    known = None
+    if run is not None:
+        known = of_run(load_data(run_recipe(run), run / "finetune" / "data"), run / "finetune" / "model", examples)
+    found = look(task, examples, others, known)
+    progress.table(f"{train}: {len(examples):,} rows", ["", "groups", "rows"], summary(found, len(others)))
+    write_bytes(output, render(found, task, examples))
     progress.note(
         f"{output}: every row worth a look. Fill in its column `correction` (a label, or drop), then "
-        f"--set finetune.corrections={output}"
+        f"--set task.corrections={output}"
     )

@@ -33,8 +33,8 @@ def export(
             loss = export_onnx(run, folder, int8, licence)
         if loss is not None:
             progress.note(
-                f"int8: {loss.changed:,} of {loss.rows:,} verdicts changed, {loss.points:+.2f} points of accuracy lost "
-                f"({loss.source})"
+                f"int8: {loss.changed:,} of {loss.rows:,} answers changed, {loss.metric} "
+                f"{loss.float32:.4f} in float32 and {loss.int8:.4f} in int8 ({loss.source})"
             )
             if not loss.accurate:
                 progress.warn("int8 loses more than half a point; it is used only when asked for (--engine int8).")

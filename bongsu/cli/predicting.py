@@ -1,10 +1,10 @@
-"""The verb that classifies messages."""
+"""The verb that answers texts."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from bongsu import progress
 from bongsu.cli.common import app
 from bongsu.errors import BongsuError
 from bongsu.files import write_bytes
+
+if TYPE_CHECKING:
+    from bongsu.inference.predictor import Predictor
 
 
 @app.command()
@@ -24,7 +27,7 @@ def predict(
     sample: Annotated[Path | None, typer.Option("--sample", help="Kaggle's sample_submission.csv, to check ids")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show what each word did for the probability")] = False,
 ) -> None:
-    """Classify messages, with a run or (without torch) with an exported bundle."""
+    """Answer texts, with a run or (without torch) with an exported bundle."""
     from bongsu import load
     from bongsu.pipeline.predicting import predict_file, render
 
@@ -44,18 +47,38 @@ def predict(
             write_bytes(output, content)
             progress.note(f"{count:,} rows in {output}")
         return
-    detector = load(run)
+    predictor = load(run)
     if texts:
-        for text, prediction in zip(texts, detector.predict(texts), strict=True):
-            print(f"{prediction.label:>12}  {prediction.probability:.3f}  {text}")
-            if explain:
-                words = sorted(detector.explain(text), key=lambda word: -abs(word.weight))
-                print(" " * 21 + ", ".join(f"{word.text} {word.weight:+.2f}" for word in words[:8]))
+        _print_answers(predictor, texts, explain)
         return
+    if predictor.task.pairs:
+        raise BongsuError(f"{run}: a {predictor.task.kind} model reads two texts at a time; give a file with --input.")
     if sys.stdin.isatty():
         progress.note("Type messages, one a line; Ctrl-D ends.")
     for number, line in enumerate(sys.stdin.buffer):
         text = line.decode("utf-8", errors="replace").strip()
         if text:
-            sys.stdout.buffer.write(render([str(number)], [text], detector.predict([text]), format))  # type: ignore[arg-type]
+            answers = predictor.predict([text])
+            sys.stdout.buffer.write(render(predictor.task, [str(number)], [[text]], answers, format))  # type: ignore[arg-type]
             sys.stdout.flush()
+
+
+def _print_answers(predictor: Predictor, texts: list[str], explain: bool) -> None:
+    """Print a line for each text; for kinds that read two texts, for each two."""
+    task = predictor.task
+    if not task.pairs:
+        inputs: list[list[str]] = [[text] for text in texts]
+    elif len(texts) % 2:
+        raise BongsuError(f"A {task.kind} model reads two texts at a time; {len(texts)} were given.")
+    else:
+        inputs = [texts[start : start + 2] for start in range(0, len(texts), 2)]
+    for each, answer in zip(inputs, predictor.predict(inputs), strict=True):
+        shown = task.flat(answer)
+        if "label" in shown and "probability" in shown:
+            print(f"{shown['label']:>12}  {shown['probability']:.3f}  {' | '.join(each)}")
+        else:
+            values = (f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in shown.items())
+            print(f"{' | '.join(each)}\n    {', '.join(values)}")
+        if explain and task.explains:
+            words = sorted(predictor.explain(each[0]), key=lambda word: -abs(word.weight))
+            print(" " * 21 + ", ".join(f"{word.text} {word.weight:+.2f}" for word in words[:8]))

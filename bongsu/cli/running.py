@@ -69,14 +69,8 @@ def adapt(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
 
 
 @app.command()
-def intermediate(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
-    """Train the encoder on other labels before those of the task."""
-    _run(recipe, changes, out, "intermediate")
-
-
-@app.command()
 def finetune(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
-    """Fine-tune the classifier."""
+    """Fine-tune the encoder for the task, fold by fold, and make the model that is kept."""
     _run(recipe, changes, out, "finetune")
 
 

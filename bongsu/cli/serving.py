@@ -13,7 +13,7 @@ from bongsu.cli.common import app, need
 from bongsu.errors import BongsuError
 
 if TYPE_CHECKING:
-    from bongsu.inference.predictor import Predictor
+    from bongsu.inference.onnx import BundlePredictor
 
 _ENGINES = ("auto", "float32", "int8")
 
@@ -44,7 +44,7 @@ def serve(
     api_key = _api_key(api_key_file)
     import asyncio
 
-    from bongsu.inference.predictor import Predictor
+    from bongsu.inference.onnx import BundlePredictor
     from bongsu.parallel import cores
     from bongsu.serving.limits import Limits
     from bongsu.serving.observing import log_to_stderr
@@ -62,8 +62,8 @@ def serve(
         sessions=threads,
     )
 
-    def load() -> Predictor:
-        return Predictor.load(bundle, engine, threads)  # type: ignore[arg-type]
+    def load() -> BundlePredictor:
+        return BundlePredictor.load(bundle, engine, threads)  # type: ignore[arg-type]
 
     service = Service(load, limits, api_key, log_text)
     listening = listen(host, port)

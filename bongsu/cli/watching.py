@@ -13,7 +13,7 @@ from bongsu.cli.common import app, need
 from bongsu.errors import BongsuError
 
 if TYPE_CHECKING:
-    from bongsu.inference.predictor import Predictor
+    from bongsu.inference.onnx import BundlePredictor
     from bongsu.serving.broadcast import Broadcaster
     from bongsu.watch.stream import Watch
 
@@ -54,7 +54,7 @@ def watch(
 
     import orjson
 
-    from bongsu.inference.predictor import Predictor
+    from bongsu.inference.onnx import BundlePredictor
     from bongsu.watch.events import Events
     from bongsu.watch.opening import open_source
     from bongsu.watch.replay import Paced
@@ -87,9 +87,10 @@ def watch(
         dead_letters = store.with_suffix(".dead.jsonl") if store else Path("watch.dead.jsonl")
         sinks.append(Webhook(webhook, dead_letters, allow_private))
     settings = Settings(false_alarms_a_day=false_alarms, min_messages=min_messages, lateness=lateness)
-    detector = Predictor.load(bundle)
-    if len(detector.names) != 2:
-        raise BongsuError(f"{bundle}: tells {len(detector.names)} classes apart; a watch needs a detector of two.")
+    detector = BundlePredictor.load(bundle)
+    labels = detector.task.schema.labels
+    if detector.task.kind != "classification" or len(labels) != 2:
+        raise BongsuError(f"{bundle}: a {detector.task.kind} model of {len(labels)} labels; a watch needs a classifier of two.")
     memory = Store(store)
     with ExitStack() as stack:
         stack.callback(memory.close)
@@ -128,7 +129,7 @@ async def _until_told(watching: Watch) -> None:
     await watching.run()
 
 
-def _page(stack: ExitStack, detector: Predictor, port: int) -> Broadcaster:
+def _page(stack: ExitStack, detector: BundlePredictor, port: int) -> Broadcaster:
     """Serves the page and the API beside the watch; what is published shows there."""
     from bongsu.serving.limits import Limits
     from bongsu.serving.server import listen, server_in_thread

@@ -54,10 +54,10 @@ def detect_encoding(head: bytes, whole: bool) -> str | None:
         return wide
     if not whole:
         head = head[: head.rfind(b"\n") + 1] or head[: head.rfind(b"\r") + 1] or head[:-3]
-    text = head.decode(errors="replace")
+    text = codecs.getincrementaldecoder("utf-8")("replace").decode(head)  # a file may be cut within its last character
     wrong = text.count("\ufffd") - head.count(b"\xef\xbf\xbd")
     # Of a few broken characters among good ones it is the lines that are bad, not the encoding.
-    if not wrong or len(text) - len(text.encode("ascii", "ignore")) - wrong > wrong:
+    if not wrong or len(text) - len(text.encode("ascii", "ignore")) - wrong > 3 * wrong:
         return "utf-8"
     if _is_korean(head):
         return "cp949"
@@ -78,7 +78,9 @@ def line_end(text: str) -> str:
 
 def detect_delimiter(header: str, preferred: str, columns: Sequence[str]) -> str:
     """Return what separates cells: what finds all the columns in the header, or most cells."""
-    found: dict[str, list[str]] = {delimiter: header_names(header, delimiter) for delimiter in dict.fromkeys([preferred, *DELIMITERS])}
+    found: dict[str, list[str]] = {
+        delimiter: header_names(header, delimiter) for delimiter in dict.fromkeys([preferred, *DELIMITERS])
+    }
     for delimiter, names in found.items():
         if all(name in names for name in columns):
             return delimiter
@@ -111,10 +113,12 @@ def detect_quoting(lines: Sequence[str], delimiter: str) -> bool:
         return _fits(lines, delimiter)
     cells = [cell for row in rows for cell in row if cell.startswith('"')]
     inner = [cell[1:-1] for cell in cells if len(cell) > 1 and cell.endswith('"')]
-    if not cells or len(inner) < len(cells) or any('"' in text.replace('""', "") for text in inner):
-        return False
-    doubled = any('""' in text for text in inner)
-    return doubled or any(all(row[column].startswith('"') for row in rows) for column in range(width))
+    well = [text for text in inner if '"' not in text.replace('""', "")]
+    if len(well) < len(cells):  # a cell goes on in the next line, or its quote is a character
+        return any('""' in text for text in well) and _fits(lines, delimiter)
+    return any('""' in text for text in well) or any(
+        all(row[column].startswith('"') for row in rows) for column in range(width)
+    )
 
 
 def _fits(lines: Sequence[str], delimiter: str) -> bool:
@@ -163,5 +167,5 @@ def _is_western(head: bytes) -> bool:
         text = head.decode("cp1252")
     except UnicodeDecodeError:
         return False
-    letters = sum(map(str.isalpha, text))
-    return not _CONTROL.search(head) and len(_LETTER.findall(text)) <= letters / 3 + 3
+    plain = text.encode("ascii", "ignore")
+    return not _CONTROL.search(head) and len(text) - len(plain) <= sum(map(str.isalpha, plain.decode())) / 3 + 3

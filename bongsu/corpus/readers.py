@@ -34,9 +34,7 @@ from bongsu.files import redacted, redacted_text
 from bongsu.progress import escape, warn
 from bongsu.recipe import Source
 
-__all__ = ["Document", "Place", "Problems", "ReadStats", "documents", "each_file", "format_of", "read", "read_rows", "resolve"]
-
-Problems = ReadStats  # the name by which other rooms still know it
+__all__ = ["Document", "Place", "ReadStats", "documents", "each_file", "format_of", "read", "read_rows", "resolve"]
 
 _BY_SUFFIX = {
     ".csv": "csv",

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.isotonic import IsotonicRegression
 
 Float64 = npt.NDArray[np.float64]
 Int64 = npt.NDArray[np.int64]
@@ -68,6 +67,8 @@ def calibration(labels: Int64, before: Float64, after: Float64, fold: Int64) -> 
 
 def isotonic_by_folds(labels: Int64, probabilities: Float64, fold: Int64) -> Float64:
     """Probabilities [N, 2] mapped by isotonic regression (Zadrozny and Elkan 2002), each fold by one fitted on the others."""
+    from sklearn.isotonic import IsotonicRegression
+
     result = np.empty_like(probabilities)
     for number in np.unique(fold):
         mine = fold == number

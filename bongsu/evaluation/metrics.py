@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import roc_auc_score
 
 from bongsu.evaluation.bootstrap import interval
 from bongsu.evaluation.calibration import expected_calibration_error
@@ -126,6 +125,8 @@ def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Float64:
 
 
 def _roc_auc(truth: Int64, table: Float64) -> float | None:
+    from sklearn.metrics import roc_auc_score
+
     classes = table.shape[1]
     if len(np.unique(truth)) < classes:
         return None

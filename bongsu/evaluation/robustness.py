@@ -1,16 +1,11 @@
-"""How steady a detector is: what becomes of its verdicts when a text changes in a way that does not change its meaning."""
+"""Robustness: which answers change when a text changes in a way that does not change its meaning."""
 
 from __future__ import annotations
 
 import random
 import re
 from collections.abc import Callable, Sequence
-
-import numpy as np
-import numpy.typing as npt
-
-Verdicts = Callable[[Sequence[str]], npt.NDArray[np.int64]]
-"""Classes [texts] of texts as they are sent."""
+from dataclasses import dataclass
 
 _LINK = re.compile(r"\s*https?://\S+")
 _WORD = re.compile(r"[^\W\d_]{4,}")
@@ -27,23 +22,44 @@ def typing_error(text: str, draw: random.Random) -> str:
 
 
 CHANGES: dict[str, Callable[[str, random.Random], str]] = {
-    "a link put behind": lambda text, draw: f"{text} http://t.co/{draw.randrange(10**9):x}",
-    "links taken away": lambda text, draw: _LINK.sub("", text) or text,
-    "a mention put in front": lambda text, draw: f"@user{draw.randrange(1000)} {text}",
-    "in small letters": lambda text, draw: text.lower(),
-    "in capitals": lambda text, draw: text.upper(),
+    "a link added": lambda text, draw: f"{text} http://t.co/{draw.randrange(10**9):x}",
+    "links removed": lambda text, draw: _LINK.sub("", text) or text,
+    "a mention added": lambda text, draw: f"@user{draw.randrange(1000)} {text}",
+    "lower case": lambda text, draw: text.lower(),
+    "upper case": lambda text, draw: text.upper(),
     "a typing error": typing_error,
 }
 
 
-def flips(texts: Sequence[str], verdicts: Verdicts, seed: int) -> dict[str, dict[str, int]]:
-    """For each kind of change: `texts` that it changed, and `flipped`, those whose verdict changed with them."""
-    before = verdicts(texts)
-    result = {}
+@dataclass(frozen=True, slots=True)
+class FlipCount:
+    """What one kind of change does."""
+
+    change: str
+    texts: int
+    """How many texts it changed."""
+    flipped: int
+    """How many of those have another answer with it."""
+
+
+def count_flips(texts: Sequence[str], answer: Callable[[Sequence[str]], Sequence[str]], seed: int) -> list[FlipCount]:
+    """Return for each kind of change how many answers it flips.
+
+    Args:
+        answer: texts as they are sent -> their answers.
+    """
+    before = answer(texts)
+    counts = []
     for number, (name, change) in enumerate(CHANGES.items()):
         draw = random.Random(seed * len(CHANGES) + number)
         changed = [change(text, draw) for text in texts]
         rows = [row for row, (old, new) in enumerate(zip(texts, changed, strict=True)) if old != new]
-        after = verdicts([changed[row] for row in rows]) if rows else np.zeros(0, dtype=np.int64)
-        result[name] = {"texts": len(rows), "flipped": int((after != before[rows]).sum())}
-    return result
+        after = answer([changed[row] for row in rows]) if rows else []
+        flipped = sum(before[row] != new for row, new in zip(rows, after, strict=True))
+        counts.append(FlipCount(name, len(rows), flipped))
+    return counts
+
+
+def sum_flips(counts: Sequence[Sequence[FlipCount]]) -> list[FlipCount]:
+    """Return the sums of each kind of change over folds."""
+    return [FlipCount(of[0].change, sum(c.texts for c in of), sum(c.flipped for c in of)) for of in zip(*counts, strict=True)]

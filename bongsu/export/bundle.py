@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from bongsu.errors import WorkspaceError
 from bongsu.export.card import model_card
 from bongsu.export.modernbert import write_modernbert
-from bongsu.export.onnx import export_detector, export_masked_lm, shortest_text
+from bongsu.export.onnx import export_masked_lm, export_task_model
 from bongsu.export.quantization import Int8Loss, int8_loss, quantize
-from bongsu.files import atomic_folder, read_json, write_json, write_text
-from bongsu.finetuning.trainable import probabilities
-from bongsu.inference.bundle import CONFIG, DETECTOR, DETECTOR_INT8, MASKED_LM, refuse_to_replace, write_manifest
-from bongsu.inference.onnx import Engine
-from bongsu.inference.tfidf import FILES, load_tfidf, product
-from bongsu.inference.torch_backend import model_folder
-from bongsu.model.io import load_classifier, load_masked_lm, read_config
+from bongsu.files import atomic_folder, write_json, write_text
+from bongsu.finetuning.data import AnyExample, load_data
+from bongsu.inference.bundle import CONFIG, MASKED_LM, MODEL, MODEL_INT8, refuse_to_replace, write_manifest
+from bongsu.inference.onnx import Engine, OnnxBackend
+from bongsu.inference.predictor import Predictor
+from bongsu.inference.torch_backend import TorchBackend, load_predictor, model_folder
+from bongsu.model.io import load_masked_lm
+from bongsu.model.tfidf import FILES
 from bongsu.recipe import Recipe, load_recipe
-from bongsu.tokens.bpe import load_tokenizer
-from bongsu.tokens.inputs import Int64, encode
 
 CARD = "README.md"
 TOLERANCE = 1e-5
@@ -35,54 +35,49 @@ _SAMPLE = ("Forest fire near La Ronge Sask.", "규모 5.1 지진으로 건물 �
 
 
 def export_onnx(run: Path, out: Path, int8: bool = False, licence: str | None = None) -> Int8Loss | None:
-    """Writes the detector of a run, and the masked language model if the run has one, as an ONNX bundle.
+    """Write the fine-tuned model of a run, and its masked language model if it has one, as an ONNX bundle.
 
     Args:
         int8: add an int8 engine; what it costs is measured on the run's rows and returned (None when the run keeps none).
 
     Raises:
-        WorkspaceError: when the run has no detector, the graph's probabilities are not torch's to 1e-5, or `out` holds
-            something else.
+        WorkspaceError: when the run has no fine-tuned model, the graph's outputs are not torch's to 1e-5, or `out`
+            holds something else.
     """
     refuse_to_replace(out)
     recipe, source = run_recipe(run), model_folder(run)
-    classifier, details = load_classifier(source), read_config(source)["extra"]
-    shortest = shortest_text(classifier)
-    encoder = masked_lm_folder(run, recipe)
-    tokenizer = load_tokenizer(source, foreign=True)
-    pad_id = classifier.encoder.config.pad_id
-    texts, labels, origin = _rows(run)
+    torch_predictor = load_predictor(source)
+    assert isinstance(torch_predictor.backend, TorchBackend)
+    model = torch_predictor.backend.model
+    shortest, pad_id = model.head.config.shortest, model.encoder.config.pad_id
+    examples, origin = _rows(run, recipe)
+    checked = examples[:_CHECKED] or torch_predictor.examples([_SAMPLE] * 4 if model.pairs else list(_SAMPLE))
+    with atomic_folder(out) as folder, ThreadPoolExecutor(1) as pool:
 
-    def ids(count: int) -> list[Int64]:
-        return encode(tokenizer, (texts or list(_SAMPLE))[:count], details["max_length"])
+        def predictor(name: Literal["float32", "int8"], file: str) -> Predictor:
+            backend = OnnxBackend(Engine(name, folder / file, shortest, pad_id), pool)
+            return Predictor(torch_predictor.details, torch_predictor.tokenizer, backend, torch_predictor.tfidf)
 
-    with atomic_folder(out) as folder:
-        export_detector(classifier, folder / DETECTOR)
-        exact = Engine("float32", folder / DETECTOR, shortest, pad_id)
-        checked = ids(_CHECKED)
-        apart = float(np.abs(_run(exact, checked) - probabilities(classifier, checked)).max())
-        if not apart <= TOLERANCE:
-            raise WorkspaceError(f"{run}: the graph's probabilities are {apart:.1e} away from torch's; nothing is written.")
+        export_task_model(model, folder / MODEL)
+        exact = predictor("float32", MODEL)
+        error = _difference(exact, torch_predictor, checked)
+        if not error <= TOLERANCE:
+            raise WorkspaceError(f"{run}: the graph's outputs are {error:.1e} away from torch's; nothing is written.")
         loss = None
         if int8:
-            quantize(folder / DETECTOR, folder / DETECTOR_INT8)
-            if texts:
-                tables = [
-                    _run(engine, ids(_MEASURED)) for engine in (exact, Engine("int8", folder / DETECTOR_INT8, shortest, pad_id))
-                ]
-                if (beside := load_tfidf(source)) is not None:
-                    said = beside.probabilities(texts[:_MEASURED])
-                    tables = [product(table, said) for table in tables]
-                loss = int8_loss(tables[0], tables[1], labels[:_MEASURED], origin)
+            quantize(folder / MODEL, folder / MODEL_INT8)
+            if examples:
+                loss = int8_loss(exact, predictor("int8", MODEL_INT8), examples[:_MEASURED], origin)
+        encoder = masked_lm_folder(run, recipe)
         if encoder is not None:
             export_masked_lm(load_masked_lm(encoder), folder / MASKED_LM)
         _copy_tokenizer(source, folder)
-        for name in FILES:  # what decides beside the encoder, if anything does
+        for name in FILES:
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)
         config = {
             "name": recipe.name,
-            "detector": details,
+            "model": torch_predictor.details.to_dict(),
             "shortest": shortest,
             "int8_accurate": loss is not None and loss.accurate,
             "int8": None if loss is None else {**asdict(loss), "points": loss.points},
@@ -113,6 +108,15 @@ def export_hf(run: Path, out: Path, licence: str | None = None) -> None:
         write_manifest(folder, "hf")
 
 
+def _difference(one: Predictor, other: Predictor, examples: Sequence[AnyExample]) -> float:
+    """Return the largest difference between the outputs of two heads, as a share of the largest output (1 at least)."""
+    rows = one.task.encode(one.tokenizer, examples)
+    pairs = zip(one.backend.run(rows), other.backend.run(rows), strict=True)
+    parts = [(np.abs(ours - theirs).max(), np.abs(theirs).max()) for ours, theirs in pairs]
+    difference, largest = np.array(parts).max(axis=0)
+    return float(difference / max(1.0, largest))
+
+
 def run_recipe(run: Path) -> Recipe:
     """The recipe of a run.
 
@@ -128,26 +132,23 @@ def run_recipe(run: Path) -> Recipe:
 
 def masked_lm_folder(run: Path, recipe: Recipe) -> Path | None:
     """The model folder of the encoder that the run fine-tuned; None when it is not there."""
-    named = recipe.finetune.encoder if recipe.finetune else None
+    named = recipe.finetune.encoder
     candidates = [run / "adapt" / "model", Path(named) if named else run / "pretrain" / "model"]
     return next((folder for folder in candidates if (folder / "config.json").is_file()), None)
 
 
-def _run(engine: Engine, ids: list[Int64]) -> npt.NDArray[np.float32]:
-    """Probabilities [texts, classes], one text at a time: nothing depends on company."""
-    return np.concatenate([engine.run([row]) for row in ids])
+def _rows(run: Path, recipe: Recipe) -> tuple[list[AnyExample], str]:
+    """Return labelled rows to measure int8 on, and what they are: the run's test rows, else those measured in its folds.
 
-
-def _rows(run: Path) -> tuple[list[str], Int64, str]:
-    """Texts with labels to measure on, as the model reads them, and the file they are of: the run's test rows, else those
-    measured in its folds. On those a refitted detector was trained: they tell what int8 changes, not how good it is."""
-    for name in ("test.json", "predictions.json"):
-        path = run / "finetune" / name
-        if path.is_file():
-            data: dict[str, Any] = read_json(path)
-            rows = data.get("rows", range(len(data["texts"])))
-            return [data["texts"][row] for row in rows], np.array([data["labels"][row] for row in rows], dtype=np.int64), name
-    return [], np.zeros(0, dtype=np.int64), ""
+    A refitted model was trained on the latter: they tell what int8 changes, not how good it is.
+    """
+    folder = run / "finetune" / "data"
+    if recipe.task is None or not (folder / "schema.json").is_file():
+        return [], ""
+    data = load_data(recipe, folder)
+    if data.test:
+        return data.test, "test rows"
+    return data.take(np.sort(np.concatenate([held_out for _, held_out in data.splits]))), "rows held out"
 
 
 def _copy_tokenizer(source: Path, folder: Path) -> None:

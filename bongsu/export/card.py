@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-
-from bongsu.evaluation.metrics import classification_metrics
 from bongsu.export.quantization import LARGEST_LOSS, Int8Loss
 from bongsu.files import read_json
+from bongsu.finetuning.data import load_data
 from bongsu.recipe import Recipe, dump_recipe
 
 _USE = {
@@ -36,9 +34,9 @@ def model_card(
     run: Path, recipe: Recipe, kind: Literal["onnx", "hf"], licence: str | None, int8: Int8Loss | None = None
 ) -> str:
     """Markdown with the YAML head that model hubs read."""
-    what = "Detector of messages" if kind == "onnx" else "Encoder with masked-language-model output"
-    if kind == "onnx" and recipe.finetune and recipe.finetune.tfidf:
-        what += " (an encoder, and TF-IDF with logistic regression beside it)"
+    what = f"{recipe.task.kind.capitalize()} model" if kind == "onnx" and recipe.task else "Encoder with masked-LM output"
+    if kind == "onnx" and recipe.ensemble.tfidf:
+        what += " (an ensemble of an encoder and TF-IDF with a linear model)"
     head = ["---", "library_name: " + ("onnx" if kind == "onnx" else "transformers"), "tags: [bongsu]"]
     if kind == "hf":
         head.append("pipeline_tag: fill-mask")
@@ -59,7 +57,7 @@ def model_card(
 
 def _size(recipe: Recipe) -> str:
     model = recipe.model
-    if recipe.finetune and recipe.finetune.encoder:
+    if recipe.finetune.encoder:
         return ""
     return (
         f" Encoder: {model.preset}, d_model {model.d_model}, {model.n_layers} layers of {model.n_heads} heads, "
@@ -77,13 +75,12 @@ def _data(run: Path, recipe: Recipe) -> str:
             lines.append(f"- pre-training: {source['path']}, {texts:,} texts, {size:,} bytes")
         dropped = ", ".join(f"{count:,} {reason}" for reason, count in corpus["dropped"].items()) or "none"
         lines.append(f"- kept for training: {corpus['splits']['train']:,} texts; dropped: {dropped}")
-    elif recipe.finetune and recipe.finetune.encoder:
+    elif recipe.finetune.encoder:
         lines.append(f"- encoder: {recipe.finetune.encoder}, pre-trained elsewhere")
-    if (data := _finetune_file(run, "predictions.json")) and recipe.finetune:
-        counts = np.bincount(np.array(data["labels"]), minlength=len(data["classes"]))
-        names = [recipe.finetune.names.get(value, value) for value in data["classes"]]
-        shares = ", ".join(f"{count:,} {name}" for name, count in zip(names, counts, strict=True))
-        lines.append(f"- fine-tuning: {recipe.finetune.train}, {len(data['labels']):,} texts: {shares}")
+    if recipe.task is not None and (folder := run / "finetune" / "data").is_dir():
+        data = load_data(recipe, folder)
+        lines.append(f"- fine-tuning: {recipe.task.train}, {len(data.training):,} rows")
+        lines += [f"  - {name}: {count:,}" for name, count in data.task.describe(data.training).items()]
     return "\n".join(lines) or "Not recorded."
 
 
@@ -96,32 +93,16 @@ def _measured(run: Path, recipe: Recipe, int8: Int8Loss | None) -> str:
         lines.append(
             f"- masked tokens of held-out text: accuracy {found['accuracy']:.3f}, {found['bits_per_byte']:.2f} bits per byte"
         )
-    for name, rows in (("predictions.json", "rows held out"), ("test.json", "test rows")):
-        if data := _finetune_file(run, name):
-            held = np.array(data.get("rows", range(len(data["labels"]))), dtype=np.int64)
-            labels, table = np.array(data["labels"], dtype=np.int64)[held], np.array(data["probabilities"])
-            figures = classification_metrics(labels, table, recipe.evaluate.resolved_threshold)
-            majority = float(np.bincount(labels).max() / len(labels))
-            lines.append(
-                f"- {len(held):,} {rows}: accuracy {figures['accuracy']:.3f} ({_between(figures['accuracy_interval'])}; always "
-                f"the commonest class: {majority:.3f}), F1 {figures['f1']:.3f} ({_between(figures['f1_interval'])}), expected "
-                f"calibration error {figures['ece']:.3f}"
-            )
     if int8 is not None:
-        finetune = recipe.finetune
-        held_out = int8.source == "test.json" or (finetune is not None and not finetune.refit and finetune.folds == 0)
+        held_out = int8.source == "test rows" or (not recipe.finetune.refit and recipe.validation.folds == 0)
         seen = "" if held_out else " (which it was trained on: they tell what int8 changes)"
         lines.append(
-            f"- int8 engine, on {int8.rows:,} rows of {int8.source}{seen}: {int8.changed:,} verdicts changed, accuracy "
-            f"{int8.float32_accuracy:.4f} in float32, {int8.int8_accuracy:.4f} in int8"
+            f"- int8 engine, on {int8.rows:,} {int8.source}{seen}: {int8.changed:,} answers changed, {int8.metric} "
+            f"{int8.float32:.4f} in float32, {int8.int8:.4f} in int8"
         )
         if not int8.accurate:
             lines.append(f"- int8 loses more than {LARGEST_LOSS} points here, so it is used only when asked for")
     return "\n".join(lines) or "Nothing was measured in this run."
-
-
-def _between(interval: list[float]) -> str:
-    return f"95 % interval {interval[0]:.3f} to {interval[1]:.3f}"
 
 
 def _limits(recipe: Recipe) -> str:
@@ -129,13 +110,8 @@ def _limits(recipe: Recipe) -> str:
         "- Figures hold for texts like those measured on. On other years, events, languages or platforms, measure first.",
         "- A probability is not a proof: let a person decide before anything is done that cannot be undone.",
     ]
-    if recipe.finetune:
-        lines.append(f"- Of a text the first {recipe.finetune.max_length} tokens are read.")
+    if recipe.task is not None:
+        lines.append(f"- Of a text the first {recipe.task.max_length} tokens are read.")
     if recipe.corpus and any(source.path.startswith(("bongsu:", "python:")) for source in recipe.corpus.sources):
         lines.append("- Trained on the text that comes with the package: a demonstration, far too little to rely on.")
     return "\n".join(lines)
-
-
-def _finetune_file(run: Path, name: str) -> dict[str, Any] | None:
-    path = run / "finetune" / name
-    return dict(read_json(path)) if path.is_file() else None

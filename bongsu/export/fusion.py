@@ -13,11 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bongsu.model.attention import Rotation, SelfAttention, only
+from bongsu.model.attention import Rotation, SelfAttention, gather_positions
 from bongsu.model.encoder import Encoder, EncoderLayer
-from bongsu.model.heads import Classifier, MaskedLanguageModel, SentenceCNN
+from bongsu.model.heads import SentenceCNN
+from bongsu.model.masked_lm import MaskedLanguageModel
+from bongsu.model.task_model import TaskModel
 
-Model = TypeVar("Model", Classifier, MaskedLanguageModel)
+Model = TypeVar("Model", TaskModel, MaskedLanguageModel)
 _DOMAIN = "com.microsoft"
 
 
@@ -28,7 +30,7 @@ def fused(model: Model) -> Model:
         for layer in model.encoder.layers:
             assert isinstance(layer, EncoderLayer)
             layer.attn = _FusedAttention(layer.attn, model.encoder)  # type: ignore[assignment]  # of the same call
-    if isinstance(model, Classifier):
+    if isinstance(model, TaskModel) and isinstance(model.head, SentenceCNN):
         model.head = _FusedCNN(model.head, model.encoder.config.d_model)
     return model
 
@@ -50,13 +52,13 @@ class _FusedAttention(nn.Module):
             self.register_buffer("sines", encoder.sines[:, half:].contiguous())
             self.register_buffer("start", torch.zeros(1, dtype=torch.int64))
 
-    def forward(self, x: Tensor, mask: Tensor, turn: Rotation | None, read: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, turn: Rotation | None, query_positions: Tensor | None) -> Tensor:
         """As `SelfAttention.forward`, of rows whose positions count from their start."""
         q, k, v = self.attention.Wqkv(x).chunk(3, dim=-1)  # each [B, L, d_model]
         if self.rotary:
             q, k = (self._node("RotaryEmbedding", [part, self.start, self.cosines, self.sines]) for part in (q, k))
         return self.attention.Wo(  # type: ignore[no-any-return]
-            only(read, self._node("MultiHeadAttention", [q, k, v, None, None, mask]))
+            gather_positions(query_positions, self._node("MultiHeadAttention", [q, k, v, None, None, mask]))
         )
 
     def _node(self, name: str, inputs: list[Tensor | None]) -> Tensor:

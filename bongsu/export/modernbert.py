@@ -19,8 +19,8 @@ from bongsu.errors import WorkspaceError
 from bongsu.files import read_json, write_bytes, write_json
 from bongsu.inference.bundle import refuse_pickles
 from bongsu.model.encoder import EncoderConfig
-from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.io import CONFIG, WEIGHTS
+from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.recipe import Activation
 from bongsu.tokens.special import MASK_ID, PAD_ID
 

@@ -14,21 +14,23 @@ from torch import Tensor, nn
 
 from bongsu.export.fusion import fused
 from bongsu.files import write_bytes
-from bongsu.model.heads import Classifier, MaskedLanguageModel
+from bongsu.model.masked_lm import MaskedLanguageModel
+from bongsu.model.task_model import TaskModel, mean_pooled
 from bongsu.tokens.special import UNK_ID
 
 _MOST_TEXTS = 2**16
 
 
-class _Detector(nn.Module):
-    """Token ids [B, L] -> probabilities [B, classes]."""
+class _Task(nn.Module):
+    """Token ids [B, L], of pairs with `text_ids` -> the head's outputs, and the mean of the token vectors [B, d_model]."""
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, model: TaskModel) -> None:
         super().__init__()
-        self.classifier = classifier
+        self.model = model
 
-    def forward(self, input_ids: Tensor) -> Tensor:
-        return self.classifier(input_ids).softmax(dim=-1)  # type: ignore[no-any-return]
+    def forward(self, input_ids: Tensor, text_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        hidden, valid = self.model.hidden(input_ids, text_ids)
+        return self.model.head(hidden, valid), mean_pooled(hidden, valid)
 
 
 class _MaskedLM(nn.Module):
@@ -38,30 +40,41 @@ class _MaskedLM(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, input_ids: Tensor, read: Tensor) -> Tensor:
-        return self.model(input_ids, read=read).softmax(dim=-1)  # type: ignore[no-any-return]
+    def forward(self, input_ids: Tensor, query_positions: Tensor) -> Tensor:
+        return self.model(input_ids, query_positions=query_positions).softmax(dim=-1)  # type: ignore[no-any-return]
 
 
-def export_detector(classifier: Classifier, path: Path) -> None:
-    """Writes `input_ids` int64 [texts, length] -> `probabilities` float32 [texts, classes]."""
-    shortest = shortest_text(classifier)
-    sizes = {"input_ids": _text_sizes(shortest, classifier.encoder.config.max_length)}
-    example = _example(shortest, classifier.encoder.config.pad_id + 1)
-    _export(_Detector(fused(classifier)), {"input_ids": example}, sizes, path)
+def export_task_model(model: TaskModel, path: Path) -> None:
+    """Write a fine-tuned model.
 
-
-def shortest_text(classifier: Classifier) -> int:
-    """Tokens of the shortest row the graph takes: as many as the widest kernel."""
-    return max(2, *classifier.head.config.kernel_sizes)
+    `input_ids` int64 [texts, length], of pairs also `text_ids` int64 [texts, length] -> `outputs` float32
+    [texts, n_outputs] or [texts, length, n_outputs], and `pooled` float32 [texts, d_model].
+    """
+    shortest = model.head.config.shortest
+    sizes = {"input_ids": _text_sizes(shortest, model.encoder.config.max_length)}
+    inputs = {"input_ids": _example(shortest, model.encoder.config.pad_id + 1)}
+    if model.pairs:
+        sizes["text_ids"] = sizes["input_ids"]
+        inputs["text_ids"] = torch.zeros_like(inputs["input_ids"])
+    _export(_Task(fused(model)), inputs, sizes, path, ["outputs", "pooled"])
 
 
 def export_masked_lm(model: MaskedLanguageModel, path: Path) -> None:
-    """Writes `input_ids` int64 [texts, length], `read` int64 [masks] -> `probabilities` float32 [masks, vocab_size]."""
+    """Write a masked language model.
+
+    `input_ids` int64 [texts, length], `query_positions` int64 [masks] -> `probabilities` float32 [masks, vocab_size].
+    """
     sizes = {
         "input_ids": _text_sizes(1, model.encoder.config.max_length),
-        "read": {0: torch.export.Dim("masks", min=1, max=_MOST_TEXTS)},
+        "query_positions": {0: torch.export.Dim("masks", min=1, max=_MOST_TEXTS)},
     }
-    _export(_MaskedLM(fused(model)), {"input_ids": _example(2), "read": torch.tensor([0, 3, 4])}, sizes, path)
+    _export(
+        _MaskedLM(fused(model)),
+        {"input_ids": _example(2), "query_positions": torch.tensor([0, 3, 4])},
+        sizes,
+        path,
+        ["probabilities"],
+    )
 
 
 def _example(shortest: int, token: int = UNK_ID) -> Tensor:
@@ -76,13 +89,15 @@ def _text_sizes(shortest: int, longest: int) -> dict[int, Any]:
     }
 
 
-def _export(model: nn.Module, inputs: dict[str, Tensor], sizes: dict[str, dict[int, Any]], path: Path) -> None:
+def _export(
+    model: nn.Module, inputs: dict[str, Tensor], sizes: dict[str, dict[int, Any]], path: Path, outputs: list[str]
+) -> None:
     with _quiet():
         program = torch.onnx.export(
             model.eval().requires_grad_(False),
             kwargs=inputs,
             input_names=list(inputs),
-            output_names=["probabilities"],
+            output_names=outputs,
             dynamic_shapes=sizes,
             dynamo=True,
             verbose=False,

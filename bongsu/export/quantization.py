@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from bongsu.inference.prediction import Float32
+from bongsu.finetuning.data import AnyExample
+from bongsu.inference.predictor import Predictor
 
 LARGEST_LOSS = 0.5
-"""Points of accuracy that int8 may lose and still be chosen by itself."""
+"""Percentage points of the main metric that int8 may lose and still be chosen by itself."""
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,18 @@ class Int8Loss:
 
     rows: int
     source: str
-    """The run's file the rows are of."""
-    float32_accuracy: float
-    int8_accuracy: float
+    """Which rows of the run: "test rows" or "rows held out"."""
+    metric: str
+    """The title of the task's main metric, higher being better."""
+    float32: float
+    int8: float
     changed: int
-    """Rows with another verdict."""
+    """Rows with another answer."""
 
     @property
     def points(self) -> float:
-        """Percentage points of accuracy lost; negative when int8 happens to be better."""
-        return 100 * (self.float32_accuracy - self.int8_accuracy)
+        """Percentage points of the metric lost; negative when int8 happens to be better."""
+        return 100 * (self.float32 - self.int8)
 
     @property
     def accurate(self) -> bool:
@@ -52,13 +54,12 @@ def quantize(exact: Path, small: Path) -> None:
         logging.getLogger().disabled = False
 
 
-def int8_loss(exact: Float32, small: Float32, labels: npt.NDArray[np.int64], source: str) -> Int8Loss:
-    """Compares the probabilities [rows, classes] of both engines."""
-    one, other = exact.argmax(axis=1), small.argmax(axis=1)
-    return Int8Loss(
-        rows=len(labels),
-        source=source,
-        float32_accuracy=float((one == labels).mean()),
-        int8_accuracy=float((other == labels).mean()),
-        changed=int((one != other).sum()),
-    )
+def int8_loss(exact: Predictor, small: Predictor, examples: Sequence[AnyExample], source: str) -> Int8Loss:
+    """Compare the answers of both engines."""
+    task, calibration = exact.task, exact.calibration
+    metric = task.metrics[0]
+    outputs = [predictor.outputs_of(examples) for predictor in (exact, small)]
+    scores = [task.score(examples, each, calibration)[metric.name] for each in outputs]
+    first, second = (map(task.key_of, task.answers(examples, each, calibration)) for each in outputs)
+    changed = sum(one != other for one, other in zip(first, second, strict=True))
+    return Int8Loss(len(examples), source, metric.title, scores[0], scores[1], changed)

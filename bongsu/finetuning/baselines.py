@@ -1,96 +1,79 @@
-"""What a detector has to beat: the majority class, and TF-IDF with logistic regression.
-
-The second is strong on short texts (on the Kaggle disaster tweets about 0.81 accuracy by 5 folds), takes seconds, and knows
-nothing but the training rows.
-"""
+"""What a model has to beat, on the same rows: the simplest baseline of its kind of task, and TF-IDF with a linear model."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_union
+from bongsu import progress
+from bongsu.finetuning.cross_validation import load_outputs, save_outputs
+from bongsu.finetuning.data import AnyExample, Data
+from bongsu.model.tfidf import Tfidf, load_tfidf
+from bongsu.tasks.task import Outputs
 
-from bongsu.inference.tfidf import CHARACTERS, WORD, WORDS, Tfidf
-
-Float64 = npt.NDArray[np.float64]
-Int64 = npt.NDArray[np.int64]
-NEVER = -60.0  # the logit of a class without rows
+_NAIVE, _TFIDF = "naive", "tfidf"
 
 
-def majority(train_labels: npt.ArrayLike, n_classes: int, n: int) -> Float64:
-    """The same for every row: each class's share of the training rows. Returns probabilities [n, n_classes] float64.
+@dataclass(frozen=True)
+class Baseline:
+    """What a baseline says."""
 
-    The likeliest class is the largest; without training rows all classes are alike.
-    """
-    counts = np.bincount(np.asarray(train_labels, dtype=np.int64), minlength=n_classes).astype(np.float64)
-    shares = counts / counts.sum() if counts.sum() else np.full(n_classes, 1 / n_classes)
-    return np.tile(shares, (n, 1))
-
-
-def tfidf_logistic(
-    train_texts: Sequence[str], train_labels: npt.ArrayLike, test_texts: Sequence[str], n_classes: int | None = None
-) -> Float64:
-    """TF-IDF of words (1-2) and of characters within words (2-5), with logistic regression; deterministic.
-
-    Args:
-        train_labels: classes [rows] int.
-        n_classes: by default the largest label and one.
-
-    Returns:
-        probabilities [len(test_texts), n_classes] float64; a class without training rows has probability 0. With one class to
-        learn from, or no text, the majority's.
-    """
-    labels = np.asarray(train_labels, dtype=np.int64)
-    classes = n_classes or int(labels.max(initial=1)) + 1
-    present = np.unique(labels)
-    if len(present) < 2 or not len(test_texts) or not any(text.strip() for text in train_texts):
-        return majority(labels, classes, len(test_texts))
-    features, train = fit_features(train_texts, rare=len(labels) >= 200)
-    model = LogisticRegression(C=2.0, solver="lbfgs", max_iter=1000, random_state=0).fit(train, labels)
-    table = np.zeros((len(test_texts), classes))
-    table[:, present] = model.predict_proba(features.transform(test_texts))
-    return table
+    name: str
+    folds: list[Outputs]
+    """Of each fold on the rows held out, fitted on the fold's other rows."""
+    test: Outputs
+    """On the test rows, fitted on all training rows."""
 
 
-def fit_tfidf(texts: Sequence[str], labels: Int64, n_classes: int) -> Tfidf:
-    """The classifier of `tfidf_logistic` as one to keep; arguments as there."""
-    present = np.unique(labels)
-    weights, bias = np.zeros((0, n_classes)), np.full(n_classes, NEVER)
-    if len(present) < 2 or not any(text.strip() for text in texts):
-        bias = np.log(np.maximum(majority(labels, n_classes, 1)[0], math.exp(NEVER)))
-        return Tfidf({}, {}, *(part.astype(np.float32) for part in (np.zeros(0), weights, bias)))
-    features, table = fit_features(texts, rare=len(labels) >= 200)
-    model = LogisticRegression(C=2.0, solver="lbfgs", max_iter=1000, random_state=0).fit(table, labels)
-    parts = dict(features.transformer_list) if hasattr(features, "transformer_list") else {"tfidfvectorizer-2": features}
-    grams: list[dict[str, int]] = []
-    for name in ("tfidfvectorizer-1", "tfidfvectorizer-2"):
-        first = sum(map(len, grams))
-        found = parts[name].vocabulary_ if name in parts else {}
-        grams.append({gram: first + int(found[gram]) for gram in sorted(found, key=found.__getitem__)})
-    rarity = np.concatenate([part.idf_ for part in parts.values()])
-    weights, bias[present] = np.zeros((len(rarity), n_classes)), 0.0
-    if len(present) == 2:  # one row of weights, for the second
-        weights[:, present[1]], bias[present[1]] = model.coef_[0], model.intercept_[0]
-    else:
-        weights[:, present], bias[present] = model.coef_.T, model.intercept_
-    return Tfidf(grams[0], grams[1], *(part.astype(np.float32) for part in (rarity, weights, bias)))
+@dataclass(frozen=True)
+class Baselines:
+    """Every baseline of a task."""
+
+    naive: Baseline
+    tfidf: Baseline | None
+    folder: Path
+
+    def all(self) -> list[Baseline]:
+        """Return them in the order of reports."""
+        return [self.naive, *([self.tfidf] if self.tfidf else [])]
+
+    def tfidf_model(self, fold: int | None = None) -> Tfidf | None:
+        """Return the TF-IDF model of a fold, or of all rows."""
+        return load_tfidf(self.folder / _model_folder(fold)) if self.tfidf else None
 
 
-def fit_features(texts: Sequence[str], rare: bool) -> tuple[Any, Any]:
-    """The fitted features and those of `texts` [rows, features].
+def fit_baselines(data: Data, folder: Path) -> None:
+    """Fit every baseline on each fold's rows and on all rows; leave outputs and TF-IDF models in `folder`."""
+    with progress.bar("baselines", len(data.splits) + 1, "fits") as bar:
+        for fold, (rows, held_out) in enumerate(data.splits):
+            _fit(data, data.take(rows), data.take(held_out), folder, fold)
+            bar.advance()
+        _fit(data, data.training, data.test, folder, None)
+        bar.advance()
 
-    `rare`: leave out what hardly occurs. These limits and C = 2 were chosen by 5 folds of the Kaggle training file.
-    """
-    words = TfidfVectorizer(ngram_range=WORDS, token_pattern=WORD, min_df=2 if rare else 1, sublinear_tf=True)
-    characters = TfidfVectorizer(ngram_range=CHARACTERS, analyzer="char_wb", min_df=3 if rare else 1, sublinear_tf=True)
-    try:
-        features = make_union(words, characters)
-        return features, features.fit_transform(texts)
-    except ValueError:  # scikit-learn's word for "no word left": texts of emoji alone
-        return characters.set_params(min_df=1), characters.fit_transform(texts)
+
+def load_baselines(data: Data, folder: Path) -> Baselines:
+    """Return what `fit_baselines` left in `folder`."""
+
+    def load(kind: str, name: str) -> Baseline:
+        folds = [load_outputs(folder / f"{kind}-{fold}") for fold in range(len(data.splits))]
+        return Baseline(name, folds, load_outputs(folder / f"{kind}-test"))
+
+    task = data.task
+    tfidf = load(_TFIDF, task.tfidf_name) if task.tfidf_name else None
+    return Baselines(load(_NAIVE, task.naive_name), tfidf, folder)
+
+
+def _fit(data: Data, training: Sequence[AnyExample], measured: Sequence[AnyExample], folder: Path, fold: int | None) -> None:
+    task, name = data.task, "test" if fold is None else str(fold)
+    unique = task.unique(training)
+    save_outputs(folder / f"{_NAIVE}-{name}", task.naive(unique, measured))
+    if task.tfidf_name:
+        model = task.fit_tfidf(unique)
+        save_outputs(folder / f"{_TFIDF}-{name}", task.tfidf_outputs(model, measured))
+        model.save(folder / _model_folder(fold))
+
+
+def _model_folder(fold: int | None) -> str:
+    return "tfidf-all" if fold is None else f"tfidf-fold-{fold}"

@@ -14,11 +14,11 @@ from bongsu.files import file_hash, read_json, write_json
 
 MANIFEST = "manifest.json"
 CONFIG = "bundle.json"
-DETECTOR = "detector.onnx"
-DETECTOR_INT8 = "detector.int8.onnx"
+MODEL = "model.onnx"
+MODEL_INT8 = "model.int8.onnx"
 MASKED_LM = "masked_lm.onnx"
 
-_FORMAT = 1
+_FORMAT = 2
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 
 

@@ -1,77 +1,201 @@
-"""The engines of a bundle's detector: float32, and int8 with scales of activations chosen as they come."""
+"""An exported bundle at work: ONNX Runtime and the tokenizer, no torch.
+
+Small models gain nothing from several threads a batch and lose much under load, so a batch has one thread, and as many
+batches run at a time as there are cores.
+"""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import onnxruntime
 
-from bongsu.errors import WorkspaceError
-from bongsu.inference.bundle import DETECTOR, DETECTOR_INT8, Bundle
-from bongsu.inference.prediction import Float32
-from bongsu.tokens.inputs import Int64, pad
-from bongsu.tokens.special import MASK_ID, PAD_ID
+from bongsu.arrays import Float32, Int64
+from bongsu.errors import DataError, WorkspaceError
+from bongsu.inference.bundle import MASKED_LM, MODEL, MODEL_INT8, Bundle, open_bundle
+from bongsu.inference.predictor import ModelDetails, Predictor
+from bongsu.model.tfidf import load_tfidf
+from bongsu.parallel import cores
+from bongsu.tokens.bpe import load_tokenizer
+from bongsu.tokens.inputs import Encoded, cleaned, pad
+from bongsu.tokens.special import MASK, MASK_ID, PAD_ID, special_tokens
 
 Choice = Literal["auto", "float32", "int8"]
 
 STEP = 8
 """float32 rounds lengths up to this: a text always has the same shape, whatever it is batched with."""
+_BATCH = 8  # on one thread more texts at a time are no faster, and take more memory
 _TRIALS = 30  # single texts by which an engine is chosen...
 _TRIAL_LENGTH = 24  # ...of so many tokens
 _GAIN = 1.1  # how much faster int8 must be to be worth its loss
 
 
+class Graph(NamedTuple):
+    """What a graph gives for rows of one padded length."""
+
+    outputs: Float32
+    """[B, n_outputs] or [B, L, n_outputs], the head's."""
+    pooled: Float32
+    """[B, d_model], the mean of the token vectors."""
+
+
 class Engine:
-    """A graph from token ids to class probabilities. A text's answer does not depend on the texts beside it."""
+    """A graph from token ids to outputs. A text's answer does not depend on the texts it is batched with."""
 
     def __init__(self, name: Literal["float32", "int8"], path: Path, shortest: int, pad_id: int = PAD_ID) -> None:
         self.name = name
         self._session = open_session(path)
+        self._pairs = len(self._session.get_inputs()) > 1
         self._shortest = shortest
         self._pad_id = pad_id
 
-    def run(self, ids: Sequence[Int64]) -> Float32:
-        """Probabilities [texts, classes] of texts of about one length.
+    def run(self, rows: Sequence[Encoded]) -> list[Graph]:
+        """Return what the graph gives for each row of about one length, with one row in each `Graph`.
 
-        int8 takes them one by one, as long as they are: its activations share one scale a tensor, so that company or padding
-        would change the answer. On a small model that costs no time.
+        int8 takes rows one by one, as long as they are: its activations share one scale a tensor, so that other rows or
+        padding would change the answer. On a small model that costs no time.
         """
         if self.name == "int8":
-            return np.concatenate([self._run(pad([row], 1, self._pad_id)) for row in ids])
-        return self._run(pad(ids, STEP, self._pad_id))
+            return [self._run([row], 1) for row in rows]
+        batch = self._run(rows, STEP)
+        return [Graph(batch.outputs[n : n + 1], batch.pooled[n : n + 1]) for n in range(len(rows))]
 
-    def _run(self, input_ids: Int64) -> Float32:
-        missing = self._shortest - input_ids.shape[1]
-        if missing > 0:
-            input_ids = np.pad(input_ids, ((0, 0), (0, missing)), constant_values=self._pad_id)
-        return np.asarray(self._session.run(None, {"input_ids": input_ids})[0], dtype=np.float32)
+    def _run(self, rows: Sequence[Encoded], step: int) -> Graph:
+        inputs = {"input_ids": self._padded([row.ids for row in rows], step, self._pad_id)}
+        if self._pairs:
+            inputs["text_ids"] = self._padded([_texts_of(row) for row in rows], step, 0)
+        outputs, pooled = self._session.run(["outputs", "pooled"], inputs)
+        return Graph(np.asarray(outputs, dtype=np.float32), np.asarray(pooled, dtype=np.float32))
+
+    def _padded(self, rows: Sequence[Int64], step: int, value: int) -> Int64:
+        table = pad(rows, step, value)
+        missing = self._shortest - table.shape[1]
+        return np.pad(table, ((0, 0), (0, missing)), constant_values=value) if missing > 0 else table
+
+
+class OnnxBackend:
+    """Runs an engine on as many batches at a time as there are cores."""
+
+    def __init__(self, engine: Engine, pool: ThreadPoolExecutor) -> None:
+        self.engine = engine
+        self._pool = pool
+
+    def run(self, rows: Sequence[Encoded]) -> list[Float32]:
+        """Return the head's outputs of each row, [n_outputs] or [L, n_outputs], in the order given."""
+        result = []
+        for row, graph in zip(rows, self._run(rows), strict=True):
+            output: Float32 = graph.outputs[0]
+            result.append(output if output.ndim == 1 else output[: len(row.ids)])
+        return result
+
+    def embed(self, rows: Sequence[Encoded]) -> Float32:
+        """Return the mean of each row's token vectors, [rows, d_model]."""
+        return np.concatenate([graph.pooled for graph in self._run(rows)])
+
+    def _run(self, rows: Sequence[Encoded]) -> list[Graph]:
+        batches = list(_batches([len(row.ids) for row in rows]))
+        results = self._pool.map(lambda numbers: self.engine.run([rows[number] for number in numbers]), batches)
+        placed: dict[int, Graph] = {}
+        for numbers, graphs in zip(batches, results, strict=True):
+            placed.update(zip(numbers.tolist(), graphs, strict=True))
+        return [placed[number] for number in range(len(rows))]
+
+
+class BundlePredictor(Predictor):
+    """Answers texts with a bundle; may be used by many threads at once."""
+
+    def __init__(self, bundle: Bundle, engine: Choice = "auto", sessions: int | None = None) -> None:
+        config = bundle.config()
+        tokenizer = load_tokenizer(bundle.path, foreign=True)
+        pad_id = special_tokens(tokenizer).pad
+        chosen = choose_engine(bundle, engine, config["shortest"], config["int8_accurate"], pad_id)
+        self._pool = ThreadPoolExecutor(sessions or cores(), thread_name_prefix="bongsu-predict")
+        details = ModelDetails.from_dict(config["model"])
+        super().__init__(details, tokenizer, OnnxBackend(chosen, self._pool), load_tfidf(bundle.path))
+        self.name: str = config["name"]
+        """The recipe's."""
+        self.version = bundle.version
+        """12 digits that no other bundle has."""
+        self.engine: str = chosen.name
+        """The engine in use: "float32" or "int8"."""
+        self._masked_lm = open_session(bundle.path / MASKED_LM) if bundle.has(MASKED_LM) else None
+
+    @classmethod
+    def load(cls, folder: Path, engine: Choice = "auto", sessions: int | None = None) -> BundlePredictor:
+        """Open a bundle that `bongsu export --to onnx` wrote.
+
+        Args:
+            engine: "auto" tries both for a moment, since int8 is not faster on every processor.
+            sessions: how many batches run at a time, one thread each; by default as many as there are cores.
+
+        Raises:
+            WorkspaceError: when the folder is no such bundle, or a file in it was changed.
+        """
+        bundle = open_bundle(folder)
+        if bundle.kind != "onnx":
+            raise WorkspaceError(f"{folder}: a bundle of kind {bundle.kind!r}; export one with `bongsu export RUN --to onnx`.")
+        return cls(bundle, engine, sessions)
+
+    @property
+    def fills_masks(self) -> bool:
+        """Whether the bundle carries the masked language model."""
+        return self._masked_lm is not None
+
+    def fill_mask(self, text: str, top_k: int = 5) -> list[list[tuple[str, float]]]:
+        """Return for each [MASK] of the text the `top_k` likeliest tokens with their probabilities.
+
+        Raises:
+            DataError: when the text has no [MASK] within the model's length, or the bundle has no masked language model.
+        """
+        if self._masked_lm is None:
+            raise DataError("This bundle carries no masked language model; export one from a run that pre-trains its encoder.")
+        longest = self.task.settings.max_length
+        parts = cleaned(self.task.cleaner, text).split(MASK)
+        first, *others = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(parts)]
+        joined = first + [token for ids in others for token in (MASK_ID, *ids)]
+        ids = np.array(joined[:longest], dtype=np.int64)
+        masked = np.flatnonzero(ids == MASK_ID)
+        if len(masked) == 0:
+            raise DataError(f"Put {MASK} where a word is to be guessed, within the first {longest} tokens.")
+        inputs = {"input_ids": ids[None], "query_positions": masked}
+        table = self._pool.submit(self._masked_lm.run, None, inputs).result()[0]  # [masks, vocab_size]
+        return [self._likeliest(row, top_k) for row in table]
+
+    def close(self) -> None:
+        """Wait for what is running and end the threads."""
+        self._pool.shutdown()
+
+    def _likeliest(self, row: Float32, top_k: int) -> list[tuple[str, float]]:
+        best = np.argsort(-row, kind="stable")[:top_k]
+        return [(self.tokenizer.decode([int(index)], skip_special_tokens=False), float(row[index])) for index in best]
 
 
 def choose_engine(bundle: Bundle, choice: Choice, shortest: int, int8_accurate: bool, pad_id: int = PAD_ID) -> Engine:
-    """The engine asked for. With "auto": int8 when it lost little at export and is faster here, which not every processor is.
+    """Return the engine asked for. With "auto": int8 when it lost little at export and is faster here.
 
     Raises:
         WorkspaceError: when int8 is asked for and the bundle has none.
     """
     if choice == "int8":
-        if not bundle.has(DETECTOR_INT8):
+        if not bundle.has(MODEL_INT8):
             raise WorkspaceError(f"{bundle.path}: has no int8 engine; export it with `bongsu export RUN --to onnx --int8`.")
-        return Engine("int8", bundle.path / DETECTOR_INT8, shortest, pad_id)
-    exact = Engine("float32", bundle.path / DETECTOR, shortest, pad_id)
-    if choice == "float32" or not (bundle.has(DETECTOR_INT8) and int8_accurate):
+        return Engine("int8", bundle.path / MODEL_INT8, shortest, pad_id)
+    exact = Engine("float32", bundle.path / MODEL, shortest, pad_id)
+    if choice == "float32" or not (bundle.has(MODEL_INT8) and int8_accurate):
         return exact
-    small = Engine("int8", bundle.path / DETECTOR_INT8, shortest, pad_id)
+    small = Engine("int8", bundle.path / MODEL_INT8, shortest, pad_id)
     slow, fast = _seconds(exact, small)
     return small if slow > _GAIN * fast else exact
 
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:
-    """A session of one thread.
+    """Return a session of one thread.
 
     Raises:
         WorkspaceError: when ONNX Runtime cannot read the file.
@@ -85,9 +209,21 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
         raise WorkspaceError(f"{path}: ONNX Runtime cannot open it ({error}). Export the run again.") from None
 
 
+def _texts_of(row: Encoded) -> Int64:
+    return np.zeros(len(row.ids), dtype=np.int64) if row.text_ids is None else row.text_ids
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[Int64]:
+    """Yield row numbers of texts of one padded length each, the longest first."""
+    steps = np.array([-(-length // STEP) for length in lengths])
+    for step in np.unique(steps)[::-1]:
+        rows = np.flatnonzero(steps == step)
+        yield from (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
+
+
 def _seconds(*engines: Engine) -> list[float]:
-    """The least time each takes for a text. In turns, and texts so short that other work on the machine misses some."""
-    text = [np.full(_TRIAL_LENGTH, MASK_ID, dtype=np.int64)]
+    """Return the least time each takes for a text. In turns, and texts so short that other work on the machine misses some."""
+    text = [Encoded(np.full(_TRIAL_LENGTH, MASK_ID, dtype=np.int64))]
     least = [math.inf] * len(engines)
     for _ in range(_TRIALS):
         for number, engine in enumerate(engines):

@@ -1,112 +1,154 @@
-"""The detector of an exported bundle: ONNX Runtime and the tokenizer, no torch.
-
-Small models gain nothing from several threads a batch and lose much under load, so a batch has one thread, and as many
-batches run at a time as there are cores.
-"""
+"""Texts in, answers out, whatever the kind of task and whatever computes the model's outputs. Needs no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import numpy as np
+from pydantic import TypeAdapter, ValidationError
+from tokenizers import Tokenizer
 
-from bongsu.errors import DataError, WorkspaceError
-from bongsu.inference.bundle import MASKED_LM, Bundle, open_bundle
-from bongsu.inference.onnx import STEP, Choice, choose_engine, open_session
-from bongsu.inference.prediction import Float32, Prediction, TextClassifier
-from bongsu.inference.tfidf import load_tfidf
-from bongsu.parallel import cores
-from bongsu.tokens.bpe import load_tokenizer
-from bongsu.tokens.inputs import Int64, cleaned
-from bongsu.tokens.special import MASK, MASK_ID, special_tokens
+from bongsu.arrays import Float32
+from bongsu.errors import WorkspaceError
+from bongsu.inference.explain import Word, explain
+from bongsu.model.tfidf import Tfidf
+from bongsu.recipe import Task as TaskSettings
+from bongsu.tasks.registry import AnyTask, build_task
+from bongsu.tasks.task import Calibration, Example, Outputs, Schema
+from bongsu.tokens.inputs import Encoded
 
-__all__ = ["Choice", "Prediction", "Predictor"]
-
-_BATCH = 8  # on one thread more texts at a time are no faster, and take more memory
+Texts = Sequence[str] | Sequence[Sequence[str]]
+"""Texts, or for kinds that read two of them pairs of texts."""
 
 
-class Predictor(TextClassifier):
-    """Classifies texts with a bundle; may be used by many threads at once."""
+class Backend(Protocol):
+    """What computes a model's outputs: torch, or ONNX Runtime."""
 
-    def __init__(self, bundle: Bundle, engine: Choice = "auto", sessions: int | None = None) -> None:
-        config = bundle.config()
-        super().__init__(load_tokenizer(bundle.path, foreign=True), config["detector"], load_tfidf(bundle.path))
-        self.name: str = config["name"]
-        """The recipe's."""
-        self.version = bundle.version
-        """12 digits that no other bundle has."""
-        pad_id = special_tokens(self.tokenizer).pad
-        self._engine = choose_engine(bundle, engine, config["shortest"], config["int8_accurate"], pad_id)
-        self._masked_lm = open_session(bundle.path / MASKED_LM) if bundle.has(MASKED_LM) else None
-        self._pool = ThreadPoolExecutor(sessions or cores(), thread_name_prefix="bongsu-predict")
+    def run(self, rows: Sequence[Encoded]) -> list[Float32]:
+        """Return the head's outputs of each row, [n_outputs] or [L, n_outputs], in the order given."""
+
+    def embed(self, rows: Sequence[Encoded]) -> Float32:
+        """Return the mean of each row's token vectors, [rows, d_model]."""
+
+
+@dataclass(frozen=True)
+class ModelDetails:
+    """What is saved with a fine-tuned model beside its weights: all that turns outputs into answers."""
+
+    task: TaskSettings
+    schema: Schema
+    calibration: Calibration
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain values for JSON."""
+        return {
+            "task": self.task.model_dump(mode="json"),
+            "schema": asdict(self.schema),
+            "calibration": asdict(self.calibration),
+        }
 
     @classmethod
-    def load(cls, folder: Path, engine: Choice = "auto", sessions: int | None = None) -> Predictor:
-        """Opens a bundle that `bongsu export --to onnx` wrote.
+    def from_dict(cls, values: dict[str, Any]) -> ModelDetails:
+        """The opposite of `to_dict`.
+
+        Raises:
+            WorkspaceError: when the values are of another version, or damaged.
+        """
+        try:
+            task: TaskSettings = TypeAdapter(TaskSettings).validate_python(values["task"])
+            return cls(task, Schema(**values["schema"]), Calibration(**values["calibration"]))
+        except (KeyError, TypeError, ValidationError) as error:
+            raise WorkspaceError(
+                f"The model's description is of another version or damaged ({error}); train it again."
+            ) from None
+
+
+class Predictor:
+    """Answers texts with a model and, where it has one, its TF-IDF partner; `bongsu.load` returns one."""
+
+    def __init__(self, details: ModelDetails, tokenizer: Tokenizer, backend: Backend, tfidf: Tfidf | None = None) -> None:
+        self.details = details
+        self.task: AnyTask = build_task(details.task, details.schema)
+        self.calibration = details.calibration
+        self.tokenizer = tokenizer
+        self.backend = backend
+        self.tfidf = tfidf
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which on the positive class of two is answered."""
+        return self.calibration.thresholds[0] if self.calibration.thresholds else 0.5
+
+    def predict(self, texts: Texts, context: Sequence[Sequence[str]] | None = None) -> list[Any]:
+        """Return the answer to each text; its type is the task's, such as `Prediction` of a classifier.
 
         Args:
-            engine: "auto" tries both for a moment, since int8 is not faster on every processor.
-            sessions: how many batches run at a time, one thread each; by default as many as there are cores.
+            texts: as they were sent; cleaning is done here. A kind that reads two texts takes pairs.
+            context: for each text the values of the context columns the model was trained with, if it was.
 
         Raises:
-            WorkspaceError: when the folder is no such bundle, or a file in it was changed.
+            TypeError: when one text is given in place of a list.
+            DataError: when an entry has another number of texts than the kind reads.
         """
-        bundle = open_bundle(folder)
-        if bundle.kind != "onnx":
-            raise WorkspaceError(f"{folder}: a bundle of kind {bundle.kind!r}; export one with `bongsu export RUN --to onnx`.")
-        return cls(bundle, engine, sessions)
+        return self.predict_examples(self.examples(texts, context))
 
-    @property
-    def engine(self) -> str:
-        """The engine in use: "float32" or "int8"."""
-        return self._engine.name
+    def probabilities(self, texts: Texts, context: Sequence[Sequence[str]] | None = None) -> Float32:
+        """Return calibrated probabilities (or numbers) [rows, outputs]; most kinds have one row a text."""
+        return self.outputs_of(self.examples(texts, context)).values
 
-    @property
-    def fills_masks(self) -> bool:
-        """Whether the bundle carries the masked language model."""
-        return self._masked_lm is not None
+    def examples(self, texts: Texts, context: Sequence[Sequence[str]] | None = None) -> list[Example[None]]:
+        """Return texts as the model reads them; arguments as of `predict`."""
+        if isinstance(texts, str):
+            raise TypeError("a list of texts is needed, not one text")
+        fronts: Sequence[Sequence[str]] = context if context is not None else [()] * len(texts)
+        return [
+            self.task.example([text] if isinstance(text, str) else text, front)
+            for text, front in zip(texts, fronts, strict=True)
+        ]
 
-    def classify(self, ids: Sequence[Int64]) -> Float32:
-        batches = list(_batches(ids))
-        tables = self._pool.map(lambda rows: self._engine.run([ids[row] for row in rows]), batches)
-        result = np.zeros((len(ids), len(self.classes)), dtype=np.float32)
-        for rows, table in zip(batches, tables, strict=True):
-            result[rows] = table
-        return result
+    def predict_examples(self, examples: Sequence[Example[Any]]) -> list[Any]:
+        """Like `predict`, of examples."""
+        return self.task.answers(examples, self.outputs_of(examples), self.calibration)
 
-    def fill_mask(self, text: str, top_k: int = 5) -> list[list[tuple[str, float]]]:
-        """For each [MASK] of the text, the `top_k` likeliest tokens with their probabilities.
+    def outputs_of(self, examples: Sequence[Example[Any]]) -> Outputs:
+        """Return calibrated outputs of examples."""
+        if not examples:
+            return Outputs.of_tables([], max(1, len(self.task.schema.labels)))
+        return self._calibrated(self.task.encode(self.tokenizer, examples), examples)
 
-        Raises:
-            DataError: when the text has no [MASK] within the model's length, or the bundle has no masked language model.
+    def explain(self, text: str, context: Sequence[str] = ()) -> list[Word]:
+        """Return the words of a text as the model reads it, with what each did for the probability that `predict` gives.
+
+        Costs one more pass for each word.
         """
-        if self._masked_lm is None:
-            raise DataError("This bundle carries no masked language model; export one from a run that pre-trains its encoder.")
-        parts = cleaned(self.cleaner, text).split(MASK)
-        first, *others = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(parts)]
-        joined = first + [token for ids in others for token in (MASK_ID, *ids)]
-        ids = np.array(joined[: self.details["max_length"]], dtype=np.int64)
-        masked = np.flatnonzero(ids == MASK_ID)
-        if len(masked) == 0:
-            raise DataError(f"Put {MASK} where a word is to be guessed, within the first {self.details['max_length']} tokens.")
-        inputs = {"input_ids": ids[None], "read": masked}
-        table = self._pool.submit(self._masked_lm.run, None, inputs).result()[0]  # [masks, vocab_size]
-        return [self._likeliest(row, top_k) for row in table]
+        [example] = self.examples([text], [context])
+        output = self.task.explained_output(self.outputs_of([example]))
+        return self.explain_example(example, output)
 
-    def close(self) -> None:
-        """Waits for what is running and ends the threads."""
-        self._pool.shutdown()
+    def explain_example(self, example: Example[Any], output: int) -> list[Word]:
+        """Return the words of an example's first text, with what each did for one output."""
 
-    def _likeliest(self, row: Float32, top_k: int) -> list[tuple[str, float]]:
-        best = np.argsort(-row, kind="stable")[:top_k]
-        return [(self.tokenizer.decode([int(index)], skip_special_tokens=False), float(row[index])) for index in best]
+        def score(rows: Sequence[Encoded], examples: Sequence[Example[Any]]) -> Float32:
+            return self._calibrated(rows, examples).values
 
+        return explain(score, self.tokenizer, example, self.task.settings.max_length, output)
 
-def _batches(ids: Sequence[Int64]) -> Iterator[Int64]:
-    """Row numbers of texts of one padded length each, the longest first."""
-    lengths = np.array([-(-len(row) // STEP) for row in ids])
-    for length in np.unique(lengths)[::-1]:
-        rows = np.flatnonzero(lengths == length)
-        yield from (rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH))
+    def embed(self, texts: Texts) -> Float32:
+        """Return a vector of length 1 for each text, [texts, d_model]: the normalised mean of its tokens' vectors."""
+        return self.embed_examples(self.examples(texts))
+
+    def embed_examples(self, examples: Sequence[Example[Any]]) -> Float32:
+        """Like `embed`, of examples."""
+        if not examples:
+            return np.zeros((0, 0), dtype=np.float32)
+        vectors = self.backend.embed(self.task.encode(self.tokenizer, examples))
+        normalised: Float32 = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+        return normalised
+
+    def _calibrated(self, rows: Sequence[Encoded], examples: Sequence[Example[Any]]) -> Outputs:
+        outputs = self.task.gather(rows, self.backend.run(rows), len(examples))
+        if self.tfidf is not None:
+            outputs = self.task.merge([outputs, self.task.tfidf_outputs(self.tfidf, examples)])
+        return self.task.probabilities(outputs, self.calibration)

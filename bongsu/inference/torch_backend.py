@@ -1,50 +1,82 @@
-"""The detector: a model folder that classifies texts, in torch."""
+"""A model folder at work in torch: what a run's own folder is opened with. Everything else in this room needs no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
+import torch
 
+from bongsu.arrays import Float32, Int64
 from bongsu.errors import WorkspaceError
-from bongsu.finetuning.trainable import probabilities
-from bongsu.inference.prediction import Float32, Prediction, TextClassifier
-from bongsu.inference.tfidf import Tfidf, load_tfidf
-from bongsu.model.heads import Classifier
-from bongsu.model.io import load_classifier, read_config
+from bongsu.inference.predictor import ModelDetails, Predictor
+from bongsu.model.io import load_task_model
+from bongsu.model.task_model import TaskModel, mean_pooled
+from bongsu.model.tfidf import load_tfidf
 from bongsu.tokens.bpe import load_tokenizer
-from bongsu.tokens.inputs import Int64
-
-__all__ = ["Detector", "Prediction", "model_folder"]
+from bongsu.tokens.inputs import Encoded, pad
 
 
-class Detector(TextClassifier):
-    """Classifies texts; made by `bongsu.load`."""
+class TorchBackend:
+    """Runs a model on the device that it is on."""
 
-    def __init__(self, model: Classifier, tokenizer: Tokenizer, details: dict[str, Any], beside: Tfidf | None = None) -> None:
-        super().__init__(tokenizer, details, beside)
+    def __init__(self, model: TaskModel, batch_size: int = 64) -> None:
         self.model = model
+        self.batch_size = batch_size
 
-    @classmethod
-    def load(cls, folder: Path) -> Detector:
-        """Opens a run's folder, its `finetune` folder, or a model folder.
+    @torch.inference_mode()
+    def run(self, rows: Sequence[Encoded]) -> list[Float32]:
+        """Return the head's outputs of each row, [n_outputs] or [L, n_outputs], in the order given."""
+        result: list[Float32] = [np.zeros(0, dtype=np.float32)] * len(rows)
+        for numbers, input_ids, text_ids in self._batches(rows):
+            outputs = self.model(input_ids, text_ids).float().cpu().numpy()
+            for number, output in zip(numbers, outputs, strict=True):
+                result[number] = output if output.ndim == 1 else output[: len(rows[number].ids)]
+        return result
 
-        Raises:
-            WorkspaceError: when there is no detector in it.
-        """
-        folder = model_folder(folder)
-        model = load_classifier(folder)
-        return cls(model, load_tokenizer(folder, foreign=True), read_config(folder)["extra"], load_tfidf(folder))
+    @torch.inference_mode()
+    def embed(self, rows: Sequence[Encoded]) -> Float32:
+        """Return the mean of each row's token vectors, [rows, d_model]."""
+        result = np.zeros((len(rows), self.model.encoder.config.d_model), dtype=np.float32)
+        for numbers, input_ids, text_ids in self._batches(rows):
+            result[numbers] = mean_pooled(*self.model.hidden(input_ids, text_ids)).float().cpu().numpy()
+        return result
 
-    def classify(self, ids: Sequence[Int64]) -> Float32:
-        return probabilities(self.model, ids).astype(np.float32)
+    def _batches(self, rows: Sequence[Encoded]) -> list[tuple[list[int], torch.Tensor, torch.Tensor | None]]:
+        """Return row numbers and padded inputs of batches of rows of similar length."""
+        self.model.eval()
+        device = next(self.model.parameters()).device
+        order = np.argsort([len(row.ids) for row in rows], kind="stable")
+        batches = []
+        for start in range(0, len(rows), self.batch_size):
+            numbers = order[start : start + self.batch_size].tolist()
+            input_ids, text_ids = pad_rows([rows[number] for number in numbers], self.model.encoder.config.pad_id)
+            texts = None if text_ids is None else torch.from_numpy(text_ids).to(device)
+            batches.append((numbers, torch.from_numpy(input_ids).to(device), texts))
+        return batches
+
+
+def pad_rows(rows: Sequence[Encoded], pad_id: int) -> tuple[Int64, Int64 | None]:
+    """Return the ids [B, L] of rows, padded to one length, and of pairs which text each token is of [B, L]."""
+    texts = [row.text_ids for row in rows if row.text_ids is not None]
+    return pad([row.ids for row in rows], pad_id=pad_id), pad(texts, pad_id=0) if texts else None
+
+
+def load_predictor(folder: Path) -> Predictor:
+    """Open a run's folder, its `finetune` folder, or a model folder.
+
+    Raises:
+        WorkspaceError: when there is no fine-tuned model in it.
+    """
+    folder = model_folder(folder)
+    model, extra = load_task_model(folder)
+    tokenizer = load_tokenizer(folder, foreign=True)
+    return Predictor(ModelDetails.from_dict(extra), tokenizer, TorchBackend(model), load_tfidf(folder))
 
 
 def model_folder(folder: Path) -> Path:
-    """Where the detector of a run's folder, of its `finetune` folder or of a model folder is.
+    """Return where the fine-tuned model of a run's folder, of its `finetune` folder or of a model folder is.
 
     Raises:
         WorkspaceError: when there is none.
@@ -52,5 +84,5 @@ def model_folder(folder: Path) -> Path:
     for candidate in (folder / "finetune" / "model", folder / "model", folder):
         if (candidate / "config.json").is_file():
             return candidate
-    hint = "no such folder" if not folder.exists() else "it holds no detector; has its finetune stage been run?"
+    hint = "no such folder" if not folder.exists() else "it holds no fine-tuned model; has its finetune stage been run?"
     raise WorkspaceError(f"{folder}: {hint}")

@@ -75,7 +75,7 @@ class SelfAttention(nn.Module):
         self.Wqkv = nn.Linear(d_model, 3 * d_model, bias=bias)
         self.Wo = nn.Linear(d_model, d_model, bias=bias)
 
-    def forward(self, x: Tensor, mask: Tensor, turn: Rotation | None, read: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, turn: Rotation | None, query_positions: Tensor | None) -> Tensor:
         """[B, L, d_model] -> [B, L, d_model], or [M, d_model] for the M flat positions to be read."""
         qkv = self.Wqkv(x).unflatten(-1, (3, self.n_heads, -1))  # [B, L, 3, H, D]
         if turn is None:
@@ -87,9 +87,9 @@ class SelfAttention(nn.Module):
 
         attend = plain_attention if x.device.type == "cpu" else fused_attention
         seen = attend(q, k, v, mask, self.dropout if self.training else 0.0)  # [B, H, L, D]
-        return self.Wo(only(read, seen.transpose(1, 2).flatten(2)))  # type: ignore[no-any-return]
+        return self.Wo(gather_positions(query_positions, seen.transpose(1, 2).flatten(2)))  # type: ignore[no-any-return]
 
 
-def only(read: Tensor | None, x: Tensor) -> Tensor:
+def gather_positions(query_positions: Tensor | None, x: Tensor) -> Tensor:
     """[B, L, d] -> [M, d] at the flat positions `read` [M] of B·L; everything, unchanged, without them."""
-    return x if read is None else x.flatten(0, 1).index_select(0, read)
+    return x if query_positions is None else x.flatten(0, 1).index_select(0, query_positions)

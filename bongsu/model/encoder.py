@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from bongsu import recipe
 from bongsu.errors import DataError
-from bongsu.model.attention import Rotation, SelfAttention, attention_mask, only, rotation
+from bongsu.model.attention import Rotation, SelfAttention, attention_mask, gather_positions, rotation
 from bongsu.model.dropout import Dropout
 
 ACTIVATIONS: dict[recipe.Activation, Callable[[Tensor], Tensor]] = {
@@ -151,12 +151,12 @@ class EncoderLayer(nn.Module):
         self.mlp = FeedForward(config)
         self.drop = Dropout(config.dropout)
 
-    def forward(self, x: Tensor, mask: Tensor, turn: Rotation | None, read: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor, turn: Rotation | None, query_positions: Tensor | None = None) -> Tensor:
         """[B, L, d_model] -> [B, L, d_model], or [M, d_model] for the M flat positions to be read.
 
         Keys and values are needed of every token, all that follows attention only of those that are read.
         """
-        x = only(read, x) + self.drop(self.attn(self.attn_norm(x), mask, turn, read))
+        x = gather_positions(query_positions, x) + self.drop(self.attn(self.attn_norm(x), mask, turn, query_positions))
         return x + self.drop(self.mlp(self.mlp_norm(x)))  # type: ignore[no-any-return]
 
 
@@ -186,56 +186,60 @@ class Encoder(nn.Module):
         input_ids: Tensor,
         segment_ids: Tensor | None = None,
         positions: Tensor | None = None,
-        read: Tensor | None = None,
+        query_positions: Tensor | None = None,
+        added: Tensor | None = None,
     ) -> Tensor:
-        """Vectors of tokens in context.
+        """Return vectors of tokens in context.
 
         Args:
             input_ids: [B, L] int64.
             segment_ids: [B, L] int64, which sentence of a packed row a token belongs to, counted from 1, and 0 for
                 padding; a token sees its own sentence only. By default a row is one sentence, padded with `pad_id`.
             positions: [B, L] int64, the place of a token in its sentence. By default counted from the row's start.
-            read: [M] int64, positions in the flattened B·L. What follows the last layer's attention is computed for
+            query_positions: [M] int64, positions in the flattened B·L. What follows the last layer's attention is computed for
                 these alone: the same numbers for less work, when only masked tokens are predicted.
+            added: [B, L, d_model], added to the embedded tokens, such as which of two texts a token belongs to.
 
         Returns:
             [B, L, d_model], or [M, d_model] with `read`. What stands at padding has no meaning.
         """
-        x, mask, turn = self.enter(input_ids, segment_ids, positions)
+        x, mask, turn = self.embed(input_ids, segment_ids, positions)
+        if added is not None:
+            x = x + added
         *before, last = self.layers
         for layer in before:
             x = layer(x, mask, turn)
-        return self.final_norm(last(x, mask, turn, read))  # type: ignore[no-any-return]
+        return self.final_norm(last(x, mask, turn, query_positions))  # type: ignore[no-any-return]
 
     def forward_layers(
         self, input_ids: Tensor, segment_ids: Tensor | None = None, positions: Tensor | None = None
     ) -> list[Tensor]:
         """The output of every layer, first to last, each [B, L, d_model]; the last one normalised as by `forward`."""
-        x, mask, turn = self.enter(input_ids, segment_ids, positions)
+        x, mask, turn = self.embed(input_ids, segment_ids, positions)
         outputs = []
         for layer in self.layers:
             x = layer(x, mask, turn)
             outputs.append(x)
         return [*outputs[:-1], self.final_norm(x)]
 
-    def from_the_top(self) -> list[nn.Module]:
-        """What stands above the layers, then each layer from the last to the first, then the embeddings."""
+    def modules_top_down(self) -> list[nn.Module]:
+        """Return what stands above the layers, then each layer from the last to the first, then the embeddings."""
         return [self.final_norm, *reversed(self.layers), self.embeddings]
 
     def keep_layers(self, n: int) -> None:
-        """Takes all but the first n layers away; the final norm stays."""
+        """Remove all but the first n layers; the final norm stays."""
         self.layers = self.layers[:n]
         self.config = replace(self.config, n_layers=n)
 
     def set_dropout(self, share: float) -> None:
-        """Sets the dropout, whatever the encoder was trained with."""
+        """Set the dropout, whatever the encoder was trained with."""
         for part in self.modules():
             if isinstance(part, nn.Dropout):
                 part.p = share
             elif isinstance(part, SelfAttention):
                 part.dropout = share
 
-    def enter(
+    def embed(
         self, input_ids: Tensor, segment_ids: Tensor | None, positions: Tensor | None
     ) -> tuple[Tensor, Tensor, Rotation | None]:
         """What the layers start from: embedded tokens [B, L, d_model], and the mask and rotation that all share.

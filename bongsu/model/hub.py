@@ -53,6 +53,7 @@ class HubEncoder(nn.Module):
         self.config = _read(model)
         lists = [name for name, part in model.named_modules() if isinstance(part, nn.ModuleList)]
         self._place = next((name for name in lists if len(model.get_submodule(name)) == self.config.n_layers), "")  # type: ignore[arg-type]
+        self._has_types = getattr(model.config, "type_vocab_size", 0) > 1
         if not self._place:
             raise WorkspaceError(f"{self.config.values['model_type']}: its layers are no list of their own, as BERT's are.")
 
@@ -103,16 +104,28 @@ class HubEncoder(nn.Module):
     def embeddings(self) -> nn.Module:
         return self.model.get_submodule("embeddings")
 
-    def forward(self, input_ids: Tensor, segment_ids: Tensor) -> Tensor:
-        """[B, L] token ids, and 0 for padding -> [B, L, d_model]; a row is one text."""
-        return self.model(input_ids=input_ids, attention_mask=(segment_ids != 0).long()).last_hidden_state  # type: ignore[no-any-return]
+    def forward(self, input_ids: Tensor, segment_ids: Tensor, text_ids: Tensor | None = None) -> Tensor:
+        """Return vectors of tokens in context.
+
+        Args:
+            input_ids: [B, L] int64, one row a text or a pair.
+            segment_ids: [B, L] int64, 0 for padding.
+            text_ids: [B, L] int64, 1 for the tokens of a pair's second text; models without token types ignore it.
+
+        Returns:
+            [B, L, d_model].
+        """
+        types = {"token_type_ids": text_ids} if text_ids is not None and self._has_types else {}
+        return self.model(  # type: ignore[no-any-return]
+            input_ids=input_ids, attention_mask=(segment_ids != 0).long(), **types
+        ).last_hidden_state
 
     def forward_layers(self, input_ids: Tensor, segment_ids: Tensor) -> list[Tensor]:
         """The output of every layer, first to last, each [B, L, d_model]."""
         found = self.model(input_ids=input_ids, attention_mask=(segment_ids != 0).long(), output_hidden_states=True)
         return [*found.hidden_states[1:-1], found.last_hidden_state]
 
-    def from_the_top(self) -> list[nn.Module]:
+    def modules_top_down(self) -> list[nn.Module]:
         """What stands above the layers, then each layer from the last to the first, then the embeddings."""
         above = nn.ModuleList(self._above(self.model))
         return [above, *reversed(self.layers), self.embeddings]

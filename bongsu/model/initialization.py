@@ -9,12 +9,13 @@ import torch
 from torch import Generator, Tensor, nn
 
 from bongsu.model.encoder import Encoder, EncoderConfig
-from bongsu.model.heads import MaskedLanguageModel, SentenceCNN
+from bongsu.model.heads import SentenceCNN, TokenHead
+from bongsu.model.masked_lm import MaskedLanguageModel
 
 
 @torch.no_grad()
 def initialize(model: nn.Module, seed: int) -> None:
-    """Draws all weights of a model, an encoder or a head anew.
+    """Draw all weights of a model, an encoder or a head anew.
 
     [PAD] gets a vector like any other token: no token attends to padding, so it is never looked at as input.
     """
@@ -22,7 +23,7 @@ def initialize(model: nn.Module, seed: int) -> None:
     for part in model.modules():
         if isinstance(part, Encoder):
             _initialize_encoder(part, generator)
-        elif isinstance(part, SentenceCNN):
+        elif isinstance(part, SentenceCNN | TokenHead):
             _initialize_head(part, generator)
         elif isinstance(part, MaskedLanguageModel):
             part.output_bias.zero_()
@@ -39,7 +40,7 @@ def _initialize_encoder(encoder: Encoder, generator: Generator) -> None:
             parameter.copy_(draw(name, torch.empty(parameter.shape), encoder.config, generator))
 
 
-def _initialize_head(head: SentenceCNN, generator: Generator) -> None:
+def _initialize_head(head: SentenceCNN | TokenHead, generator: Generator) -> None:
     """Xavier-uniform convolutions under a last layer of zeros: all classes begin alike.
 
     A pre-trained encoder's vectors are long and their maxima longer, so that drawn weights begin with logits of four and more,

@@ -14,19 +14,21 @@ from torch import Tensor, nn
 from bongsu.errors import WorkspaceError
 from bongsu.files import read_json, write_bytes, write_json
 from bongsu.model.encoder import Encoder, EncoderConfig
-from bongsu.model.heads import Classifier, CNNConfig, MaskedLanguageModel
+from bongsu.model.heads import head_config
 from bongsu.model.hub import HubEncoder, is_hub_folder
+from bongsu.model.masked_lm import MaskedLanguageModel
+from bongsu.model.task_model import TaskModel
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
-Kind = Literal["masked_lm", "classifier"]
+Kind = Literal["masked_lm", "task"]
 ModelType = TypeVar("ModelType", bound=nn.Module)
 
 
 def save_encoder(folder: Path, model: MaskedLanguageModel, extra: dict[str, Any] | None = None) -> None:
-    """Writes a masked language model; the embedding, which is the output matrix too, is stored once.
+    """Write a masked language model; the embedding, which is the output matrix too, is stored once.
 
     Args:
         extra: anything JSON can hold, given back by `read_config(folder)["extra"]`.
@@ -34,14 +36,15 @@ def save_encoder(folder: Path, model: MaskedLanguageModel, extra: dict[str, Any]
     _save(folder, model, {"kind": "masked_lm", "encoder": model.encoder.config.to_dict(), "extra": extra or {}})
 
 
-def save_classifier(folder: Path, classifier: Classifier, extra: dict[str, Any] | None = None) -> None:
-    """Writes a classifier; `extra` as in `save_encoder` (labels, threshold, context columns)."""
-    parts = {"encoder": classifier.encoder.config.to_dict(), "head": classifier.head.config.to_dict()}
-    _save(folder, classifier, {"kind": "classifier", **parts, "extra": extra or {}})
+def save_task_model(folder: Path, model: TaskModel, extra: dict[str, Any]) -> None:
+    """Write a fine-tuned model; `extra` is given back by `load_task_model`."""
+    head = {"kind": model.head.config.kind, **model.head.config.to_dict()}
+    parts = {"encoder": model.encoder.config.to_dict(), "head": head, "pairs": model.pairs}
+    _save(folder, model, {"kind": "task", **parts, "extra": extra})
 
 
 def load_masked_lm(folder: Path) -> MaskedLanguageModel:
-    """The masked language model saved in `folder`, on the CPU, in float32, in evaluation mode.
+    """Return the masked language model saved in `folder`, on the CPU, in float32, in evaluation mode.
 
     Raises:
         WorkspaceError: when the folder holds no such model, or a damaged one.
@@ -51,25 +54,25 @@ def load_masked_lm(folder: Path) -> MaskedLanguageModel:
 
 
 def load_encoder(folder: Path) -> Encoder | HubEncoder:
-    """The encoder in a folder of ours, without its output layer, or in one of `transformers`; see `load_masked_lm`."""
+    """Return the encoder in a folder of ours, without its output layer, or in one of `transformers`; see `load_masked_lm`."""
     return HubEncoder.open(folder) if is_hub_folder(folder) else load_masked_lm(folder).encoder
 
 
-def load_classifier(folder: Path) -> Classifier:
-    """The classifier saved in `folder`; see `load_masked_lm`."""
-    config = read_config(folder, "classifier")
+def load_task_model(folder: Path) -> tuple[TaskModel, dict[str, Any]]:
+    """Return the fine-tuned model saved in `folder`, as `load_masked_lm` does, and the `extra` saved with it."""
+    config = read_config(folder, "task")
 
-    def build() -> Classifier:
+    def build() -> TaskModel:
         values = config["encoder"]
         hub = "transformers" in values
         encoder = HubEncoder.from_dict(values) if hub else Encoder(EncoderConfig.from_dict(values))
-        return Classifier(encoder, CNNConfig.from_dict(config["head"]))
+        return TaskModel(encoder, head_config(config["head"]), config["pairs"])
 
-    return _load(folder, build)
+    return _load(folder, build), dict(config["extra"])
 
 
 def read_config(folder: Path, kind: Kind | None = None) -> dict[str, Any]:
-    """A model folder's `config.json`: `kind`, `encoder`, `head` (classifier) and the free-form `extra`.
+    """A model folder's `config.json`: `kind`, `encoder`, `head` (task) and the free-form `extra`.
 
     Raises:
         WorkspaceError: when the folder holds no model, or one of another kind.
@@ -85,12 +88,12 @@ def read_config(folder: Path, kind: Kind | None = None) -> dict[str, Any]:
     config = read_json(path)
     found = config.get("kind") if isinstance(config, dict) else None
     if isinstance(config, dict) and "model_type" in config:
-        raise WorkspaceError(f'{folder}: a model of transformers; for a detector on it write finetune.encoder = "hf:{folder}".')
-    if found not in ("masked_lm", "classifier"):
+        raise WorkspaceError(f'{folder}: a model of transformers; to fine-tune it write finetune.encoder = "hf:{folder}".')
+    if found not in ("masked_lm", "task"):
         raise WorkspaceError(f"{path}: not a model of Bongsu (`kind` is {found!r}). Name a folder that Bongsu wrote.")
     if kind is not None and found != kind:
-        advice = "fine-tune it first" if kind == "classifier" else "name the pre-trained model's folder"
-        raise WorkspaceError(f"{folder}: holds a {found}, and a {kind} is needed; {advice}.")
+        advice = "fine-tune it first" if kind == "task" else "name the pre-trained model's folder"
+        raise WorkspaceError(f"{folder}: holds a model of kind {found}, and one of kind {kind} is needed; {advice}.")
     return dict(config)
 
 

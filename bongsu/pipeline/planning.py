@@ -15,11 +15,11 @@ import torch
 from bongsu.corpus.readers import resolve
 from bongsu.files import read_json
 from bongsu.model.encoder import EncoderConfig
-from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.initialization import initialize
+from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.model.sizes import flops_per_token, parameter_count
 from bongsu.pretraining.masked_lm import MaskedLanguageModelling, total_steps
-from bongsu.pretraining.memory import pretraining_bytes, what_fits
+from bongsu.pretraining.memory import pretraining_bytes, suggest_batch_size
 from bongsu.recipe import Pretrain, Recipe
 from bongsu.tokens.batches import Batch, training_shape
 from bongsu.tokens.packing import BatchShape, batch_shape, sentences_for_tokens
@@ -129,7 +129,7 @@ class _Trial:
 
 def _trial(recipe: Recipe, settings: Pretrain, config: EncoderConfig, shape: BatchShape, steps: int) -> _Trial:
     device = resolve_device(settings.device)
-    with memory_errors(lambda: what_fits(config, shape, settings, device, "pretrain")):
+    with memory_errors(lambda: suggest_batch_size(config, shape, settings, device, "pretrain")):
         return _timed_steps(recipe, settings, config, shape, device, compiles(settings.compile, device, steps))
 
 
@@ -174,6 +174,6 @@ def random_batch(vocab_size: int, shape: BatchShape) -> Batch:
         input_ids=generator.integers(3, vocab_size, rows),
         segment_ids=(position // half + 1).astype(np.int64),
         positions=(position % half).astype(np.int64),
-        read=np.sort(generator.choice(shape.positions, shape.masked, replace=False)),
+        query_positions=np.sort(generator.choice(shape.positions, shape.masked, replace=False)),
         targets=generator.integers(3, vocab_size, shape.masked),
     )

@@ -5,32 +5,35 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import orjson
 
-from bongsu.corpus.readers import Problems, read_rows
+from bongsu.corpus.readers import ReadStats, read_rows
 from bongsu.errors import DataError
-from bongsu.finetuning.data import read_unlabelled
-from bongsu.inference.prediction import Prediction, TextClassifier
+from bongsu.inference.predictor import Predictor
 from bongsu.recipe import Source
+from bongsu.tasks.registry import AnyTask
 
 Format = Literal["jsonl", "csv", "kaggle"]
 
 
-def predict_file(classifier: TextClassifier, source: str, form: Format, sample: str | None = None) -> tuple[bytes, int]:
-    """Classifies the texts of `source` (CSV, TSV, JSON Lines, Parquet, or one text a line): the bytes of a file, and its rows.
+def predict_file(predictor: Predictor, source: str, form: Format, sample: str | None = None) -> tuple[bytes, int]:
+    """Answer the rows of `source` (CSV, TSV, JSON Lines, Parquet, or one text a line): the bytes of a file, and its rows.
 
     Raises:
         DataError: when a column is missing, or for `kaggle` the ids are not those of the sample submission.
     """
-    details = classifier.details
-    ids, texts, raw = read_unlabelled(source, details["text"], details["context"], details["id"], classifier.cleaner)
-    if not texts:
+    examples = predictor.task.read_unlabelled(source)
+    if not examples:
         raise DataError(f"{source}: no text could be read.")
+    ids = [example.id for example in examples]
     if form == "kaggle":
+        if predictor.task.kind != "classification":
+            raise DataError(f"--format kaggle: is for a classifier; this is a {predictor.task.kind} model.")
         check_ids(ids, source, sample)
-    return render(ids, raw, classifier.predict_read(texts), form), len(texts)
+    texts = [example.raw for example in examples]
+    return render(predictor.task, ids, texts, predictor.predict_examples(examples), form), len(examples)
 
 
 def check_ids(ids: Sequence[str], source: str, sample: str | None) -> None:
@@ -46,7 +49,7 @@ def check_ids(ids: Sequence[str], source: str, sample: str | None) -> None:
         seen.add(name)
     if sample is None:
         return
-    rows = read_rows(Source(path=sample, text="target", format="csv"), Problems(0), ["id"])
+    rows = read_rows(Source(path=sample, text="target", format="csv"), ReadStats(0), ["id"])
     expected = {row["id"] for _, row in rows}
     if missing := sorted(expected - seen):
         raise DataError(f"{source}: id {missing[0]} of {sample} is missing ({len(missing):,} are).")
@@ -54,22 +57,27 @@ def check_ids(ids: Sequence[str], source: str, sample: str | None) -> None:
         raise DataError(f"{source}: id {extra[0]} is not in {sample} ({len(extra):,} are not).")
 
 
-def render(ids: Sequence[str], raw: Sequence[str], predictions: Sequence[Prediction], form: Format) -> bytes:
-    """Predictions as bytes of a file. Kaggle's is exactly `id,target`."""
-    if form == "jsonl":
-        return b"".join(
-            orjson.dumps({"id": name, "text": text, "label": p.label, "probability": p.probability}) + b"\n"
-            for name, text, p in zip(ids, raw, predictions, strict=True)
-        )
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
+def render(task: AnyTask, ids: Sequence[str], texts: Sequence[Sequence[str]], answers: Sequence[Any], form: Format) -> bytes:
+    """Return answers as bytes of a file. Kaggle's is exactly `id,target`."""
     if form == "kaggle":
-        writer.writerow(["id", "target"])
-        writer.writerows([name, p.value] for name, p in zip(ids, predictions, strict=True))
-    else:
-        writer.writerow(["id", "text", "label", "probability"])
-        for name, text, p in zip(ids, raw, predictions, strict=True):
-            writer.writerow([unformula(name), unformula(text), unformula(p.label), f"{p.probability:.6f}"])
+        return _csv([["id", "target"], *([name, answer.value] for name, answer in zip(ids, answers, strict=True))])
+    rows = [{"id": name, **_columns(text), **task.flat(answer)} for name, text, answer in zip(ids, texts, answers, strict=True)]
+    if form == "jsonl":
+        return b"".join(orjson.dumps(row) + b"\n" for row in rows)
+    return _csv([list(rows[0]) if rows else ["id"], *([_cell(value) for value in row.values()] for row in rows)])
+
+
+def _columns(text: Sequence[str]) -> dict[str, str]:
+    return {"text" if number == 0 else f"text_{number + 1}": part for number, part in enumerate(text)}
+
+
+def _cell(value: str | float) -> str:
+    return unformula(value) if isinstance(value, str) else f"{value:.6f}"
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> bytes:
+    buffer = io.StringIO(newline="")
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
     return buffer.getvalue().encode()
 
 

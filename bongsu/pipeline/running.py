@@ -10,7 +10,7 @@ from bongsu.errors import RecipeError
 from bongsu.files import write_text
 from bongsu.pipeline.stages import FOLDERS, Listener, stages
 from bongsu.recipe import Recipe, dump_recipe
-from bongsu.training.distributed import leads, leave
+from bongsu.training.distributed import is_main_process, leave
 from bongsu.workspace import Stage, Workspace
 
 
@@ -51,11 +51,11 @@ def run(
     """
     workspace = Workspace(out or Path("runs") / recipe.name, store)
     chain = _until(stages(recipe, workspace, listener, ray), until)
-    if leads():
+    if is_main_process():
         with workspace.locked():
-            _lead(recipe, workspace, chain)
+            _run_stages(recipe, workspace, chain)
     else:
-        _follow(workspace, chain)
+        _follow_stages(workspace, chain)
     leave()
     return Run(workspace.path)
 
@@ -70,7 +70,7 @@ def _until(chain: list[Stage], verb: str | None) -> list[Stage]:
     return chain[: names.index(FOLDERS[verb]) + 1]
 
 
-def _lead(recipe: Recipe, workspace: Workspace, chain: list[Stage]) -> None:
+def _run_stages(recipe: Recipe, workspace: Workspace, chain: list[Stage]) -> None:
     write_text(workspace.path / "recipe.toml", dump_recipe(recipe))
     for stage in chain:
         if workspace.run(stage):
@@ -79,9 +79,9 @@ def _lead(recipe: Recipe, workspace: Workspace, chain: list[Stage]) -> None:
             progress.note(f"[dim]✓ {stage.name} (unchanged)[/dim]")
 
 
-def _follow(workspace: Workspace, chain: list[Stage]) -> None:
+def _follow_stages(workspace: Workspace, chain: list[Stage]) -> None:
     """What the other processes of a run do: help with the stages meant for all, in silence."""
-    last = max((index for index, stage in enumerate(chain) if stage.together), default=-1)
+    last = max((index for index, stage in enumerate(chain) if stage.collective), default=-1)
     with progress.silence():
         for stage in chain[: last + 1]:
             workspace.follow(stage)

@@ -13,10 +13,12 @@ from bongsu.corpus.readers import resolve
 from bongsu.corpus.split import SPLITS
 from bongsu.corpus.stored import parts, texts
 from bongsu.files import read_json, write_bytes, write_json, write_text
-from bongsu.finetuning.data import check_columns
-from bongsu.finetuning.intermediate import READ, train_on_sources
-from bongsu.finetuning.refit import finetune
-from bongsu.inference.torch_backend import Detector
+from bongsu.finetuning.baselines import Baselines, fit_baselines, load_baselines
+from bongsu.finetuning.cross_validation import CrossValidation
+from bongsu.finetuning.data import Data, check_columns, load_data, prepare_data
+from bongsu.finetuning.ensemble import assemble
+from bongsu.finetuning.refit import refit
+from bongsu.inference.torch_backend import load_predictor
 from bongsu.model.hub import check_folder, weight_files
 from bongsu.model.io import read_config
 from bongsu.parallel import whole, workers
@@ -37,14 +39,16 @@ FOLDERS = {
     "encode": "tokens",
     "pretrain": "pretrain",
     "adapt": "adapt",
-    "intermediate": "intermediate",
-    "finetune": "finetune",
+    "finetune": "finetune/model",
     "evaluate": "evaluation",
     "predict": "predictions",
 }
+"""The folder of the last stage that a verb runs."""
 CORPUS_LAYOUT = 2  # of the folder's files, so that one made by an earlier version is made anew
 # What may change without changing the outcome.
 _INCIDENTAL = {"device", "loader_workers", "log_every", "checkpoint_minutes", "keep"}
+# Keys of [validation] that say who is measured on which rows.
+_SPLITTING = {"folds", "holdout", "leave_out"}
 
 
 Listener = Callable[[str, int, dict[str, float]], None]
@@ -85,42 +89,24 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
                     settings,
                     [chain[-1].fingerprint],
                     lambda folder: _pretrain(recipe, tokenizer, tokens, folder, listener),
-                    goes_on=True,
-                    together=True,
+                    resumable=True,
+                    collective=True,
                 )
             )
             encoder_inputs = [chain[-1].fingerprint]
-    if recipe.finetune:
+    if recipe.task:
         if recipe.finetune.encoder:
             encoder_folder = named_encoder(recipe.finetune.encoder)
             encoder_inputs = [file_fingerprint(str(file)) for file in weight_files(encoder_folder)]
-        others = recipe.intermediate.sources if recipe.intermediate else []
-        check_columns(recipe.finetune, recipe.predict is not None and recipe.predict.format == "kaggle", others)
-        labelled = [recipe.finetune.train, recipe.finetune.test, recipe.finetune.corrections, recipe.finetune.pairs]
-        extra = [source.path for source in recipe.finetune.extra]
-        unlabelled = [source.path for source in recipe.finetune.distill.sources] if recipe.finetune.distill else []
-        files = [path for path in (*labelled, *extra, *unlabelled) if path]
+        check_columns(recipe)
         if recipe.adapt:
             chain.append(_adapt_stage(recipe, encoder_folder, encoder_inputs, listener))
             encoder_folder, encoder_inputs = workspace.folder("adapt") / "model", [chain[-1].fingerprint]
-        if recipe.intermediate:
-            chain.append(_intermediate_stage(recipe, encoder_folder, encoder_inputs, listener))
-            encoder_folder, encoder_inputs = workspace.folder("intermediate") / "model", [chain[-1].fingerprint]
-        inputs = [*encoder_inputs, *(file_fingerprint(name) for path in files for name in resolve(path))]
-        chain.append(
-            Stage(
-                "finetune",
-                {**_settings(recipe, "finetune"), "seed": recipe.seed, "threshold": recipe.evaluate.resolved_threshold},
-                inputs,
-                lambda folder: _finetune(recipe, encoder_folder, folder, listener),
-                goes_on=True,
-            )
-        )
+        chain += _finetune_stages(recipe, workspace, encoder_folder, encoder_inputs, listener)
     if chain:
         last = [stage.fingerprint for stage in chain]
-        chain.append(
-            Stage("evaluation", _settings(recipe, "evaluate"), last, lambda folder: _evaluate(recipe, workspace, folder))
-        )
+        settings = {**_settings(recipe, "evaluate"), **({"task": recipe.task.model_dump(mode="json")} if recipe.task else {})}
+        chain.append(Stage("evaluation", settings, last, lambda folder: _evaluate(recipe, workspace, folder)))
     if recipe.predict:
         paths = [path for path in (recipe.predict.input, recipe.predict.sample) if path]
         inputs = [chain[-2].fingerprint, *(file_fingerprint(name) for path in paths for name in resolve(path))]
@@ -223,16 +209,16 @@ def _pretrain(recipe: Recipe, tokenizer: Path, tokens: Path, folder: Path, liste
 
 def _adapt_stage(recipe: Recipe, encoder: Path, encoder_inputs: list[str], listener: Listener | None) -> Stage:
     assert recipe.adapt is not None
-    assert recipe.finetune is not None
-    paths = [recipe.finetune.train, recipe.finetune.test, recipe.predict and recipe.predict.input]
+    assert recipe.task is not None
+    paths = [recipe.task.train, recipe.task.test, recipe.predict and recipe.predict.input]
     files = [path for path in [*paths, *(source.path for source in recipe.adapt.sources)] if path]
-    reading = recipe.finetune.model_dump(mode="json", include={"text", "context", "cleaning", "where", "test_where"})
+    hidden = set(recipe.task.presentation) | set(recipe.task.training)
     return Stage(
         "adapt",
-        {**_settings(recipe, "adapt"), **reading, "seed": recipe.seed},
+        {**_settings(recipe, "adapt"), "task": recipe.task.model_dump(mode="json", exclude=hidden), "seed": recipe.seed},
         [*encoder_inputs, *(file_fingerprint(name) for path in files for name in resolve(path))],
         lambda folder: _adapt(recipe, encoder, folder, listener),
-        goes_on=True,
+        resumable=True,
     )
 
 
@@ -244,29 +230,66 @@ def _adapt(recipe: Recipe, encoder: Path, folder: Path, listener: Listener | Non
     )
 
 
-def _intermediate_stage(recipe: Recipe, encoder: Path, encoder_inputs: list[str], listener: Listener | None) -> Stage:
-    assert recipe.intermediate is not None
-    assert recipe.finetune is not None
-    task = recipe.finetune
-    files = [path for path in [task.train, task.test, *(source.path for source in recipe.intermediate.sources)] if path]
-    return Stage(
-        "intermediate",
-        {**_settings(recipe, "intermediate"), **task.model_dump(mode="json", include=READ), "seed": recipe.seed},
-        [*encoder_inputs, *(file_fingerprint(name) for path in files for name in resolve(path))],
-        lambda folder: _intermediate(recipe, encoder, folder, listener),
-        goes_on=True,
+def _finetune_stages(
+    recipe: Recipe, workspace: Workspace, encoder: Path, encoder_inputs: list[str], listener: Listener | None
+) -> list[Stage]:
+    """Return the stages of fine-tuning. Each has the settings that decide its outcome and no others, so that changing a
+    threshold, a name or the TF-IDF partner trains nothing again."""
+    settings = recipe.task
+    assert settings is not None
+    task = settings.model_dump(mode="json", exclude=set(settings.presentation))
+    head = {key: task.pop(key) for key in set(settings.training) & task.keys()}
+    validation = recipe.validation.model_dump(mode="json")
+    splitting = {key: validation[key] for key in _SPLITTING}
+    stopping = {key: validation[key] for key in ("development", "metric", "seeds")}
+    files = [path for path in (settings.train, settings.test, getattr(settings, "corrections", None)) if path]
+    rows = [file_fingerprint(name) for path in files for name in resolve(path)]
+    folder = workspace.folder
+    finetune = _settings(recipe, "finetune")
+    refit_settings = {"refit": finetune["finetune"].pop("refit")}
+
+    def work() -> CrossValidation:
+        data = load_data(recipe, folder("finetune/data"))
+        told = partial(listener, "finetune") if listener else None
+        return CrossValidation(recipe, data, encoder, folder("finetune/folds"), told)
+
+    def baselines(data: Data) -> Baselines:
+        return load_baselines(data, folder("finetune/baselines"))
+
+    def run_assemble(out: Path) -> None:
+        folds = work()
+        assemble(folds, baselines(folds.data), folder("finetune/refit") / "model", out)
+
+    data_stage = Stage(
+        "finetune/data",
+        {"task": task, "validation": splitting, "seed": recipe.seed},
+        rows,
+        lambda out: prepare_data(recipe, out),
     )
-
-
-def _intermediate(recipe: Recipe, encoder: Path, folder: Path, listener: Listener | None) -> None:
-    state, names = train_on_sources(recipe, encoder, folder, partial(listener, "intermediate") if listener else None)
-    progress.note(
-        f"intermediate: {state.step:,} steps, accuracy {state.last['accuracy']:.3f} on held-out texts among {len(names)} labels"
+    baseline_stage = Stage(
+        "finetune/baselines",
+        {},
+        [data_stage.fingerprint],
+        lambda out: fit_baselines(load_data(recipe, folder("finetune/data")), out),
     )
-
-
-def _finetune(recipe: Recipe, encoder: Path, folder: Path, listener: Listener | None) -> None:
-    finetune(recipe, encoder, folder, partial(listener, "finetune") if listener else None)
+    fold_stage = Stage(
+        "finetune/folds",
+        {"head": head, **finetune, "validation": stopping, "seed": recipe.seed},
+        [*encoder_inputs, data_stage.fingerprint],
+        lambda out: work().run(),
+        resumable=True,
+    )
+    refit_stage = Stage(
+        "finetune/refit", refit_settings, [fold_stage.fingerprint], lambda out: refit(work(), out), resumable=True
+    )
+    model_settings = {
+        **_settings(recipe, "ensemble"),
+        "evaluate": recipe.evaluate.model_dump(mode="json", exclude={"worst"}),
+        "names": {key: settings.model_dump(mode="json")[key] for key in sorted(settings.presentation)},
+        "diagnose": validation["diagnose"],
+    }
+    model_stage = Stage("finetune/model", model_settings, [baseline_stage.fingerprint, refit_stage.fingerprint], run_assemble)
+    return [data_stage, baseline_stage, fold_stage, refit_stage, model_stage]
 
 
 def _evaluate(recipe: Recipe, workspace: Workspace, folder: Path) -> None:
@@ -281,6 +304,6 @@ def _predict(recipe: Recipe, workspace: Workspace, folder: Path) -> None:
     settings = recipe.predict
     assert settings is not None
     name = {"jsonl": "predictions.jsonl", "csv": "predictions.csv", "kaggle": "submission.csv"}[settings.format]
-    content, count = predict_file(Detector.load(workspace.path), settings.input, settings.format, settings.sample)
+    content, count = predict_file(load_predictor(workspace.path), settings.input, settings.format, settings.sample)
     write_bytes(folder / name, content)
     progress.note(f"predict: {count:,} rows in {workspace.folder('predictions') / name}")

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from bongsu import progress
-from bongsu.corpus.cleaning import Cleaner, key
-from bongsu.corpus.readers import Problems, read
+from bongsu.corpus.cleaning import key
+from bongsu.corpus.readers import ReadStats, read
 from bongsu.corpus.split import hash_keys, in_validation
 from bongsu.errors import DataError, RecipeError
 from bongsu.files import write_json
-from bongsu.finetuning.data import read_unlabelled
 from bongsu.model.io import read_config
 from bongsu.pretraining.masked_lm import pretrain
-from bongsu.recipe import Finetune, Recipe
+from bongsu.recipe import Recipe
+from bongsu.tasks.registry import build_task
 from bongsu.tokens.bpe import load_tokenizer
 from bongsu.tokens.shards import encode_texts, write_shards
 from bongsu.training.checkpoints import State
@@ -32,37 +32,37 @@ def adapt(recipe: Recipe, encoder_folder: Path, folder: Path, on_evaluation: OnE
         RecipeError: when rows are longer than the encoder's positions.
         DataError: when there are too few texts.
     """
-    settings, task = recipe.adapt, recipe.finetune
+    settings = recipe.adapt
     assert settings is not None
-    assert task is not None
     longest = read_config(encoder_folder, "masked_lm")["encoder"]["max_length"]
     if settings.row_length > longest:
         raise RecipeError(f"adapt.row_length: {settings.row_length} is more than the encoder's {longest} positions")
     tokens = folder / "tokens"
     if not (tokens / "tokens.json").is_file():
         tokens.mkdir(exist_ok=True)
-        _encode(recipe, task, encoder_folder, tokens)
+        _encode(recipe, encoder_folder, tokens)
     recipe = recipe.model_copy(update={"pretrain": settings})
     return pretrain(recipe, encoder_folder, tokens, folder, on_evaluation, start=encoder_folder)
 
 
-def texts(recipe: Recipe, task: Finetune) -> Iterator[str]:
-    """The texts of the labelled files and of the file to classify, as the detector reads them, then those of the sources."""
+def texts(recipe: Recipe) -> Iterator[str]:
+    """Yield the texts of the labelled files and of the file to predict, as the model reads them, then those of the sources."""
     assert recipe.adapt is not None
-    cleaner = Cleaner(task.cleaning)
-    own = [(task.train, task.where), (task.test, task.test_where), (recipe.predict and recipe.predict.input, {})]
-    for path, where in own:
+    assert recipe.task is not None
+    task = build_task(recipe.task)
+    own = [(recipe.task.train, recipe.task.where), (recipe.task.test, recipe.task.test_where)]
+    for path, where in [*own, (recipe.predict and recipe.predict.input, {})]:
         if path:
-            yield from read_unlabelled(path, task.text, task.context, task.id, cleaner, where)[1]
+            yield from (text for example in task.read_unlabelled(path, where) for text in example.inputs)
     for source in recipe.adapt.sources:
-        for document in read(source, Problems(source.max_bad)):
-            if (cleaned := cleaner.clean(document.text)) is not None:
+        for document in read(source, ReadStats(source.max_bad)):
+            if (cleaned := task.cleaner.clean(document.text)) is not None:
                 yield cleaned
 
 
-def _encode(recipe: Recipe, task: Finetune, encoder_folder: Path, folder: Path) -> None:
+def _encode(recipe: Recipe, encoder_folder: Path, folder: Path) -> None:
     tokenizer = load_tokenizer(encoder_folder)
-    different = list({key(text): text for text in texts(recipe, task)}.values())
+    different = list({key(text): text for text in texts(recipe)}.values())
     held = in_validation(hash_keys(different), VALIDATION)
     if not 0 < np.count_nonzero(held) < len(different):
         raise DataError(f"adapt: {len(different)} different texts are too few to learn from and to measure on.")

@@ -17,22 +17,22 @@ from torch import Tensor, nn
 from bongsu.errors import DataError
 from bongsu.files import atomic_folder, write_json
 from bongsu.model.encoder import EncoderConfig
-from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.initialization import initialize
 from bongsu.model.io import load_masked_lm, save_encoder
+from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.model.sizes import flops_per_token
-from bongsu.pretraining.memory import what_fits
+from bongsu.pretraining.memory import suggest_batch_size
 from bongsu.recipe import Recipe
 from bongsu.tokens.batches import IGNORE, Batch, Batches, training_shape
 from bongsu.tokens.bpe import load_tokenizer, save_tokenizer, token_bytes, word_starts
 from bongsu.tokens.packing import BatchShape
 from bongsu.tokens.shards import open_shards
-from bongsu.tokens.sharing import share_of
+from bongsu.tokens.sharing import shard_batch
 from bongsu.tokens.special import MASK_ID
 from bongsu.training.averaging import Averaged, mean_from
 from bongsu.training.checkpoints import State
 from bongsu.training.devices import compiles, resolve_device
-from bongsu.training.distributed import ALONE, Processes
+from bongsu.training.distributed import SINGLE_PROCESS, Processes
 from bongsu.training.log import Outcome
 from bongsu.training.loop import OnEvaluation, Plan, train
 from bongsu.training.optimizers import parameter_groups
@@ -73,7 +73,7 @@ class MaskedLanguageModelling:
         return self.model.average if isinstance(self.model, Averaged) else self.language_model
 
     def batch(self, n: int) -> Batch:
-        return share_of(self.training.batch(n), self.part, self.parts)
+        return shard_batch(self.training.batch(n), self.part, self.parts)
 
     def loss(self, batch: Batch) -> Outcome:
         logits, targets = self._forward(self._forward_training, batch)
@@ -114,7 +114,7 @@ class MaskedLanguageModelling:
         device = self.language_model.output_bias.device
         ids, segments, positions, read, targets = (
             torch.from_numpy(array).to(device, non_blocking=True)
-            for array in (batch.input_ids, batch.segment_ids, batch.positions, batch.read, batch.targets)
+            for array in (batch.input_ids, batch.segment_ids, batch.positions, batch.query_positions, batch.targets)
         )
         return model(ids, segments, positions, read).float(), targets
 
@@ -135,7 +135,7 @@ def pretrain(
     folder: Path,
     on_evaluation: OnEvaluation | None = None,
     start: Path | None = None,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> State:
     """Pre-trains the recipe's encoder on shards, or goes on with the one in the folder `start`.
 
@@ -180,10 +180,12 @@ def pretrain(
         seed=recipe.seed,
         title=title,
         flops_per_token=3 * flops_per_token(model.encoder.config, settings.row_length, settings.mask_rate),
-        what_fits=lambda: what_fits(model.encoder.config, shape, settings, resolve_device(settings.device), title),
+        suggest_batch_size=lambda: suggest_batch_size(
+            model.encoder.config, shape, settings, resolve_device(settings.device), title
+        ),
     )
     state = train(task, plan, settings, folder / "checkpoints", on_evaluation, processes)
-    if processes.leads:
+    if processes.is_main_process:
         write_json(folder / "samples.json", samples(task, tokenizer))
         with atomic_folder(folder / "model") as model_folder:
             save_encoder(model_folder, task.kept, {"validation": state.last})
@@ -200,7 +202,7 @@ def samples(task: MaskedLanguageModelling, tokenizer: Tokenizer, rows: int = 4) 
     best = F.softmax(logits, dim=-1).max(-1)
     guesses = {
         int(place): (int(target), int(guess), float(probability))
-        for place, target, guess, probability in zip(batch.read, targets, best.indices, best.values, strict=True)
+        for place, target, guess, probability in zip(batch.query_positions, targets, best.indices, best.values, strict=True)
         if int(target) != IGNORE
     }
     length = batch.input_ids.shape[1]

@@ -27,7 +27,7 @@ def bytes_a_number(settings: Optimization, device: str) -> int:
     return 2 if resolve_precision(settings.precision, torch.device(device)) == "bfloat16" else 4
 
 
-def what_fits(config: EncoderConfig, shape: BatchShape, settings: Pretrain, device: torch.device, section: str) -> str:
+def suggest_batch_size(config: EncoderConfig, shape: BatchShape, settings: Pretrain, device: torch.device, section: str) -> str:
     """What to change so that memory is enough: a smaller batch, accumulated more often, so that the steps stay the same.
 
     Args:

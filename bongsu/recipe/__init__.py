@@ -5,35 +5,44 @@ Every key has a default that suits a laptop; `recipes/` holds runs one would sta
 """
 
 from bongsu.recipe.corpus import Cleaning, Corpus, Source, TextFormat, Tokenizer
-from bongsu.recipe.finetuning import HUB, Distill, Evaluate, Finetune, Intermediate, LabelledSource, Predict
+from bongsu.recipe.finetuning import HUB, Ensemble, Evaluate, Finetune, Predict, Validation
 from bongsu.recipe.pretraining import Adapt, Model, Optimization, Pretrain
 from bongsu.recipe.reading import dump_recipe, load_recipe, override, parse_recipe, parse_section, put, read_tree
 from bongsu.recipe.section import GATED, Activation, Positive, Schedule, Section
+from bongsu.recipe.task import CNN, Answering, Classification, Labelled, Multilabel, Pair, Regression, Tagging, Task
 from bongsu.recipe.whole import Recipe
 
 __all__ = [
+    "CNN",
     "GATED",
     "HUB",
     "Activation",
     "Adapt",
+    "Answering",
+    "Classification",
     "Cleaning",
     "Corpus",
-    "Distill",
+    "Ensemble",
     "Evaluate",
     "Finetune",
-    "Intermediate",
-    "LabelledSource",
+    "Labelled",
     "Model",
+    "Multilabel",
     "Optimization",
+    "Pair",
     "Positive",
     "Predict",
     "Pretrain",
     "Recipe",
+    "Regression",
     "Schedule",
     "Section",
     "Source",
+    "Tagging",
+    "Task",
     "TextFormat",
     "Tokenizer",
+    "Validation",
     "dump_recipe",
     "load_recipe",
     "override",

@@ -131,7 +131,7 @@ class Pretrain(Optimization):
 
 
 class Adapt(Pretrain):
-    """Going on with pre-training on the task's own texts: those of [finetune]'s files and of [predict]'s, without labels."""
+    """Going on with pre-training on the task's own texts: those of [task]'s files and of [predict]'s, without labels."""
 
     sources: list[Source] = []
     """More texts like them."""

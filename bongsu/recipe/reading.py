@@ -117,17 +117,30 @@ def _value(text: str) -> Any:
 
 
 def _explain(item: Any, kind: type[Section]) -> str:
-    path = ".".join(str(part) for part in item["loc"])
+    # Between "task" and its key pydantic names the kind, which is no part of the key's path.
+    parts = [str(part) for number, part in enumerate(item["loc"]) if not (number == 1 and item["loc"][0] == "task")]
+    path = ".".join(parts)
     if item["type"] == "extra_forbidden":
         names = _keys_at(kind, item["loc"][:-1])
-        near = difflib.get_close_matches(str(item["loc"][-1]), names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"the keys here are {', '.join(sorted(names))}"
+        name = str(item["loc"][-1])
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.7)
+        elsewhere = [section for section in _sections_with(name) if kind is Recipe and section != item["loc"][0]]
+        if elsewhere and not near:
+            hint = f"it is a key of {' and '.join(f'[{section}]' for section in elsewhere)}"
+        else:
+            near = near or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"the keys here are {', '.join(sorted(names))}"
         return f"{path}: no such key; {hint}"
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
         return f"{path}.{message}" if path else message
     if item["type"] == "missing":
         return f"{path}: this key must be given"
+    if item["type"] == "union_tag_invalid":
+        expected = item["ctx"]["expected_tags"].replace("'", "")
+        near = difflib.get_close_matches(item["ctx"]["tag"], expected.split(", "), n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{path}.kind: {item['ctx']['tag']!r} is not one of {expected}{hint}"
     if item["type"] == "literal_error":
         expected = item["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         near = difflib.get_close_matches(str(item["input"]), expected, n=1, cutoff=0.4)
@@ -147,6 +160,17 @@ def _keys_at(kind: type[Section], location: tuple[Any, ...]) -> list[str]:
             section,
         )
     return list(section.model_fields)
+
+
+def _sections_with(name: str) -> list[str]:
+    """Return the sections of a recipe that have a key, nested ones as `task.head`."""
+    found = []
+    for section, field in Recipe.model_fields.items():
+        for model in _models_in(field.annotation):
+            found += [section] if name in model.model_fields else []
+            for inner, part in model.model_fields.items():
+                found += [f"{section}.{inner}" for nested in _models_in(part.annotation) if name in nested.model_fields]
+    return found
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

@@ -7,9 +7,10 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from bongsu.recipe.corpus import Corpus, Tokenizer
-from bongsu.recipe.finetuning import HUB, Evaluate, Finetune, Intermediate, Predict
+from bongsu.recipe.finetuning import HUB, Ensemble, Evaluate, Finetune, Predict, Validation
 from bongsu.recipe.pretraining import Adapt, Model, Pretrain
 from bongsu.recipe.section import Section
+from bongsu.recipe.task import Task
 
 
 class Recipe(Section):
@@ -22,8 +23,10 @@ class Recipe(Section):
     model: Model = Model()
     pretrain: Pretrain | None = None
     adapt: Adapt | None = None
-    intermediate: Intermediate | None = None
-    finetune: Finetune | None = None
+    task: Task | None = None
+    finetune: Finetune = Finetune()
+    validation: Validation = Validation()
+    ensemble: Ensemble = Ensemble()
     evaluate: Evaluate = Evaluate()
     predict: Predict | None = None
 
@@ -36,30 +39,31 @@ class Recipe(Section):
                 f"pretrain.row_length: rows of {self.pretrain.row_length} tokens need model.max_length of at least as many "
                 f"(it is {self.model.max_length})"
             )
-        if self.finetune:
-            if not self.finetune.encoder and not self.pretrain:
-                raise ValueError("finetune.encoder: name a model folder, or add a [pretrain] section")
-            if not self.finetune.encoder and self.finetune.max_length > self.model.max_length:
-                raise ValueError(
-                    f"finetune.max_length: {self.finetune.max_length} tokens are longer than model.max_length "
-                    f"{self.model.max_length}"
-                )
-            if not self.finetune.encoder and self.finetune.remove_last >= self.model.n_layers:
-                raise ValueError(f"finetune.remove_last: would leave no layer of {self.model.n_layers}")
-            if not self.finetune.encoder and self.finetune.unfreeze_last > self.model.n_layers - self.finetune.remove_last:
-                raise ValueError(
-                    f"finetune.unfreeze_last: the encoder has {self.model.n_layers - self.finetune.remove_last} layers"
-                )
-        if self.adapt and not self.finetune:
-            raise ValueError("adapt.sources: adapting needs a [finetune] section, whose texts it learns from")
-        if self.intermediate and self.finetune and self.finetune.encoder and self.finetune.encoder.startswith(HUB):
-            raise ValueError("intermediate.sources: only encoders that Bongsu pre-trained can be trained on; leave it out")
-        if self.intermediate and not self.finetune:
-            raise ValueError("intermediate.sources: training on other labels needs a [finetune] section to prepare for")
-        if (self.adapt or self.intermediate) and self.finetune and (self.finetune.encoder or "").startswith(HUB):
-            raise ValueError("finetune.encoder: only an encoder that Bongsu pre-trained can be adapted or trained in between")
+        if self.task:
+            self._task_can_be_learned(self.task)
+        else:
+            for section, what in (("adapt", "whose texts it learns from"), ("predict", "whose answers it gives")):
+                if getattr(self, section):
+                    raise ValueError(f"{section}: needs a [task] section, {what}")
         if self.adapt and self.pretrain and self.adapt.row_length > self.model.max_length:
             raise ValueError(f"adapt.row_length: rows of {self.adapt.row_length} tokens need model.max_length of as many")
-        if self.predict and not self.finetune:
-            raise ValueError("predict.input: predicting needs a [finetune] section")
         return self
+
+    def _task_can_be_learned(self, task: Task) -> None:
+        finetune, validation = self.finetune, self.validation
+        if not validation.development and (finetune.patience is not None or not validation.folds):
+            raise ValueError('validation.development: 0 means no early stopping: set finetune.patience = "none", and use folds')
+        if finetune.encoder is None:
+            if not self.pretrain:
+                raise ValueError("finetune.encoder: name a model folder, or add a [pretrain] section")
+            if task.max_length > self.model.max_length:
+                raise ValueError(
+                    f"task.max_length: {task.max_length} tokens are longer than model.max_length {self.model.max_length}"
+                )
+            left = self.model.n_layers - finetune.remove_last
+            if left < 1:
+                raise ValueError(f"finetune.remove_last: would leave no layer of {self.model.n_layers}")
+            if finetune.unfreeze_last > left:
+                raise ValueError(f"finetune.unfreeze_last: the encoder has {left} layers")
+        elif self.adapt and finetune.encoder.startswith(HUB):
+            raise ValueError("finetune.encoder: only an encoder that Bongsu pre-trained can be adapted")

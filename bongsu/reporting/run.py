@@ -5,34 +5,42 @@ from __future__ import annotations
 import platform
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from bongsu.evaluation.bootstrap import paired_difference
+from bongsu.arrays import Float64, Int64
+from bongsu.evaluation.bootstrap import compare_metric, paired_difference
 from bongsu.evaluation.calibration import calibration, reliability
 from bongsu.evaluation.metrics import classification_metrics, predictions, threshold_curve
 from bongsu.evaluation.operating import operating_points
 from bongsu.evaluation.repeats import repeats
+from bongsu.evaluation.temperature import log_probabilities
 from bongsu.files import read_json
-from bongsu.finetuning.baselines import majority, tfidf_logistic
-from bongsu.inference.calibration import ensemble
+from bongsu.finetuning.baselines import Baselines, load_baselines
+from bongsu.finetuning.data import AnyExample, Data, load_data
+from bongsu.finetuning.ensemble import Measured, in_file_order, load_measured
+from bongsu.inference.explain import Word
 from bongsu.model.encoder import EncoderConfig
 from bongsu.model.sizes import parameter_count
 from bongsu.progress import table
-from bongsu.recipe import Finetune, Recipe, dump_recipe
+from bongsu.recipe import Recipe, Validation, dump_recipe
 from bongsu.reporting.charts import confusion_matrix, save_png, training_curves
 from bongsu.reporting.page import render
+from bongsu.tasks.classification import ClassificationTask
+from bongsu.tasks.registry import AnyTask
+from bongsu.tasks.task import Calibration, Outputs
 from bongsu.training.log import read_log
 from bongsu.workspace import Workspace
 
-Float64 = npt.NDArray[np.float64]
-TFIDF = "TF-IDF + logistic regression"
-MAJORITY = "majority class"
-TOGETHER = "with TF-IDF together"
+TFIDF = ClassificationTask.tfidf_name
+MAJORITY = ClassificationTask.naive_name
+WITH_TFIDF = "ensemble with TF-IDF"
+ENCODER = "its encoder alone"
 
 
 def build_report(recipe: Recipe, workspace: Workspace, folder: Path) -> tuple[str, dict[str, Any]]:
@@ -65,16 +73,8 @@ def build_report(recipe: Recipe, workspace: Workspace, folder: Path) -> tuple[st
             f"Adapted to the task's texts: masked-token accuracy {final['validation_accuracy']:.3f} and "
             f"{final['validation_bits_per_byte']:.2f} bits per byte on those held out, after {int(final['step']):,} steps."
         )
-    if recipe.intermediate:
-        stage = workspace.folder("intermediate")
-        final, counts = read_log(stage / "checkpoints" / "metrics.jsonl")[-1], read_json(stage / "sources.json")["labels"]
-        summary["intermediate"] = {**final, "labels": counts}
-        summary["sentences"].append(
-            f"Trained on {sum(counts.values()):,} texts of {len(counts)} other labels: accuracy "
-            f"{final['validation_accuracy']:.3f} on those held out."
-        )
-    if recipe.finetune:
-        _add_classification(recipe, workspace, folder, report, summary)
+    if recipe.task:
+        _add_task(recipe, workspace, folder, report, summary)
     report["summary"] = summary["sentences"]
     report["versions"]["seed"] = str(recipe.seed)
     return render(report), summary
@@ -99,71 +99,146 @@ def _add_pretraining(
     )
 
 
-def _add_classification(
-    recipe: Recipe, workspace: Workspace, folder: Path, report: dict[str, Any], summary: dict[str, Any]
-) -> None:
-    settings = recipe.finetune
-    assert settings is not None
-    stage = workspace.folder("finetune")
-    data = read_json(stage / "predictions.json")
-    labels, texts = np.array(data["labels"]), data["texts"]
-    rows, probabilities = np.array(data["rows"]), np.array(data["probabilities"])
-    names = [settings.names.get(name, name) for name in data["classes"]]
+def _add_task(recipe: Recipe, workspace: Workspace, folder: Path, report: dict[str, Any], summary: dict[str, Any]) -> None:
+    data = load_data(recipe, workspace.folder("finetune/data"))
+    measured = load_measured(workspace.folder("finetune/model"))
+    baselines = load_baselines(data, workspace.folder("finetune/baselines"))
+    task = data.task
+    if isinstance(task, ClassificationTask) and not task.pairs:
+        _add_classification(recipe, workspace, folder, report, summary, task, data, measured, baselines)
+        return
+    protocol = _protocol(recipe.validation, len(measured.rows), len(data.splits))
+    examples = data.take(measured.rows)
+    calibration = measured.calibrations[0]
+    held_out = {each.name: in_file_order(data, measured.rows, each.folds) for each in baselines.all()}
+    section = _task_section(task, examples, measured.seeds[0], calibration, held_out, protocol, recipe.seed)
+    title = "Measured by " + protocol.split(",")[0]
+    sections = [("task", "The model", "모델", section)]
+    summary["task"] = section
+    summary["sentences"].append(_verdict(title, task, section))
+    _print_task(task, section, "Rows held out")
+    if data.test:
+        tables = {each.name: each.test for each in baselines.all()}
+        name = f"the test rows of {task.settings.test}"
+        test = _task_section(task, data.test, measured.test, measured.final, tables, name, recipe.seed)
+        sections.append(("task-test", "On the test rows", "시험 자료에서", test))
+        summary["task_test"] = test
+        summary["sentences"].append(_verdict("On the test rows", task, test))
+        _print_task(task, test, "Test rows")
+    report["task_sections"] = [{"key": key, "title": title, "korean": korean, **part} for key, title, korean, part in sections]
 
-    majority_p, tfidf_p = (np.zeros((len(labels), len(names))) for _ in range(2))
-    for split in data["splits"]:
-        train, held = np.array(split["train"]), np.array(split["held"])
-        majority_p[held] = majority(labels[train], len(names), len(held))
-        tfidf_p[held] = tfidf_logistic(
-            [texts[row] for row in train], labels[train], [texts[row] for row in held], n_classes=len(names)
-        )
-    protocol = _protocol(settings, len(rows), len(data["splits"]))
-    fold, seeds = np.array(data["fold"]), np.array(data["seeds"])
-    others = {MAJORITY: majority_p[rows], TFIDF: tfidf_p[rows]}
-    members = np.array(data.get("members", seeds))
-    if "teacher" in data:
-        others["one of its teachers"] = members[0]
-    if len(members) > 1:
-        others[f"{len(members)} seeds together"] = ensemble(*members)
-    if "teacher" in data:
-        others["its teachers together"] = np.array(data["teacher"])
-    if settings.tfidf:
-        others["its encoder alone"] = np.array(data["encoder"][0])
-    else:
-        others[TOGETHER] = ensemble(ensemble(*seeds), tfidf_p[rows])
-    section = classification_section(recipe, labels[rows], probabilities, others, names, protocol)
-    threshold = recipe.evaluate.resolved_threshold
-    section["repeats"] = repeats(labels[rows], seeds, fold, threshold)
-    section["repeats"]["difference"] = paired_difference(
-        labels[rows], [predictions(table, threshold) for table in seeds], predictions(others[TFIDF]), seed=recipe.seed
+
+def _task_section(
+    task: AnyTask,
+    examples: Sequence[AnyExample],
+    probabilities: Outputs,
+    calibration: Calibration,
+    baselines: dict[str, Outputs],
+    protocol: str,
+    seed: int,
+) -> dict[str, Any]:
+    """Metrics of a model beside those of the baselines on the same rows, and how the main metric differs."""
+    models, comparisons = {"this model": task.score(examples, probabilities, calibration)}, {}
+    statistics = task.statistics(examples, probabilities, calibration)
+    for name, outputs in baselines.items():
+        chosen = task.calibrate(examples, outputs) if task.kind == "multilabel" else Calibration()
+        theirs = task.probabilities(outputs, chosen)
+        models[name] = task.score(examples, theirs, chosen)
+        other = task.statistics(examples, theirs, chosen)
+        comparisons[name] = asdict(compare_metric(statistics, other, task.main_metric, seed=seed))
+    return {
+        "protocol": protocol,
+        "rows": len(examples),
+        "metrics": [(metric.name, metric.title) for metric in task.metrics],
+        "models": models,
+        "comparisons": comparisons,
+        "tables": [asdict(table) for table in task.tables(examples, probabilities, calibration)],
+    }
+
+
+def _verdict(where: str, task: AnyTask, section: dict[str, Any]) -> str:
+    """One sentence: better than the strongest baseline, or not."""
+    name, found = max(section["comparisons"].items(), key=lambda item: item[1]["b"])
+    low, high = found["interval"]
+    title = task.metrics[0].title
+    word = "better than" if low > 0 else "worse than" if high < 0 else "no significant difference to"
+    return (
+        f"{where}: {title} {found['a']:.3f} ({found['a_interval'][0]:.3f} to {found['a_interval'][1]:.3f}), {word} {name} "
+        f"({found['b']:.3f}): {found['difference']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}."
     )
-    section["calibration"] = calibration(labels[rows], np.array(data["uncalibrated"]), probabilities, fold)
+
+
+def _print_task(task: AnyTask, section: dict[str, Any], title: str) -> None:
+    rows = [[name, *(metrics[metric.name] for metric in task.metrics)] for name, metrics in section["models"].items()]
+    table(title, ["", *(metric.title for metric in task.metrics)], rows)
+
+
+def _add_classification(
+    recipe: Recipe,
+    workspace: Workspace,
+    folder: Path,
+    report: dict[str, Any],
+    summary: dict[str, Any],
+    task: ClassificationTask,
+    data: Data,
+    measured: Measured,
+    baselines: Baselines,
+) -> None:
+    rows, fold, neutral = measured.rows, measured.fold, Calibration()
+    examples = data.take(rows)
+    labels, names = task.classes_of(examples), task.names
+    seeds = np.stack([outputs.values.astype(np.float64) for outputs in measured.seeds])
+    probabilities = seeds[0]
+
+    def table_of(outputs: Outputs) -> Float64:
+        return task.probabilities(outputs, neutral).values.astype(np.float64)
+
+    held_out = {each.name: table_of(in_file_order(data, rows, each.folds)) for each in baselines.all()}
+    others = dict(held_out)
+    if len(seeds) > 1:
+        merged = task.merge([Outputs.of_rows(log_probabilities(table)) for table in seeds])
+        others[f"ensemble of {len(seeds)} seeds"] = table_of(merged)
+    if recipe.ensemble.tfidf:
+        others[ENCODER] = table_of(measured.encoder)
+    elif baselines.tfidf is not None:
+        tfidf = in_file_order(data, rows, baselines.tfidf.folds)
+        others[WITH_TFIDF] = table_of(task.merge([Outputs.of_rows(log_probabilities(probabilities)), tfidf]))
+    protocol = _protocol(recipe.validation, len(rows), len(data.splits))
+    section = classification_section(recipe, labels, probabilities, others, names, protocol)
+    threshold = recipe.evaluate.resolved_threshold
+    section["repeats"] = repeats(labels, seeds, fold, threshold)
+    section["repeats"]["difference"] = paired_difference(
+        labels, [predictions(table, threshold) for table in seeds], predictions(others[TFIDF]), seed=recipe.seed
+    )
+    section["calibration"] = calibration(labels, table_of(measured.raw), probabilities, fold)
     if len(names) == 2:
-        section["operating"] = operating_points(labels[rows], probabilities[:, 1], fold, recipe.evaluate.miss_cost)
-    section["errors"] = worst(recipe, labels[rows], probabilities, [data["raw"][row] for row in rows], names)
+        section["operating"] = operating_points(labels, probabilities[:, 1], fold, recipe.evaluate.miss_cost)
+    section["errors"] = worst(recipe, labels, probabilities, [example.raw[0] for example in examples], names)
     for error in section["errors"]:
-        error["tokens"] = data["explained"].get(str(rows[error.pop("row")]))
-    section["robustness"] = data["robustness"]
-    section["folds"] = [
-        {"fold": number + 1, **_fold(labels, rows, probabilities, np.array(data["fold"]), number), "epochs": epochs}
-        for number, epochs in enumerate(data["epochs"])
+        error["tokens"] = as_shares(measured.explanations.get(int(rows[error.pop("row")]), []))
+    section["robustness"] = [
+        {"change": each.change, "texts": each.texts, "flipped": each.flipped / max(1, each.texts)} for each in measured.flips
     ]
-    section["curves"] = [read_log(stage / curve) for curve in data["curves"]]
+    section["folds"] = [
+        {"fold": number + 1, **_fold(labels[fold == number], probabilities[fold == number]), "epochs": epochs}
+        for number, epochs in enumerate(measured.epochs)
+    ]
+    folds = workspace.folder("finetune/folds")
+    section["curves"] = [
+        read_log(folds / f"fold-{number}" / "checkpoints" / "metrics.jsonl") for number in range(len(data.splits))
+    ]
     report["classification"] = section
     summary["classification"] = _short(section)
     summary["sentences"].append(_sentence("Measured by " + protocol.split(",")[0], section))
     save_png(confusion_matrix, folder / "confusion.png", section["model"]["confusion"], names)
     _print(section, "Rows held out")
 
-    if (stage / "test.json").is_file():
-        test = read_json(stage / "test.json")
-        test_labels, test_p = np.array(test["labels"]), np.array(test["probabilities"])
-        baselines = {
-            MAJORITY: majority(labels, len(names), len(test_labels)),
-            TFIDF: tfidf_logistic(texts, labels, test["texts"], n_classes=len(names)),
-        }
-        section = classification_section(recipe, test_labels, test_p, baselines, names, f"the test rows of {settings.test}")
-        section["errors"] = worst(recipe, test_labels, test_p, test["raw"], names)
+    if data.test:
+        test_labels, test_p = task.classes_of(data.test), measured.test.values.astype(np.float64)
+        tables = {each.name: table_of(each.test) for each in baselines.all()}
+        title = f"the test rows of {task.settings.test}"
+        section = classification_section(recipe, test_labels, test_p, tables, names, title)
+        section["errors"] = worst(recipe, test_labels, test_p, [example.raw[0] for example in data.test], names)
         report["test"] = section
         summary["test"] = _short(section)
         summary["sentences"].append(_sentence("On the test rows", section))
@@ -171,9 +246,15 @@ def _add_classification(
         _print(section, "Test rows")
 
 
+def as_shares(words: Sequence[Word]) -> list[dict[str, object]]:
+    """Return each word with its weight, and its size as a share of the largest in the text."""
+    largest = max((abs(word.weight) for word in words), default=0.0) or 1.0
+    return [{"text": word.text, "weight": word.weight, "share": abs(word.weight) / largest} for word in words]
+
+
 def classification_section(
     recipe: Recipe,
-    labels: npt.NDArray[np.int64],
+    labels: Int64,
     probabilities: Float64,
     baselines: dict[str, Float64],
     names: list[str],
@@ -203,9 +284,7 @@ def classification_section(
     return section
 
 
-def worst(
-    recipe: Recipe, labels: npt.NDArray[np.int64], probabilities: Float64, raw: list[str], names: list[str]
-) -> list[dict[str, Any]]:
+def worst(recipe: Recipe, labels: Int64, probabilities: Float64, raw: list[str], names: list[str]) -> list[dict[str, Any]]:
     """The errors the model was surest of."""
     decided = predictions(probabilities, recipe.evaluate.resolved_threshold)
     wrong = np.flatnonzero(decided != labels)
@@ -222,12 +301,12 @@ def worst(
     ]
 
 
-def _protocol(settings: Finetune, rows: int, splits: int) -> str:
+def _protocol(settings: Validation, rows: int, splits: int) -> str:
     if settings.leave_out:
-        way = f"leaving out values of {settings.leave_out} in {splits} folds, no near-twin of a row measured on trained on"
+        way = f"leaving out values of {settings.leave_out} in {splits} folds, no near-duplicate of a measured row trained on"
     else:
         way = f"{settings.folds}-fold cross-validation" if settings.folds else f"hold-out of {rows:,} rows"
-        way += ", stratified; near-twins of a text stay in one fold"
+        way += ", stratified; near-duplicates of a text stay in one fold"
     stopping = "no early stopping"
     if settings.development:
         stopping = "early stopping looks at a development split of the training rows"
@@ -237,10 +316,9 @@ def _protocol(settings: Finetune, rows: int, splits: int) -> str:
     )
 
 
-def _fold(labels: Any, rows: Any, probabilities: Float64, fold: Any, number: int) -> dict[str, Any]:
-    mine = fold == number
-    metrics = classification_metrics(labels[rows[mine]], probabilities[mine])
-    return {"accuracy": metrics["accuracy"], "f1": metrics["f1"], "rows": int(mine.sum())}
+def _fold(labels: Int64, probabilities: Float64) -> dict[str, Any]:
+    metrics = classification_metrics(labels, probabilities)
+    return {"accuracy": metrics["accuracy"], "f1": metrics["f1"], "rows": len(labels)}
 
 
 def _short(section: dict[str, Any]) -> dict[str, Any]:
@@ -261,12 +339,12 @@ def _sentence(where: str, section: dict[str, Any]) -> str:
     if again.get("interval"):
         least, most = again["interval"]
         luck = f" Over {again['count']} folds and seeds: {again['mean']:.3f} on average ({least:.3f} to {most:.3f})."
-    together = section.get("compared", {}).get(TOGETHER)
-    if together:
-        low_, high_ = together["interval"]
+    ensemble = section.get("compared", {}).get(WITH_TFIDF)
+    if ensemble:
+        low_, high_ = ensemble["interval"]
         luck += (
-            f" With TF-IDF together {section['baselines'][TOGETHER]['accuracy']:.3f}, {together['difference']:+.1f} points "
-            f"({low_:+.1f} to {high_:+.1f})."
+            f" In an ensemble with TF-IDF {section['baselines'][WITH_TFIDF]['accuracy']:.3f}, {ensemble['difference']:+.1f} "
+            f"points ({low_:+.1f} to {high_:+.1f})."
         )
     return (
         f"{where}: accuracy {model['accuracy']:.3f} ({low:.3f} to {high:.3f}) against "
@@ -284,7 +362,7 @@ def _print(section: dict[str, Any], title: str) -> None:
 
 
 def _stages(workspace: Workspace) -> list[dict[str, Any]]:
-    names = ("corpus", "tokenizer", "tokens", "pretrain", "adapt", "intermediate", "finetune")
+    names = ("corpus", "tokenizer", "tokens", "pretrain", "adapt", "finetune/folds", "finetune/refit", "finetune/model")
     seconds = {name: workspace.seconds(name) for name in names}
     return [{"name": name, "seconds": value} for name, value in seconds.items() if value is not None]
 

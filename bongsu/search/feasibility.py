@@ -17,7 +17,7 @@ from bongsu.model.memory import Load, training_bytes
 from bongsu.pipeline.planning import likely_shape
 from bongsu.pipeline.stages import named_encoder
 from bongsu.pretraining.memory import bytes_a_number, pretraining_bytes
-from bongsu.recipe import Finetune, Pretrain, Recipe
+from bongsu.recipe import CNN, Pretrain, Recipe, Task
 from bongsu.search.study import Plan, Resources, Trial
 
 DEVICES_GB = (8, 24, 80, 141)
@@ -62,8 +62,8 @@ def memory_bytes(recipe: Recipe, device: str) -> float:
     needs = []
     if recipe.pretrain:
         needs.append(_pretraining(recipe, recipe.pretrain, device))
-    if recipe.finetune:
-        needs.append(_finetuning(recipe, recipe.finetune, device))
+    if recipe.task:
+        needs.append(_finetuning(recipe, recipe.task, device))
     return max(needs, default=0.0)
 
 
@@ -72,17 +72,20 @@ def _pretraining(recipe: Recipe, settings: Pretrain, device: str) -> float:
     return pretraining_bytes(config, likely_shape(settings), settings, device)
 
 
-def _finetuning(recipe: Recipe, settings: Finetune, device: str) -> float:
+def _finetuning(recipe: Recipe, task: Task, device: str) -> float:
+    settings = recipe.finetune
     config = EncoderConfig.from_recipe(recipe.model, recipe.tokenizer.vocab_size)
     if settings.encoder:
         config = _encoder_config(settings.encoder)
     config = replace(config, n_layers=config.n_layers - settings.remove_last)
-    positions = settings.batch_size * settings.max_length
-    head = sum(settings.filters * (config.d_model * kernel + 1) for kernel in settings.kernel_sizes)
-    # The head's columns take the place of logits: one for each filter of each kernel at each position.
-    columns = positions * settings.filters * len(settings.kernel_sizes)
-    load = Load(positions, settings.max_length, positions, columns, settings.unfreeze_last if settings.freeze else None)
-    return training_bytes(config, load, bytes_a_number(settings, device), device, head)
+    positions = settings.batch_size * task.max_length
+    parameters = columns = 0
+    if isinstance(head := getattr(task, "head", None), CNN):
+        parameters = sum(head.filters * (config.d_model * kernel + 1) for kernel in head.kernel_sizes)
+        # The head's columns take the place of logits: one for each filter of each kernel at each position.
+        columns = positions * head.filters * len(head.kernel_sizes)
+    load = Load(positions, task.max_length, positions, columns, settings.unfreeze_last if settings.freeze else None)
+    return training_bytes(config, load, bytes_a_number(settings, device), device, parameters)
 
 
 @cache

@@ -38,8 +38,6 @@ class Record(BaseModel):
     """Of work on this trial alone; what trials share is counted where it was done."""
     bytes: float | None = None
     """Estimated memory."""
-    changes: list[dict[str, Any]] = []
-    """Population based training: what was taken over, and when."""
 
     @property
     def trial(self) -> Trial:
@@ -77,12 +75,12 @@ class Ledger:
         write_json(self._path(name or trial.name), record.model_dump())
         return record
 
-    def begin(self, name: str, trial: Trial) -> None:
-        """Notes what a trial is, for a search that goes on before it has ended."""
-        write_json(self.folder(name) / BEGUN, {"point": trial.point, "seed": trial.seed})
+    def begin(self, trial: Trial) -> None:
+        """Note what a trial is, for a search that goes on before it has ended."""
+        write_json(self.folder(trial.name) / BEGUN, {"point": trial.point, "seed": trial.seed})
 
     def begun(self) -> dict[str, Trial]:
-        """The trials that began and have not ended, by name."""
+        """Return the trials that began and have not ended, by name."""
         found = {path.parent.name: Trial(**read_json(path)) for path in sorted((self.out / "trials").glob(f"*/{BEGUN}"))}
         space = self.plan.study.space
         return {name: trial for name, trial in found.items() if holds(space, trial.point) and not self._path(name).is_file()}

@@ -17,7 +17,7 @@ from bongsu.search.ledger import Ledger
 from bongsu.search.space import LogRange, Point, Range, label
 from bongsu.search.study import Study
 from bongsu.search.studying import Result, Spread, spread
-from bongsu.search.trial import rows_right
+from bongsu.search.trial import row_scores
 
 MOST_VALUES = 12
 """Of a setting with more, the values are not set side by side."""
@@ -33,7 +33,7 @@ class Difference:
     count: int
 
     @property
-    def told(self) -> bool:
+    def significant(self) -> bool:
         """Whether the interval leaves zero out."""
         return self.half is not None and abs(self.mean) > self.half
 
@@ -63,11 +63,11 @@ def behind(best: Result, other: Result) -> Difference | None:
 
 
 def behind_by_rows(best: Result, other: Result, ledger: Ledger) -> Difference | None:
-    """The same of accuracy over the rows held out, which tells something of a single seed too."""
+    """Return the same over the rows held out, which says something of a single seed too."""
     seeds = [dict(zip(result.by_seed, result.names, strict=True)) for result in (best, other)]
     pairs: list[tuple[float, float]] = []
     for seed in seeds[0].keys() & seeds[1].keys():
-        first, second = (rows_right(ledger.folder(names[seed])) for names in seeds)
+        first, second = (row_scores(ledger.folder(names[seed])) for names in seeds)
         pairs.extend((first[row], second[row]) for row in first.keys() & second.keys())
     return difference(pairs)
 

@@ -64,7 +64,7 @@ def write_report(ledger: Ledger, seconds: float) -> Path:
         page |= {
             "best": best,
             "behind": behind_best,
-            "level": sum(told is not None and told.half is not None and not told.told for told in behind_best[1:]),
+            "level": sum(told is not None and told.half is not None and not told.significant for told in behind_best[1:]),
             "by_rows": study.objective == BY_ROWS,
             "recipe": dump_recipe(recipe),
             "command": f"bongsu run {ledger.out / BEST}",

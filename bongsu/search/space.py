@@ -150,7 +150,7 @@ def random_points(space: Space, draws: int, generator: random.Random) -> Iterato
 
 
 def holds(space: Space, point: Point) -> bool:
-    """Whether a point is of this space, which may have grown or shrunk since; a population may leave its ranges."""
+    """Whether a point is of this space, which may have grown or shrunk since."""
     return set(point) == set(space) and all(
         isinstance(domain, Range | LogRange) or point[name] in domain.values() for name, domain in space.items()
     )

@@ -42,15 +42,14 @@ class Search(Section):
 
     searcher: Literal["grid", "random", "tpe"] = "grid"
     """`tpe`: tree-structured Parzen estimator (Bergstra et al. 2011), by Optuna."""
-    scheduler: Literal["none", "asha", "median", "pbt"] = "none"
-    """End poor trials early: asynchronous successive halving (Li et al. 2020) or median stopping (Golovin et al. 2017); or
-    population based training (Jaderberg et al. 2017), whose trials take over weights and settings of better ones."""
+    scheduler: Literal["none", "asha"] = "none"
+    """`asha`: end poor trials early by asynchronous successive halving (Li et al. 2020)."""
     trials: Positive = 20
-    """Points to draw (random, tpe), or the size of the population (pbt)."""
+    """Points to draw (random, tpe)."""
     hours: Annotated[float, Field(gt=0)] | None = None
     """Start nothing after this time, and end what runs; the same command goes on later."""
     grace: Positive = 2
-    """Evaluations every trial has before it may be ended (asha, median); between two changes (pbt)."""
+    """asha: evaluations every trial has before it may be ended."""
     reduction: Annotated[int, Field(ge=2)] = 3
     """asha: one trial in so many goes on at each rung."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
@@ -98,18 +97,8 @@ class Study(Section):
         if not self.space:
             raise ValueError("space: nothing varies; name at least one setting")
         ranges = [name for name, domain in self.space.items() if isinstance(domain, Range | LogRange)]
-        if self.search.searcher == "grid" and self.search.scheduler != "pbt" and ranges:
+        if self.search.searcher == "grid" and ranges:
             raise ValueError(f"space.{ranges[0]}: a grid needs its values listed; or set search.searcher to random or tpe")
-        if self.search.scheduler == "pbt":
-            fixed = [name for name in self.space if name.split(".")[0] != "pretrain" or name in _SHAPE_OF_TRAINING]
-            if fixed or self.stage != "pretrain":
-                raise ValueError(
-                    "search.scheduler: population based training hands weights over while pre-training, so its objective is "
-                    "one of pretrain.* and its space holds only settings of [pretrain] that may change on the way"
-                    + (f", which {fixed[0]} is not" if fixed else "")
-                )
-            if any(not isinstance(domain, Choice | Range | LogRange) for domain in self.space.values()):
-                raise ValueError("search.scheduler: pbt draws its settings: give each as choice, range or log_range")
         return self
 
     @property
@@ -127,16 +116,12 @@ class Study(Section):
         return "min" if self.figure in _LOWER_IS_BETTER else "max"
 
 
-# Settings of [pretrain] that give the batches or the length of training: they cannot change on the way.
-_SHAPE_OF_TRAINING = {
-    f"pretrain.{name}"
-    for name in ("batch_sentences", "batch_tokens", "row_length", "epochs", "steps", "accumulate", "evaluations", "mask_rate",
-                 "masking", "whole_words", "validation_sentences", "device", "precision")
-}  # fmt: skip
-
-
 # A trial that diverges ends there and then, and only the figures of one are looked at.
-_OF_TRIALS = {"pretrain": {"max_skipped": 1}, "finetune": {"max_skipped": 1, "examine": False}}
+_OF_TRIALS: dict[str, dict[str, Any]] = {
+    "pretrain": {"max_skipped": 1},
+    "finetune": {"max_skipped": 1},
+    "validation": {"diagnose": False},
+}
 
 
 @dataclass(frozen=True)
@@ -177,16 +162,21 @@ class Plan:
 
     def _recipe(self, trial: Trial, name: str, defaults: dict[str, dict[str, Any]]) -> Recipe:
         tree = apply(self.study.space, trial.point, self.tree) | {"name": name, "seed": trial.seed}
-        tree |= {stage: {**values, **tree[stage]} for stage, values in defaults.items() if stage in tree}
+        tree |= {
+            section: {**values, **tree.get(section, {})}
+            for section, values in defaults.items()
+            if section in tree or section == "validation"
+        }
         recipe = parse_recipe(tree, str(trial))
-        if getattr(recipe, self.study.stage) is None:
-            raise RecipeError(f"{self.study.recipe}: objective {self.study.objective} needs a [{self.study.stage}] section")
+        needed = "pretrain" if self.study.stage == "pretrain" else "task"
+        if getattr(recipe, needed) is None:
+            raise RecipeError(f"{self.study.recipe}: objective {self.study.objective} needs a [{needed}] section")
         return recipe
 
     def points(self) -> list[Point]:
-        """The points of a grid, the draws of a random search or of a first population; for `tpe` draws that show the space."""
+        """The points of a grid, the draws of a random search; for `tpe` draws that show the space."""
         search = self.study.search
-        if search.searcher == "grid" and search.scheduler != "pbt":
+        if search.searcher == "grid":
             return grid_points(self.study.space)
         return list(random_points(self.study.space, search.trials, random.Random(search.seed)))
 

@@ -72,7 +72,7 @@ def spread(values: Sequence[float]) -> Spread:
 def importances(results: Sequence[Result], study: Study) -> dict[str, float]:
     """The share of the objective's variance each setting explains, by fANOVA (Hutter et al. 2014); empty with few points."""
     whole = [result for result in results if result.whole]
-    if len(whole) < FEWEST_POINTS or study.search.scheduler == "pbt":  # whose settings change on the way
+    if len(whole) < FEWEST_POINTS:
         return {}
     space = {name: domain for name, domain in study.space.items() if len({label(r.point[name]) for r in whole}) > 1}
     trials = [

@@ -13,7 +13,6 @@ stopped is a run like any other, which goes on from its checkpoints.
 from __future__ import annotations
 
 import os
-import random
 import shutil
 import signal
 import threading
@@ -21,31 +20,24 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import orjson
 import ray
 import torch
 from ray import tune
-from ray.tune.schedulers import (
-    AsyncHyperBandScheduler,
-    FIFOScheduler,
-    MedianStoppingRule,
-    PopulationBasedTraining,
-    TrialScheduler,
-)
+from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialScheduler
 
 from bongsu import progress
 from bongsu.cluster import LOCAL, SMALL, connected
 from bongsu.errors import WorkspaceError
 from bongsu.files import read_json, write_json
 from bongsu.search.ledger import FIGURES, Ledger
-from bongsu.search.searchers import NAME, SEED, Listed, Parzen, configuration
-from bongsu.search.space import Arms, Choice, LogRange, Range
+from bongsu.search.searchers import NAME, SEED, Listed, Parzen
+from bongsu.search.space import Arms
 from bongsu.search.study import Plan, Trial
 from bongsu.search.tracking import Tracker
-from bongsu.search.trial import at_its_end, run_trial, take_over
+from bongsu.search.trial import run_trial
 from bongsu.workspace import Workspace
 
 _PLACE = "place"  # what a trial takes one of, where their number is limited
@@ -80,20 +72,19 @@ def search(
         _claim(ledger)
         ledger.judge_again()
         shutil.rmtree(out / "ray", ignore_errors=True)
-        population = study.search.scheduler == "pbt"
         resources = {"cpu": study.resources.cpus, "gpu": study.resources.gpus, **({_PLACE: 1} if at_once else {})}
-        searcher = None if population else (Parzen if study.search.searcher == "tpe" else Listed)(ledger)
+        searcher = (Parzen if study.search.searcher == "tpe" else Listed)(ledger)
         total = None if study.search.searcher == "tpe" else len(ledger.plan.trials())
         with progress.bar(study.name, total or study.search.trials * study.seeds, "trials", done=len(ledger.records())) as bar:
             tune.Tuner(
-                tune.with_resources(partial(_run, ledger=ledger, cwd=os.getcwd(), population=population), resources),
-                param_space=_population(ledger) if population else {},
+                tune.with_resources(partial(_run, ledger=ledger, cwd=os.getcwd()), resources),
+                param_space={},
                 tune_config=tune.TuneConfig(
                     metric=study.figure,
                     mode=study.mode,
                     search_alg=searcher,
                     scheduler=_scheduler(ledger.plan),
-                    num_samples=1 if population else -1,
+                    num_samples=-1,
                     reuse_actors=True,
                     time_budget_s=3600 * study.search.hours if study.search.hours else None,
                 ),
@@ -119,32 +110,20 @@ def _terminated_as_interrupted() -> Iterator[None]:
 
 
 def _trial(ledger: Ledger, config: dict[str, Any]) -> Trial:
-    """The trial Ray Tune speaks of; in a population with its settings of the moment."""
+    """Return the trial Ray Tune speaks of."""
     return Trial({key: config[key] for key in ledger.plan.study.space}, config[SEED])
 
 
-def _run(config: dict[str, Any], ledger: Ledger, cwd: str, population: bool) -> None:
-    """A trial, in a process of its own."""
+def _run(config: dict[str, Any], ledger: Ledger, cwd: str) -> None:
+    """Run a trial, in a process of its own."""
     os.chdir(cwd)
     torch.set_num_threads(max(1, int(ledger.plan.study.resources.cpus)))
-    name, trial = config[NAME], _trial(ledger, config)
-    taken = tune.get_checkpoint() if population else None
-    if population and at_its_end(ledger, name):
-        trial = ledger.begun()[name]  # there is nothing left to train with what it would take over
-    elif taken is not None:
-        with taken.as_directory() as donor:
-            take_over(ledger, trial, name, Path(donor))
-    elif ledger.refuse(trial) is not None:  # Ray asks for trials ahead: one that ran out since then tells of this one
+    trial = _trial(ledger, config)
+    if ledger.refuse(trial) is not None:  # Ray asks for trials ahead: one that ran out of memory since then rules this one out
         return
-    ledger.begin(name, trial)
-
-    def report(measured: dict[str, float]) -> None:
-        # In a population the stage's folder is the checkpoint: whoever takes over goes on from it.
-        checkpoint = tune.Checkpoint.from_directory(ledger.folder(name) / "pretrain") if population else None
-        tune.report(dict(measured), checkpoint=checkpoint)
-
-    record = run_trial(ledger, trial, name, report, population)
-    if record.figures and not population:  # which has been told of its last evaluation
+    ledger.begin(trial)
+    record = run_trial(ledger, trial, lambda measured: tune.report(dict(measured)))
+    if record.figures:  # the last evaluation
         tune.report(dict(record.figures))
 
 
@@ -191,71 +170,11 @@ class _Watch(tune.Callback):
             tracker.end(name, self.ledger.read(name))
 
 
-class _Population(PopulationBasedTraining):
-    """Takes over the settings of a better member without its name and seed, which Ray would have it take over too."""
-
-    def _get_new_config(self, trial: Any, trial_to_clone: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-        config, operations = super()._get_new_config(trial, trial_to_clone)
-        return {**config, NAME: trial.config[NAME], SEED: trial.config[SEED]}, operations
-
-    def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        self._without(tune_controller, trial)
-
-    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        self._without(tune_controller, trial)
-
-    def _without(self, tune_controller: Any, trial: Any) -> None:
-        """Lets the others go on, where they were waiting for one that has ended instead: it diverged, say."""
-        others = [self._trial_state[other] for other in tune_controller.get_live_trials() if other is not trial]
-        if others and all(state.last_train_time >= self._next_perturbation_sync for state in others):
-            self._next_perturbation_sync += self._perturbation_interval
-
-
 def _scheduler(plan: Plan) -> TrialScheduler:
     search = plan.study.search
     if search.scheduler == "asha":
         return AsyncHyperBandScheduler(max_t=10**6, grace_period=search.grace, reduction_factor=search.reduction)
-    if search.scheduler == "median":
-        return MedianStoppingRule(time_attr="training_iteration", grace_period=search.grace)
-    if search.scheduler == "pbt":
-        # In step: where fewer run at a time than there are, the first would else be done before it is compared with the last.
-        return _Population(
-            time_attr="training_iteration",
-            perturbation_interval=search.grace,
-            hyperparam_mutations=_mutations(plan),
-            synch=True,
-        )
     return FIFOScheduler()  # type: ignore[no-untyped-call]
-
-
-def _mutations(plan: Plan) -> dict[str, Any]:
-    """Where a member of the population may go."""
-    found: dict[str, Any] = {}
-    for name, domain in plan.study.space.items():
-        if isinstance(domain, Range | LogRange):
-            found[name] = lambda domain=domain: domain.draw(random.Random())
-        elif isinstance(domain, Choice):
-            found[name] = domain.choice
-    return found
-
-
-def _population(ledger: Ledger) -> dict[str, Any]:
-    """The members: those that began in an earlier session as they were last, without those that have ended."""
-    begun = ledger.begun()
-    members = [
-        configuration(begun.get(trial.name, trial), trial.name)
-        for trial in ledger.plan.trials()
-        if ledger.read(trial.name) is None and (trial.name in begun or ledger.refuse(trial) is None)
-    ]
-    columns: dict[str, Any] = {NAME: tune.grid_search([member[NAME] for member in members])}
-    by_name = {member[NAME]: member for member in members}
-    for key in (SEED, *ledger.plan.study.space):
-        columns[key] = tune.sample_from(partial(_of_member, by_name, key))
-    return columns
-
-
-def _of_member(members: dict[str, dict[str, Any]], key: str, spec: Any) -> Any:
-    return members[spec.config[NAME]][key]
 
 
 def _claim(ledger: Ledger) -> None:

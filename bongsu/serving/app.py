@@ -26,9 +26,13 @@ from bongsu.serving.refusals import Refusal, in_plain_words
 from bongsu.serving.schemas import (
     ClassifyRequest,
     ClassifyResponse,
+    EmbedRequest,
+    EmbedResponse,
     FillMaskRequest,
     FillMaskResponse,
     Health,
+    PredictRequest,
+    PredictResponse,
     Problem,
     Swapped,
 )
@@ -70,7 +74,7 @@ open_routes = APIRouter()
 api = APIRouter(prefix="/v1", dependencies=[Depends(_admit)], responses=_common)
 
 
-@api.post("/classify", tags=["detector"])
+@api.post("/classify", tags=["detector"], responses=_problems(_404="The bundle is no classifier"))
 async def classify(body: ClassifyRequest, request: Request, service: Serving) -> ClassifyResponse:
     """Classifies one message or several; if asked, says what each word weighed."""
     fields = request.state.fields
@@ -80,6 +84,27 @@ async def classify(body: ClassifyRequest, request: Request, service: Serving) ->
     response = await service.classify(body)
     fields.update(model=response.model, labels=[result.label for result in response.results])
     return response
+
+
+@api.post("/predict", tags=["model"])
+async def predict(body: PredictRequest, request: Request, service: Serving) -> PredictResponse:
+    """Answer one input or several with the model, whatever its kind."""
+    texts = [each if isinstance(each, str) else " ".join(each) for each in body.inputs]
+    request.state.fields.update(items=len(texts), characters=sum(map(len, texts)))
+    if service.log_text:
+        request.state.fields["text"] = texts
+    response = await service.predict(body)
+    request.state.fields.update(model=response.model)
+    return response
+
+
+@api.post("/embed", tags=["model"], responses=_problems(_404="The model reads two texts at a time"))
+async def embed(body: EmbedRequest, request: Request, service: Serving) -> EmbedResponse:
+    """Return a vector of length 1 for each text: the mean of the encoder's vectors of its tokens."""
+    request.state.fields.update(items=len(body.text), characters=sum(map(len, body.text)))
+    if service.log_text:
+        request.state.fields["text"] = body.text
+    return await service.embed(body)
 
 
 @api.post("/fill-mask", tags=["language model"], responses=_problems(_404="The bundle carries no masked language model"))

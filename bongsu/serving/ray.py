@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ray import serve
 
 from bongsu.errors import BongsuError
-from bongsu.inference.predictor import Choice, Predictor
+from bongsu.inference.onnx import BundlePredictor, Choice
 from bongsu.serving.app import create_app
 from bongsu.serving.limits import Limits
 from bongsu.serving.observing import log_to_stderr
@@ -45,8 +45,8 @@ def app(settings: Settings) -> Any:
     if not bundle.is_dir():
         raise BongsuError(f"{bundle}: no such folder. Give one: serve run bongsu.serving.ray:app bundle=DIR")
 
-    def load() -> Predictor:
-        return Predictor.load(bundle, settings.engine, settings.sessions)
+    def load() -> BundlePredictor:
+        return BundlePredictor.load(bundle, settings.engine, settings.sessions)
 
     def build() -> FastAPI:
         log_to_stderr()

@@ -7,6 +7,12 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from bongsu.tasks.answering import SpanAnswer
+from bongsu.tasks.classification import Prediction
+from bongsu.tasks.multilabel import LabelSet
+from bongsu.tasks.regression import Number
+from bongsu.tasks.tagging import Span
+
 _MESSAGE = {"type": "string"}
 
 
@@ -71,6 +77,7 @@ class Classification(BaseModel):
     probability: float = Field(
         ge=0, le=1, description="Of the positive label when there are two labels, else of `label`.", examples=[0.97]
     )
+    probabilities: dict[str, float] = Field(description="Of every label.", examples=[{"other": 0.03, "disaster": 0.97}])
     explanation: list[Word] | None = Field(description="The words in order, when asked for.")
 
 
@@ -80,6 +87,50 @@ class ClassifyResponse(BaseModel):
     model: str = Field(description="Version of the bundle that answered, the same for all results.", examples=["3f9a0c7be512"])
     threshold: float | None = Field(description="Two labels: the probability from which a message is positive.", examples=[0.5])
     results: list[Classification]
+
+
+class PredictRequest(_Request):
+    """Texts for a model of any kind."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"inputs": ["Bridge out at Mill Road, send a boat"]},
+                {"inputs": [["Who leads the relief?", "The relief is led by the mayor's office."]]},
+            ]
+        }
+    )
+
+    inputs: list[Text | list[Text]] = Field(
+        min_length=1,
+        description="Texts; for kinds that read two (pair, answering) lists of two: first and second, or question and text.",
+    )
+    context: list[list[Text]] | None = Field(
+        None, description="For each input the values of the columns the model was trained with besides its text."
+    )
+
+
+class PredictResponse(BaseModel):
+    """The answers, in the order of the inputs."""
+
+    model: str = Field(description="Version of the bundle that answered.", examples=["3f9a0c7be512"])
+    kind: str = Field(description="The kind of task, which says what a result is.", examples=["multilabel"])
+    results: list[Prediction | LabelSet | Number | list[Span] | SpanAnswer]
+
+
+class EmbedRequest(_Request):
+    """One text or several."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"text": ["flood in the valley", "홍수로 도로가 잠겼다"]}]})
+
+    text: OneOrMany = Field(description="A text, or a list of texts.")
+
+
+class EmbedResponse(BaseModel):
+    """A vector of length 1 for each text, in order; the inner product of two is their cosine similarity."""
+
+    model: str = Field(description="Version of the bundle that answered.", examples=["3f9a0c7be512"])
+    vectors: list[list[float]]
 
 
 class FillMaskRequest(_Request):

@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Sequence
 
 from bongsu.errors import BongsuError
-from bongsu.inference.predictor import Predictor
+from bongsu.inference.onnx import BundlePredictor
 from bongsu.serving.batching import Batcher
 from bongsu.serving.broadcast import Broadcaster
 from bongsu.serving.limits import Limits
@@ -18,9 +18,13 @@ from bongsu.serving.schemas import (
     Classification,
     ClassifyRequest,
     ClassifyResponse,
+    EmbedRequest,
+    EmbedResponse,
     FillMaskRequest,
     FillMaskResponse,
     Guess,
+    PredictRequest,
+    PredictResponse,
     Swapped,
     Word,
 )
@@ -34,7 +38,7 @@ class Service:
 
     def __init__(
         self,
-        load: Callable[[], Predictor],
+        load: Callable[[], BundlePredictor],
         limits: Limits,
         api_key: str | None = None,
         log_text: bool = False,
@@ -95,6 +99,8 @@ class Service:
             Refusal: 422 beyond a limit, 429 when the queue is full, 503 when it takes too long.
         """
         model = self.slot.model
+        if model.predictor.task.kind != "classification":
+            raise Refusal(404, f"This bundle is a {model.predictor.task.kind} model; ask it at /v1/predict.")
         messages = self._messages(request)
         if request.explain:
             answers = await self._batcher.submit(model.explain, messages, [model.cost_of_explaining(each) for each in messages])
@@ -107,12 +113,48 @@ class Service:
                 label=prediction.label,
                 value=prediction.value,
                 probability=prediction.probability,
+                probabilities=prediction.probabilities,
                 explanation=None if words is None else [Word(word=word.text, weight=word.weight) for word in words],
             )
             for prediction, words in answers
         ]
-        threshold = model.predictor.threshold if len(model.predictor.classes) == 2 else None
+        threshold = model.predictor.threshold if len(model.predictor.task.schema.labels) == 2 else None
         return ClassifyResponse(model=model.version, threshold=threshold, results=results)
+
+    async def predict(self, request: PredictRequest) -> PredictResponse:
+        """Answer the inputs of a request with a model of any kind.
+
+        Raises:
+            Refusal: 422 when an input has another number of texts than the kind reads, or beyond a limit; 429, 503 as
+                `classify`.
+        """
+        model = self.slot.model
+        texts = [(each,) if isinstance(each, str) else tuple(each) for each in request.inputs]
+        wanted = 2 if model.predictor.task.pairs else 1
+        for number, each in enumerate(texts, 1):
+            if len(each) != wanted:
+                kind = model.predictor.task.kind
+                raise Refusal(422, f"inputs: entry {number} has {len(each)} texts; a {kind} model reads {wanted}.")
+        self._check_count(len(texts), self.limits.items, "inputs", "answers")
+        self._check_length(["".join(each) for each in texts], "inputs: entry")
+        fronts = self._contexts(request.context, len(texts))
+        inputs: list[tuple[Sequence[str], Sequence[str]]] = list(zip(texts, fronts, strict=True))
+        answers = await self._batcher.submit(model.predict, inputs, [1] * len(texts))
+        return PredictResponse(model=model.version, kind=model.predictor.task.kind, results=answers)
+
+    async def embed(self, request: EmbedRequest) -> EmbedResponse:
+        """Return the vectors of a request's texts.
+
+        Raises:
+            Refusal: 404 when the model reads two texts; 422, 429, 503 as `classify`.
+        """
+        model = self.slot.model
+        if model.predictor.task.pairs:
+            raise Refusal(404, f"A {model.predictor.task.kind} model reads two texts at a time and has no vector of one.")
+        self._check_count(len(request.text), self.limits.items, "text", "embeds")
+        self._check_length(request.text)
+        vectors = await self._batcher.submit(model.embed, list(request.text), [1] * len(request.text))
+        return EmbedResponse(model=model.version, vectors=vectors)
 
     async def fill_mask(self, request: FillMaskRequest) -> FillMaskResponse:
         """Guesses the masked words of a text.
@@ -148,16 +190,21 @@ class Service:
 
     def _messages(self, request: ClassifyRequest) -> list[Message]:
         most = self.limits.explanations if request.explain else self.limits.items
-        if len(request.text) > most:
-            what = "explains" if request.explain else "classifies"
-            raise Refusal(422, f"text: {len(request.text):,} messages; this server {what} at most {most:,} in one request.")
+        self._check_count(len(request.text), most, "text", "explains" if request.explain else "classifies")
         self._check_length(request.text)
-        if request.context is None:
-            return [(text, ()) for text in request.text]
-        if len(request.context) != len(request.text):
-            raise Refusal(422, f"context: {len(request.context):,} entries for {len(request.text):,} messages.")
-        self._check_length(["".join(values) for values in request.context], "context: entry")
-        return list(zip(request.text, request.context, strict=True))
+        return list(zip(request.text, self._contexts(request.context, len(request.text)), strict=True))
+
+    def _check_count(self, count: int, most: int, field: str, what: str) -> None:
+        if count > most:
+            raise Refusal(422, f"{field}: {count:,} messages; this server {what} at most {most:,} in one request.")
+
+    def _contexts(self, context: list[list[str]] | None, count: int) -> Sequence[Sequence[str]]:
+        if context is None:
+            return [()] * count
+        if len(context) != count:
+            raise Refusal(422, f"context: {len(context):,} entries for {count:,} messages.")
+        self._check_length(["".join(values) for values in context], "context: entry")
+        return context
 
     def _check_length(self, texts: Sequence[str], what: str = "text: message") -> None:
         for number, text in enumerate(texts, 1):

@@ -7,11 +7,12 @@ answered by the bundle they were accepted for.
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
 
+import numpy as np
+
 from bongsu.errors import WorkspaceError
-from bongsu.inference.predictor import Predictor
+from bongsu.inference.onnx import BundlePredictor
 from bongsu.serving.model import Model
 
 _TRIAL = ["Forest fire near the town, people are being evacuated.", "규모 5.1 지진으로 건물이 무너졌습니다.", "", "🔥"]
@@ -20,7 +21,7 @@ _TRIAL = ["Forest fire near the town, people are being evacuated.", "규모 5.1 
 class Slot:
     """Holds the model that serves."""
 
-    def __init__(self, load: Callable[[], Predictor]) -> None:
+    def __init__(self, load: Callable[[], BundlePredictor]) -> None:
         """Loads the first model.
 
         Raises:
@@ -43,7 +44,8 @@ class Slot:
     def _loaded(self) -> Model:
         """A fresh model, once it has answered as it should; this warms it up too."""
         predictor = self._load()
-        for prediction in predictor.predict(_TRIAL):
-            if not (math.isfinite(prediction.probability) and 0.0 <= prediction.probability <= 1.0):
-                raise WorkspaceError(f"Bundle {predictor.version}: answers {prediction.probability}. Export the run again.")
+        pairs = predictor.task.pairs
+        table = predictor.probabilities([(text, text) for text in _TRIAL] if pairs else _TRIAL)
+        if not np.isfinite(table).all():
+            raise WorkspaceError(f"Bundle {predictor.version}: answers what is no number. Export the run again.")
         return Model(predictor)

@@ -35,7 +35,7 @@ class Batch:
     """[R, L]: 0 for padding, 1.. for the sentences of a row."""
     positions: Int64
     """[R, L]: place within the sentence, from 0."""
-    read: Int64
+    query_positions: Int64
     """[M]: flat positions (row * L + column) to predict."""
     targets: Int64
     """[M]: the ids that stood there; -100 where nothing is to be predicted."""
@@ -120,7 +120,7 @@ class Batches:
             input_ids=self._rows(flat, seen),
             segment_ids=self._rows(flat, segment[owner]),
             positions=self._rows(flat, position),
-            read=read,
+            query_positions=read,
             targets=targets,
         )
 

@@ -13,7 +13,7 @@ from bongsu.tokens.batches import IGNORE, Batch
 Int64 = npt.NDArray[np.int64]
 
 
-def share_of(batch: Batch, part: int, parts: int) -> Batch:
+def shard_batch(batch: Batch, part: int, parts: int) -> Batch:
     """The rows of `batch` that process `part` of `parts` works on; together the parts are the batch.
 
     Rows are dealt from the one with the most targets down, forth and back like a snake, so that two parts differ by no more
@@ -24,16 +24,18 @@ def share_of(batch: Batch, part: int, parts: int) -> Batch:
         return batch
     rows, length = batch.input_ids.shape
     counted = batch.targets != IGNORE
-    row, column = np.divmod(batch.read, length)
+    row, column = np.divmod(batch.query_positions, length)
     targets_in = np.bincount(row[counted], minlength=rows)
     height = math.ceil(rows / parts)
-    mine = _dealt(np.argsort(-targets_in, kind="stable"), height, parts)[part]
+    mine = snake_partition(np.argsort(-targets_in, kind="stable"), height, parts)[part]
 
     place = np.full(rows, -1, dtype=np.int64)
     place[mine] = np.arange(len(mine))
     kept = counted & (place[row] >= 0)
     count = int(kept.sum())
-    read = np.zeros(min(len(batch.read), math.ceil(len(batch.read) / parts) + length, height * length), dtype=np.int64)
+    read = np.zeros(
+        min(len(batch.query_positions), math.ceil(len(batch.query_positions) / parts) + length, height * length), dtype=np.int64
+    )
     targets = np.full(len(read), IGNORE, dtype=np.int64)
     read[:count], targets[:count] = place[row[kept]] * length + column[kept], batch.targets[kept]
     return dataclasses.replace(
@@ -41,13 +43,13 @@ def share_of(batch: Batch, part: int, parts: int) -> Batch:
         input_ids=_padded(batch.input_ids[mine], height),
         segment_ids=_padded(batch.segment_ids[mine], height),
         positions=_padded(batch.positions[mine], height),
-        read=read,
+        query_positions=read,
         targets=targets,
         share=count / max(1, int(counted.sum())),
     )
 
 
-def _dealt(order: Int64, height: int, parts: int) -> list[Int64]:
+def snake_partition(order: Int64, height: int, parts: int) -> list[Int64]:
     """`order` dealt forth and back, in rounds of one for each part."""
     places = np.full(height * parts, -1, dtype=np.int64)
     places[: len(order)] = order

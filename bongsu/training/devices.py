@@ -77,18 +77,18 @@ def memory_bytes(device: torch.device) -> float:
 
 
 @contextmanager
-def memory_errors(what_fits: Callable[[], str]) -> Iterator[None]:
+def memory_errors(suggest_batch_size: Callable[[], str]) -> Iterator[None]:
     """Turns an error of too little memory into one that says what would fit.
 
     Raises:
-        OutOfMemoryError: with the message of `what_fits`.
+        OutOfMemoryError: with the message of `suggest_batch_size`.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not (isinstance(error, MemoryError | torch.OutOfMemoryError) or any(sign in str(error) for sign in _NO_MEMORY)):
             raise
-        raise OutOfMemoryError(f"Out of memory. {what_fits()}") from error
+        raise OutOfMemoryError(f"Out of memory. {suggest_batch_size()}") from error
 
 
 _LONG_RUN = 1000  # steps, from which on the minute or two that compiling takes for a GPU are won back

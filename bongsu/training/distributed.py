@@ -47,7 +47,7 @@ class Processes:
     count = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main_process(self) -> bool:
         """Whether this is the process that writes, measures and tells."""
         return self.rank == 0
 
@@ -59,7 +59,7 @@ class Processes:
         """The loss of a task whose backward pass leaves the mean of all processes' gradients."""
         return task.loss
 
-    def keeping_gradients(self) -> AbstractContextManager[object]:
+    def no_sync(self) -> AbstractContextManager[object]:
         """For a batch whose gradients are added to those of a later one before they are averaged."""
         return nullcontext()
 
@@ -71,12 +71,12 @@ class Processes:
         """Of each flag, whether it is set in any process."""
         return list(flags)
 
-    def from_leader(self, work: Callable[[], T]) -> T:
+    def broadcast(self, work: Callable[[], T]) -> T:
         """Has the leader do `work`, and tells what came of it to all."""
         return work()
 
 
-ALONE = Processes()
+SINGLE_PROCESS = Processes()
 
 
 class Group(Processes):
@@ -99,7 +99,7 @@ class Group(Processes):
             self._replica = DistributedDataParallel(_Loss(task), broadcast_buffers=False, gradient_as_bucket_view=True)
         return self._replica
 
-    def keeping_gradients(self) -> AbstractContextManager[object]:
+    def no_sync(self) -> AbstractContextManager[object]:
         assert self._replica is not None
         return self._replica.no_sync()
 
@@ -112,8 +112,8 @@ class Group(Processes):
     def any(self, *flags: bool) -> list[bool]:
         return [count > 0 for count in self.total([float(flag) for flag in flags])]
 
-    def from_leader(self, work: Callable[[], T]) -> T:
-        told: list[Any] = [work() if self.leads else None]
+    def broadcast(self, work: Callable[[], T]) -> T:
+        told: list[Any] = [work() if self.is_main_process else None]
         dist.broadcast_object_list(told, src=0, device=torch.device("cpu"))
         return told[0]  # type: ignore[no-any-return]
 
@@ -135,7 +135,7 @@ def number_of_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def leads() -> bool:
+def is_main_process() -> bool:
     """Whether this is the process that does what is done once a run."""
     return int(os.environ.get("RANK", "0")) == 0
 
@@ -148,7 +148,7 @@ def joined(device: torch.device) -> Iterator[Processes]:
         TrainingError: when another process is gone.
     """
     if number_of_processes() == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     try:
         if not dist.is_initialized():

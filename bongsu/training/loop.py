@@ -32,7 +32,7 @@ from bongsu.training.devices import (
     resolve_precision,
     seed_random_numbers,
 )
-from bongsu.training.distributed import ALONE, Processes
+from bongsu.training.distributed import SINGLE_PROCESS, Processes
 from bongsu.training.log import Log, Outcome, Step, Window
 from bongsu.training.optimizers import build_optimizer
 from bongsu.training.prefetch import Prefetch, resolve_workers
@@ -78,7 +78,7 @@ class Plan:
     title: str = "training"
     flops_per_token: float | None = None
     """Work of a real token, forward and backward, to tell how much of the device's rate is used."""
-    what_fits: Callable[[], str] = lambda: "A smaller batch takes less."
+    suggest_batch_size: Callable[[], str] = lambda: "A smaller batch takes less."
     """What to say when memory is short."""
     stop_after: int | None = None
     """End after this many steps although the schedule is made for `steps`."""
@@ -94,7 +94,7 @@ def train(
     settings: Optimization,
     folder: Path,
     on_evaluation: OnEvaluation | None = None,
-    processes: Processes = ALONE,
+    processes: Processes = SINGLE_PROCESS,
 ) -> State:
     """Trains until `plan.steps`, going on from the latest checkpoint in `folder`.
 
@@ -115,7 +115,7 @@ def train(
     optimizer = build_optimizer(task.groups(), settings, device)
     folder.mkdir(parents=True, exist_ok=True)
     state = _restore(folder, model, optimizer, processes)
-    log = Log(folder / "metrics.jsonl", active=processes.leads)
+    log = Log(folder / "metrics.jsonl", active=processes.is_main_process)
     log.go_on_from(state.step)
     if state.finished:
         return state
@@ -128,9 +128,9 @@ def train(
     window = Window(plan.flops_per_token, peak and peak * processes.count)
 
     with (
-        memory_errors(plan.what_fits),
+        memory_errors(plan.suggest_batch_size),
         progress.bar(plan.title, end, "steps", done=state.step) as bar,
-        Writer(folder, settings.keep, active=processes.leads) as writer,
+        Writer(folder, settings.keep, active=processes.is_main_process) as writer,
         Prefetch(
             task,
             state.step * settings.accumulate,
@@ -148,7 +148,7 @@ def train(
             outcomes = []
             for left in reversed(range(settings.accumulate)):
                 batch = batches.next()
-                with processes.keeping_gradients() if left else nullcontext():
+                with processes.no_sync() if left else nullcontext():
                     with autocast(device, precision):
                         outcome = compute_loss(batch)
                     # Averaged over the processes, this is the mean over the targets of them all.
@@ -156,7 +156,7 @@ def train(
                     (outcome.loss * part).backward()  # type: ignore[no-untyped-call]
                 outcomes.append(outcome)
             norm = nn.utils.clip_grad_norm_(parameters, settings.clip or float("inf"))
-            step = _agreed(outcomes, float(norm), processes)
+            step = reduce_step(outcomes, float(norm), processes)
             window.wait(batches.take_waited())
             if state.guard.accepts(step.loss, step.gradient_norm, settings.spike):
                 optimizer.step()
@@ -184,7 +184,7 @@ def train(
                 record = {"step": state.step, **window.close(), "learning_rate": settings.learning_rate * factor,
                           "gradient_norm": step.gradient_norm, "skipped_steps": state.guard.skipped}  # fmt: skip
                 log.write(record)
-                bar.advance(0, _in_short(record))
+                bar.advance(0, format_progress(record))
             bar.advance(1)
             best_before = state.best_step
             evaluated = state.step % plan.evaluate_every == 0 or last
@@ -218,10 +218,10 @@ def load_best(folder: Path, model: nn.Module, state: State) -> None:
 
 def _restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, processes: Processes) -> State:
     """The state to go on from, with weights and moments in place. The leader chooses the checkpoint, which all then read."""
-    saved = processes.from_leader(lambda: resume_latest(folder, model, optimizer))
+    saved = processes.broadcast(lambda: resume_latest(folder, model, optimizer))
     if saved is None:
         return State()
-    if not processes.leads:
+    if not processes.is_main_process:
         load_checkpoint(folder / f"step-{saved['step']:08d}", model, optimizer)
     state = State.from_dict(saved["state"])
     best = folder / f"step-{state.best_step or 0:08d}"
@@ -231,7 +231,7 @@ def _restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, p
     return state
 
 
-def _agreed(outcomes: Sequence[Outcome], norm: float, processes: Processes) -> Step:
+def reduce_step(outcomes: Sequence[Outcome], norm: float, processes: Processes) -> Step:
     """What a step came to over all batches and processes: the same numbers, to the last bit, in each process."""
     sums = [sum(figures) for figures in zip(*(outcome.figures() for outcome in outcomes), strict=True)]
     loss, correct, count, tokens, norms = processes.total([*sums, norm])
@@ -246,7 +246,7 @@ def _evaluate(
         with torch.inference_mode(), autocast(device, precision):
             return task.evaluate()
 
-    figures = processes.from_leader(measure)
+    figures = processes.broadcast(measure)
     log.write({"step": state.step, **{f"validation_{name}": value for name, value in figures.items()}})
     state.last = figures
     value = figures[plan.monitor]
@@ -257,7 +257,7 @@ def _evaluate(
         state.since_best += 1
 
 
-def _in_short(record: dict[str, float]) -> str:
+def format_progress(record: dict[str, float]) -> str:
     """A line of the log, for the end of the progress bar."""
     text = f"loss {record['loss']:.3f} · {progress.short(record['tokens_per_second'])} tokens/s"
     if "mfu" in record:

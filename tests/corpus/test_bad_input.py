@@ -13,6 +13,7 @@ import pytest
 import zstandard
 from corpus_samples import (
     HEADER,
+    PAIRS,
     Write,
     documents,
     pairs_workbook,
@@ -84,7 +85,7 @@ def test_wrong_encodings_are_told(write: Write) -> None:
     with pytest.raises(DataError, match="Python knows no such encoding"):
         texts(path, encoding="utf-99")
     with pytest.raises(DataError, match="neither UTF-8, UTF-16, cp949 nor cp1252; set encoding"):
-        texts(write("b.txt", "山火事が発生しました\n".encode("euc-jp")))
+        texts(write("b.txt", "これはひらがなのぶんしょうです\n".encode("euc-jp")))
 
 
 @pytest.mark.parametrize("ending", [".gz", ".zst"])
@@ -127,8 +128,10 @@ def test_one_stray_cell_far_away_does_not_end_the_process(write: Write) -> None:
     book.active["XFD1048576"] = "x"  # type: ignore[index]
     buffer = io.BytesIO()
     book.save(buffer)
-    with pytest.raises(DataError, match="x"):
-        pass
+    stats = ReadStats(5)
+    found = [document.text for document in documents(write("a.xlsx", buffer.getvalue()), stats)]
+    assert found == [side for pair in PAIRS for side in pair]
+    assert stats.rows < 10
 
 
 def test_bombs_in_zip_files_are_refused(write: Write, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,72 +15,84 @@ from made_run import MAX_LENGTH, make_run
 
 from bongsu.errors import DataError, WorkspaceError
 from bongsu.export.bundle import export_onnx
+from bongsu.export.card import model_card
+from bongsu.export.quantization import Int8Loss
 from bongsu.files import read_json, write_json
-from bongsu.finetuning.baselines import fit_tfidf
-from bongsu.inference.bundle import DETECTOR, DETECTOR_INT8, MANIFEST, MASKED_LM, open_bundle, write_manifest
-from bongsu.inference.prediction import TextClassifier
+from bongsu.finetuning.data import Data, load_data
+from bongsu.inference.bundle import MANIFEST, MASKED_LM, MODEL, MODEL_INT8, open_bundle, write_manifest
+from bongsu.inference.onnx import BundlePredictor
 from bongsu.inference.predictor import Predictor
-from bongsu.inference.torch_backend import Detector
+from bongsu.inference.torch_backend import load_predictor
 from bongsu.model.io import load_masked_lm
+from bongsu.recipe import load_recipe
 from bongsu.tokens.special import MASK_ID
 
 
 @pytest.fixture(scope="module")
-def detector(made_run: Path) -> Detector:
-    return Detector.load(made_run)
+def by_torch(made_run: Path) -> Predictor:
+    return load_predictor(made_run)
 
 
 @pytest.fixture(scope="module")
-def exact(bundle: Path) -> Predictor:
-    return Predictor.load(bundle, "float32", sessions=2)
+def exact(bundle: Path) -> BundlePredictor:
+    return BundlePredictor.load(bundle, "float32", sessions=2)
 
 
 @pytest.fixture(scope="module")
-def small(bundle: Path) -> Predictor:
-    return Predictor.load(bundle, "int8", sessions=2)
+def small(bundle: Path) -> BundlePredictor:
+    return BundlePredictor.load(bundle, "int8", sessions=2)
 
 
 @settings(max_examples=40, deadline=None)
 @given(texts=st.lists(st.text(max_size=30) | st.text("bada gufe 바다 [LINK]🔥", max_size=400), max_size=5))
-def test_probabilities_are_those_of_torch(detector: Detector, exact: Predictor, texts: list[str]) -> None:
-    expected = detector.probabilities(texts)
+def test_probabilities_are_those_of_torch(by_torch: Predictor, exact: BundlePredictor, texts: list[str]) -> None:
+    expected = by_torch.probabilities(texts)
     assert exact.probabilities(texts).shape == expected.shape == (len(texts), 2)
     assert np.abs(exact.probabilities(texts) - expected).max(initial=0) < 1e-5
 
 
 def test_verdicts_context_and_explanations_are_those_of_torch(
-    detector: Detector, exact: Predictor, sentences: list[str]
+    by_torch: Predictor, exact: BundlePredictor, sentences: list[str]
 ) -> None:
     fronts = [["storm%20surge"] if index % 2 else [""] for index in range(60)]
-    ours, theirs = exact.predict(sentences[:60], fronts), detector.predict(sentences[:60], fronts)
+    ours, theirs = exact.predict(sentences[:60], fronts), by_torch.predict(sentences[:60], fronts)
     assert [p.label for p in ours] == [p.label for p in theirs]
     assert {p.label for p in ours} == {"other", "disaster"}
-    assert (exact.classes, exact.names, exact.threshold) == (["0", "1"], ["other", "disaster"], 0.4)
-    for one, other in zip(exact.explain(sentences[0]), detector.explain(sentences[0]), strict=True):
+    assert (exact.details, exact.threshold) == (by_torch.details, 0.4)
+    np.testing.assert_allclose(exact.embed(sentences[:60]), by_torch.embed(sentences[:60]), atol=1e-5)
+    for one, other in zip(exact.explain(sentences[0]), by_torch.explain(sentences[0]), strict=True):
         assert one.text == other.text
         assert one.weight == pytest.approx(other.weight, abs=2e-5)
 
 
-def test_what_decides_beside_the_encoder_goes_along(made_run: Path, sentences: list[str], tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(made_run, run)
-    fit_tfidf(sentences[:200], np.arange(200) % 2, 2).save(run / "finetune" / "model")
+def held_out(run: Path) -> tuple[Data, list[str], np.ndarray]:
+    """The rows that a run measured, their texts as they stand in the file, and their classes."""
+    data = load_data(load_recipe(run / "recipe.toml"), run / "finetune" / "data")
+    examples = data.take(np.sort(data.splits[0][1]))
+    return data, [example.raw[0] for example in examples], np.array([int(example.target) for example in examples])
+
+
+def test_an_ensembles_partner_goes_along(made_run: Path, sentences: list[str], tmp_path: Path) -> None:
+    run = shutil.copytree(made_run, tmp_path / "run")
+    data, texts, labels = held_out(run)
+    data.task.fit_tfidf(data.training).save(run / "finetune" / "model")
     loss = export_onnx(run, tmp_path / "bundle", int8=True)
-    before = read_json(run / "finetune" / "predictions.json")
-    right = Detector.load(run).probabilities([before["texts"][row] for row in before["rows"]]).argmax(axis=1)
+    kept = load_predictor(run)
+    right = (kept.probabilities(texts)[:, 1] >= 0.4) == labels
     assert loss is not None
-    assert loss.float32_accuracy == pytest.approx((right == np.array(before["labels"])[before["rows"]]).mean())
-    exported, kept = Predictor.load(tmp_path / "bundle", "float32"), Detector.load(run)
+    assert (loss.rows, loss.source, loss.metric) == (len(texts), "rows held out", "Accuracy")
+    assert loss.float32 == pytest.approx(right.mean())
+    exported = BundlePredictor.load(tmp_path / "bundle", "float32")
     expected = kept.probabilities(sentences[:50])
     np.testing.assert_allclose(exported.probabilities(sentences[:50]), expected, atol=1e-5)
-    assert np.abs(expected - Detector.load(made_run).probabilities(sentences[:50])).max() > 0.05
+    assert np.abs(expected - load_predictor(made_run).probabilities(sentences[:50])).max() > 0.05
     for one, other in zip(exported.explain(sentences[3]), kept.explain(sentences[3]), strict=True):
         assert one.weight == pytest.approx(other.weight, abs=2e-5)
 
 
 @pytest.mark.parametrize("engine", ["exact", "small"])
 def test_a_text_is_answered_alike_in_any_company(engine: str, sentences: list[str], request: pytest.FixtureRequest) -> None:
-    predictor: Predictor = request.getfixturevalue(engine)
+    predictor: BundlePredictor = request.getfixturevalue(engine)
     together = predictor.probabilities(sentences[:150])
     alone = np.concatenate([predictor.probabilities([text]) for text in sentences[:150]])
     with ThreadPoolExecutor(8) as clients:
@@ -90,19 +102,21 @@ def test_a_text_is_answered_alike_in_any_company(engine: str, sentences: list[st
 
 
 def test_int8_is_close_and_its_loss_is_told(
-    small: Predictor, exact: Predictor, bundle: Path, made_run: Path, sentences: list[str]
+    small: BundlePredictor, exact: BundlePredictor, bundle: Path, made_run: Path, sentences: list[str]
 ) -> None:
     apart = np.abs(small.probabilities(sentences) - exact.probabilities(sentences))
     assert 0 < apart.max() < 0.2
     assert apart.mean() < 0.01
     config = read_json(bundle / "bundle.json")
-    labels = np.array(read_json(made_run / "finetune" / "predictions.json")["labels"])[::2]
-    for engine in (exact, small):
-        right = (engine.probabilities(sentences[:200:2]).argmax(axis=1) == labels).mean()
-        assert config["int8"][f"{engine.engine}_accuracy"] == pytest.approx(right)
-    assert config["int8"]["rows"] == 100
+    _, texts, labels = held_out(made_run)
+    said = [engine.probabilities(texts)[:, 1] >= 0.4 for engine in (exact, small)]
+    for name, answers in zip(("float32", "int8"), said, strict=True):
+        assert config["int8"][name] == pytest.approx((answers == labels).mean())
+    assert config["int8"]["changed"] == (said[0] != said[1]).sum()
+    assert config["int8"]["rows"] == len(texts) > 80
+    assert config["int8"]["points"] == pytest.approx(100 * (config["int8"]["float32"] - config["int8"]["int8"]))
     assert config["int8_accurate"] == (config["int8"]["points"] <= 0.5)
-    assert (bundle / DETECTOR_INT8).stat().st_size < (bundle / DETECTOR).stat().st_size
+    assert (bundle / MODEL_INT8).stat().st_size < (bundle / MODEL).stat().st_size
 
 
 def test_a_bundle_without_a_good_int8_engine_uses_the_exact_one(bundle: Path, tmp_path: Path) -> None:
@@ -110,15 +124,15 @@ def test_a_bundle_without_a_good_int8_engine_uses_the_exact_one(bundle: Path, tm
     config = {**read_json(folder / "bundle.json"), "int8_accurate": False}
     write_json(folder / "bundle.json", config)
     _list_anew(folder)
-    assert Predictor.load(folder).engine == "float32"
-    assert Predictor.load(folder, "int8").engine == "int8"
-    (folder / DETECTOR_INT8).unlink()
+    assert BundlePredictor.load(folder).engine == "float32"
+    assert BundlePredictor.load(folder, "int8").engine == "int8"
+    (folder / MODEL_INT8).unlink()
     _list_anew(folder)
     with pytest.raises(WorkspaceError, match="--int8"):
-        Predictor.load(folder, "int8")
+        BundlePredictor.load(folder, "int8")
 
 
-def test_guesses_are_those_of_the_masked_language_model(exact: Predictor, made_run: Path) -> None:
+def test_guesses_are_those_of_the_masked_language_model(exact: BundlePredictor, made_run: Path) -> None:
     model, tokenizer = load_masked_lm(made_run / "pretrain" / "model"), exact.tokenizer
     found = exact.fill_mask("bada [MASK] gufe 바다 [MASK]", top_k=4)
     before, between = tokenizer.encode("bada ").ids, tokenizer.encode(" gufe 바다 ").ids
@@ -131,36 +145,57 @@ def test_guesses_are_those_of_the_masked_language_model(exact: Predictor, made_r
 
 
 @pytest.mark.parametrize("text", ["no mask", "", "bada gufe " * MAX_LENGTH + "[MASK]"])
-def test_a_text_without_a_mask_is_refused(exact: Predictor, text: str) -> None:
+def test_a_text_without_a_mask_is_refused(exact: BundlePredictor, text: str) -> None:
     with pytest.raises(DataError, match="Put \\[MASK\\]"):
         exact.fill_mask(text)
 
 
-def test_other_shapes_of_detector_are_exported_too(tokenizer_folder: Path, sentences: list[str], tmp_path: Path) -> None:
-    """The study's encoder, three classes, a mixture of layers and all kinds of pooling."""
-    shape = {"pooling": ("mean", "attention"), "layers": 2}
-    run = make_run(tmp_path / "run", tokenizer_folder, sentences[:40], classes=3, preset="classic", **shape)
+def test_other_shapes_of_model_are_exported_too(tokenizer_folder: Path, sentences: list[str], tmp_path: Path) -> None:
+    """The study's encoder, three classes, and kernels wider than most texts."""
+    run = make_run(tmp_path / "run", tokenizer_folder, sentences[:40], 3, "classic", kernel_sizes=(1, 9))
     shutil.rmtree(run / "pretrain")
     export_onnx(run, tmp_path / "bundle")
-    predictor: TextClassifier = Predictor.load(tmp_path / "bundle")
-    expected = Detector.load(run)
+    predictor, expected = BundlePredictor.load(tmp_path / "bundle"), load_predictor(run)
     assert np.abs(predictor.probabilities(sentences[:40]) - expected.probabilities(sentences[:40])).max() < 1e-5
-    assert predictor.predict(sentences[:40])[0].label == expected.predict(sentences[:40])[0].label
+    assert [p.label for p in predictor.predict(sentences[:40])] == [p.label for p in expected.predict(sentences[:40])]
     with pytest.raises(DataError, match="no masked language model"):
-        predictor.fill_mask("[MASK]")  # type: ignore[attr-defined]
+        predictor.fill_mask("[MASK]")
+    assert not predictor.fills_masks
 
 
-@pytest.mark.parametrize("name", [DETECTOR, DETECTOR_INT8, MASKED_LM, "tokenizer.json", "bundle.json", "README.md"])
+def test_a_graph_that_answers_otherwise_is_not_written(made_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bongsu.export.bundle.TOLERANCE", 0.0)
+    with pytest.raises(WorkspaceError, match="away from torch's; nothing is written"):
+        export_onnx(made_run, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_int8_is_measured_on_test_rows_where_there_are_some_and_on_none_where_there_are_none(
+    made_run: Path, sentences: list[str], tmp_path: Path
+) -> None:
+    run = shutil.copytree(made_run, tmp_path / "run")
+    lines = (run / "finetune" / "data" / "train.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "finetune" / "data" / "test.jsonl").write_bytes(b"".join(lines[:30]))
+    loss = export_onnx(run, tmp_path / "one", int8=True)
+    assert loss is not None
+    assert (loss.rows, loss.source) == (30, "test rows")
+    shutil.rmtree(run / "finetune" / "data")
+    assert export_onnx(run, tmp_path / "two", int8=True) is None
+    assert BundlePredictor.load(tmp_path / "two").engine == "float32"  # of unknown loss
+    assert BundlePredictor.load(tmp_path / "two", "int8").engine == "int8"
+
+
+@pytest.mark.parametrize("name", [MODEL, MODEL_INT8, MASKED_LM, "tokenizer.json", "bundle.json", "README.md"])
 def test_a_changed_or_missing_file_is_refused(bundle: Path, tmp_path: Path, name: str) -> None:
     folder = shutil.copytree(bundle, tmp_path / "bundle")
     content = bytearray((folder / name).read_bytes())
     content[len(content) // 2] ^= 1
     (folder / name).write_bytes(content)
     with pytest.raises(WorkspaceError, match=f"{name}: its content has changed"):
-        Predictor.load(folder)
+        BundlePredictor.load(folder)
     (folder / name).unlink()
     with pytest.raises(WorkspaceError, match=f"{name}: no such file"):
-        Predictor.load(folder)
+        BundlePredictor.load(folder)
 
 
 def test_pickles_and_strange_manifests_are_refused(bundle: Path, tmp_path: Path) -> None:
@@ -192,17 +227,31 @@ def test_versions_tell_bundles_apart(bundle: Path, tmp_path: Path) -> None:
     assert open_bundle(folder).version != open_bundle(bundle).version
 
 
-def test_the_card_tells_what_was_measured(bundle: Path) -> None:
+def test_the_card_tells_what_was_measured(bundle: Path, made_run: Path, tmp_path: Path) -> None:
     card = (bundle / "README.md").read_text()
+    rows = len(held_out(made_run)[1])
     for expected in (
         "license: cc-by-4.0",
-        "train.csv, 200 texts",
-        "100 rows held out: accuracy",
-        "95 % interval",
+        "train.csv, 200 rows",
+        "  - disaster: ",
         "bits per byte",
-        "int8 engine, on 100 rows of predictions.json",
+        f"int8 engine, on {rows} rows held out (which it was trained on",
         "first 48 tokens",
         'name = "made"',
+    ):
+        assert expected in card
+    run = shutil.copytree(made_run, tmp_path / "run")
+    (run / "evaluation").mkdir()
+    write_json(run / "evaluation" / "summary.json", {"sentences": ["Accuracy 0.81 (0.79 to 0.83)."]})
+    recipe = load_recipe(run / "recipe.toml", ["ensemble.tfidf=true", "finetune.refit=false"])
+    loss = Int8Loss(rows, "rows held out", "Accuracy", 0.9, 0.8, 3)
+    card = model_card(run, recipe, "onnx", None, loss)
+    for expected in (
+        "- Accuracy 0.81 (0.79 to 0.83).",
+        "an ensemble of an encoder and TF-IDF",
+        f"int8 engine, on {rows} rows held out: 3 answers changed, Accuracy 0.9000 in float32, 0.8000 in int8",
+        "used only when asked for",
+        "Not stated by whoever exported it",
     ):
         assert expected in card
 

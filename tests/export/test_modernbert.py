@@ -14,8 +14,8 @@ from bongsu.errors import WorkspaceError
 from bongsu.export.bundle import export_hf
 from bongsu.export.importing import import_modernbert
 from bongsu.files import read_json, write_json
-from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.io import load_masked_lm
+from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.tokens.bpe import load_tokenizer
 
 transformers = pytest.importorskip("transformers")
@@ -128,7 +128,7 @@ def test_a_model_ours_cannot_hold_is_refused(exported: Path, tmp_path: Path, cha
 
 
 def test_the_classic_encoder_is_refused_with_the_reason(tokenizer_folder: Path, sentences: list[str], tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", tokenizer_folder, sentences[:10], preset="classic")
+    run = make_run(tmp_path / "run", tokenizer_folder, sentences[:20], preset="classic")
     with pytest.raises(WorkspaceError, match="sinusoidal positions"):
         export_hf(run, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -8,16 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bongsu.errors import DataError
-from bongsu.finetuning.splits import distinct, folds, groups_of, hold_out, leave_out
+from bongsu.finetuning.splits import Split, folds, hold_out, leave_out, near_duplicate_groups, protocol_splits
+from bongsu.recipe import Validation
 
 
-def test_near_twins_share_a_group() -> None:
+def test_near_duplicates_share_a_group() -> None:
     texts = [
         "Forest fire near La Ronge, residents leave their homes http://t.co/a",
         "forest FIRE near La Ronge! residents leave their homes http://t.co/b @you",
         "The committee met on Tuesday to speak about parking",
     ]
-    groups = groups_of(texts)
+    groups = near_duplicate_groups(texts)
     assert groups[0] == groups[1] != groups[2]
 
 
@@ -49,16 +50,31 @@ def test_what_is_left_out_is_never_trained_on(seed: int, count: int) -> None:
     for train, held in parts:
         assert not set(values[train]) & set(values[held])
         assert not set(groups[train]) & set(groups[held])
-        lost = set(range(90)) - set(train) - set(held)  # only twins of the rows measured on
+        lost = set(range(90)) - set(train) - set(held)  # only near-duplicates of the rows measured on
         assert all(groups[row] in groups[held] for row in lost)
     with pytest.raises(DataError, match="one value only"):
         leave_out(np.arange(90) % 2, ["flood"] * 90, groups, count, seed)
 
 
-def test_copies_count_once_with_the_label_of_their_majority() -> None:
-    texts = ["Fire! http://t.co/a", "fire", "FIRE @you", "flood", "Flood.", "storm"]
-    labels = np.array([1, 0, 1, 0, 1, 0])
-    rows, agreed = distinct(texts, labels, np.arange(6))
-    assert (rows.tolist(), agreed.tolist()) == ([0, 5], [1, 0])  # the floods contradict each other
-    rows, agreed = distinct(texts, labels, np.array([1, 3]))
-    assert (rows.tolist(), agreed.tolist()) == ([1, 3], [0, 0])
+def test_the_recipe_says_which_rows_are_measured_on() -> None:
+    strata, groups, values = np.arange(60) % 2, np.arange(60) // 2, ["a", "b", "c"] * 20
+
+    def same(one: list[Split], other: list[Split]) -> bool:
+        pairs = zip(one, other, strict=True)
+        return all(np.array_equal(mine, theirs) for pair in pairs for mine, theirs in zip(*pair, strict=True))
+
+    assert same(protocol_splits(Validation(folds=4), strata, values, groups, 1), folds(strata, groups, 4, 1))
+    assert same(
+        protocol_splits(Validation(folds=0, holdout=0.3), strata, values, groups, 1), [hold_out(strata, groups, 0.3, 1)]
+    )
+    left = protocol_splits(Validation(folds=3, leave_out="place"), strata, values, groups, 1)
+    assert same(left, leave_out(strata, values, groups, 3, 1))
+
+
+def test_too_few_rows_are_refused() -> None:
+    with pytest.raises(DataError, match="smallest class has 2 rows, too few for 3 folds"):
+        folds(np.array([0] * 9 + [1] * 2), np.arange(11), 3, 0)
+    with pytest.raises(DataError, match="without near-duplicates there are 2 texts"):
+        folds(np.arange(12) % 2, np.arange(12) % 2, 3, 0)
+    with pytest.raises(DataError, match="nothing can be held out"):
+        hold_out(np.array([0, 0, 1]), np.arange(3), 0.5, 0)

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from bongsu.inference.predictor import Predictor
+from bongsu.inference.onnx import BundlePredictor
 
 ROOT = Path(__file__).parents[2]
 ABSENT = ("torch", "sklearn", "pyarrow", "transformers", "onnx", "onnxscript", "datasketch", "python_calamine", "matplotlib")
@@ -32,7 +32,7 @@ def bongsu(*arguments: str, before: str = WITHOUT, after: str = "") -> subproces
 
 def test_messages_and_files_are_classified(bundle: Path, tmp_path: Path) -> None:
     texts = ["bada gufe 바다 🔥", "rimo kota"]
-    expected = Predictor.load(bundle, "float32").predict(texts, [["fire"], [""]])
+    expected = BundlePredictor.load(bundle, "float32").predict(texts, [["fire"], [""]])
     source = tmp_path / "messages.csv"
     source.write_text(f"id,keyword,text\n7,fire,{texts[0]}\n9,,{texts[1]}\n", encoding="utf-8")
     found = bongsu("predict", str(bundle), "--input", str(source))

@@ -14,7 +14,7 @@ from bongsu import recipe
 from bongsu.errors import DataError
 from bongsu.model.attention import attention_mask, fused_attention, plain_attention
 from bongsu.model.encoder import Encoder, EncoderConfig, sinusoids
-from bongsu.model.heads import MaskedLanguageModel
+from bongsu.model.masked_lm import MaskedLanguageModel
 
 PRESETS = ["classic", "modern"]
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}
@@ -144,7 +144,7 @@ def test_reading_some_positions_is_reading_all_then_choosing(preset: str, activa
     def gradients(hidden: torch.Tensor) -> list[torch.Tensor]:
         return list(torch.autograd.grad((hidden * weight).sum(), list(encoder.parameters())))
 
-    chosen, full = encoder(ids, read=read), encoder(ids).flatten(0, 1)[read]
+    chosen, full = encoder(ids, query_positions=read), encoder(ids).flatten(0, 1)[read]
     torch.testing.assert_close(chosen, full, **CLOSE)
     for one, other in zip(gradients(chosen), gradients(full), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)

@@ -1,4 +1,4 @@
-"""The output layer, the sentence CNN against loops in numpy, and freezing."""
+"""The sentence CNN against loops in numpy, and the head for tokens."""
 
 from __future__ import annotations
 
@@ -9,31 +9,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_encoders import shake, small
-from torch.nn import functional as F
+from tiny_encoders import shake
 
 from bongsu import recipe
-from bongsu.errors import RecipeError
-from bongsu.model.encoder import Encoder
-from bongsu.model.heads import Classifier, CNNConfig, MaskedLanguageModel, SentenceCNN
+from bongsu.model.heads import CNNConfig, SentenceCNN, TokenConfig, TokenHead, build_head, head_config
 
-HEAD = CNNConfig(n_classes=3, kernel_sizes=(2, 3, 5), filters=7)
-
-
-def test_output_layer_is_the_embedding_and_learns_from_both_sides() -> None:
-    model = MaskedLanguageModel(small())
-    shake(model)
-    ids, read, targets = torch.randint(1, 50, (2, 8)), torch.tensor([1, 9, 12]), torch.tensor([4, 5, 6])
-    table = model.encoder.embeddings.tok_embeddings.weight
-    assert sum(parameter.shape == table.shape for parameter in model.parameters()) == 1
-
-    F.cross_entropy(model(ids, read=read), targets).backward()
-    as_input = model.encoder(ids, read=read) @ table.detach().T + model.output_bias
-    (from_input,) = torch.autograd.grad(F.cross_entropy(as_input, targets), table)
-    as_output = model.encoder(ids, read=read).detach() @ table.T + model.output_bias
-    (from_output,) = torch.autograd.grad(F.cross_entropy(as_output, targets), table)
-    assert table.grad is not None
-    torch.testing.assert_close(table.grad, from_input + from_output, rtol=1e-4, atol=1e-5)
+HEAD = CNNConfig(n_outputs=3, kernel_sizes=(2, 3, 5), filters=7)
 
 
 def cnn_by_hand(head: SentenceCNN, text: np.ndarray) -> np.ndarray:
@@ -68,79 +49,50 @@ def test_cnn_is_kims_whatever_padding_follows(lengths: list[int], spare: int) ->
         np.testing.assert_allclose(logits[row].numpy(), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("preset", ["classic", "modern"])
-@pytest.mark.parametrize("length", [1, 4, 5, 8])
-def test_logits_of_a_text_do_not_depend_on_its_batch(preset: str, length: int) -> None:
-    classifier = Classifier(Encoder(small(preset)), HEAD).eval()
-    text = torch.randint(1, 50, (1, length))
-    other = torch.randint(1, 50, (1, 12))
-    with torch.no_grad():
-        alone, together = classifier(text), classifier(torch.cat([other, F.pad(text, (0, 12 - length))]))
-    torch.testing.assert_close(together[1:], alone, rtol=1e-5, atol=1e-5)
-
-
 def test_max_norm_shortens_only_what_is_too_long() -> None:
     head = SentenceCNN(6, HEAD)
     with torch.no_grad():
         head.linear.weight.normal_()
         head.linear.weight.mul_(torch.tensor([[0.1], [1.0], [10.0]]) / head.linear.weight.norm(dim=1, keepdim=True))
     before = head.linear.weight.detach().clone()
-    head.apply_max_norm()
+    head.after_step()
     after = head.linear.weight.detach()
     torch.testing.assert_close(after[:2], before[:2])
     torch.testing.assert_close(after[2], before[2] * 0.3)
 
     free = SentenceCNN(6, replace(HEAD, max_norm=None))
     free.linear.weight.data.fill_(10.0)
-    free.apply_max_norm()
+    free.after_step()
     assert (free.linear.weight == 10).all()
 
 
-def trained(classifier: Classifier) -> set[str]:
-    """Parts whose weights get a gradient."""
-    classifier.zero_grad()
-    classifier(torch.randint(1, 50, (4, 9))).logsumexp(-1).sum().backward()
-    return {name for name, parameter in classifier.named_parameters() if parameter.grad is not None}
+@pytest.mark.parametrize("config", [HEAD, TokenConfig(5, 0.25)])
+def test_a_config_makes_its_head_and_comes_back(config: CNNConfig | TokenConfig) -> None:
+    values = {"kind": config.kind, **config.to_dict()}
+    assert head_config(values) == config
+    assert build_head(6, config).config == config
+    with pytest.raises(KeyError):
+        head_config({**values, "kind": "other"})
+    with pytest.raises(TypeError):
+        head_config({**values, "filtres": 3})
 
 
-@pytest.mark.parametrize("preset", ["classic", "modern"])
-def test_freezing(preset: str) -> None:
-    classifier = Classifier(Encoder(small(preset, dropout=0.5)), HEAD).train()
-    everything = trained(classifier)
-    assert everything == {name for name, _ in classifier.named_parameters()}
-
-    classifier.freeze()
-    head = {name for name in everything if name.startswith("head.")}
-    assert trained(classifier) == head
-    ids = torch.randint(1, 50, (2, 9))
-    hidden = classifier.train().encoder(ids)
-    assert hidden.grad_fn is None
-    assert torch.equal(hidden, classifier.encoder(ids))  # no dropout in what is frozen
-    assert not torch.equal(classifier(ids), classifier(ids))  # but in the head
-
-    classifier.freeze(unfreeze_last=1)
-    last = {name for name in everything if name.startswith(("encoder.layers.2.", "encoder.final_norm."))}
-    assert trained(classifier) == head | last
-    classifier.train()
-    assert [layer.training for layer in classifier.encoder.layers] == [False, False, True]
-    with pytest.raises(RecipeError, match="has 3"):
-        classifier.freeze(unfreeze_last=4)
+def test_cnn_config_from_recipe_and_its_shortest_row() -> None:
+    config = CNNConfig.from_recipe(recipe.CNN(filters=9), n_outputs=4)
+    assert (config.n_outputs, config.filters, config.kernel_sizes) == (4, 9, (2, 3, 4))
+    assert [each.shortest for each in (config, HEAD, replace(HEAD, kernel_sizes=(1,)))] == [4, 5, 2]
 
 
-def test_removing_last_layers_leaves_the_first_ones_output() -> None:
-    encoder = Encoder(small()).eval()
-    ids = torch.randint(1, 50, (2, 9))
+def test_every_token_goes_through_one_linear_layer_whatever_stands_beside_it() -> None:
+    head = TokenHead(6, TokenConfig(4, dropout=0.5)).eval()
+    shake(head)
+    hidden, valid = torch.randn(2, 5, 6), torch.ones(2, 5, dtype=torch.bool)
     with torch.no_grad():
-        expected = encoder.final_norm(encoder.forward_layers(ids)[0])
-        classifier = Classifier(encoder, HEAD).eval()
-        classifier.remove_last(2)
-        torch.testing.assert_close(classifier.encoder(ids), expected)
-    assert classifier.encoder.config.n_layers == len(classifier.encoder.layers) == 1
-    with pytest.raises(RecipeError, match="no layer"):
-        classifier.remove_last(1)
-
-
-def test_cnn_config_from_recipe_and_back() -> None:
-    config = CNNConfig.from_recipe(recipe.Finetune(train="x.csv", filters=9), n_classes=4)
-    assert (config.n_classes, config.filters, config.kernel_sizes) == (4, 9, (2, 3, 4))
-    assert CNNConfig.from_dict(config.to_dict()) == config
+        outputs = head(hidden, valid)
+    weight, bias = head.linear.weight.detach().numpy(), head.linear.bias.detach().numpy()
+    np.testing.assert_allclose(outputs.numpy(), hidden.numpy() @ weight.T + bias, rtol=1e-5, atol=1e-5)
+    before = head.linear.weight.detach().clone()
+    head.after_step()  # nothing is bounded
+    assert torch.equal(head.linear.weight, before)
+    head.train()
+    assert not torch.equal(head(hidden, valid), head(hidden, valid))

@@ -12,9 +12,10 @@ from hub_folders import KINDS, hub_folder
 from torch import nn
 
 from bongsu.errors import WorkspaceError
-from bongsu.model.heads import Classifier, CNNConfig
+from bongsu.model.heads import CNNConfig
 from bongsu.model.hub import HubEncoder
-from bongsu.model.io import load_classifier, load_encoder, read_config, save_classifier
+from bongsu.model.io import load_encoder, load_task_model, read_config, save_task_model
+from bongsu.model.task_model import TaskModel
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -53,32 +54,48 @@ def test_hidden_states_are_those_of_transformers(folder: Path) -> None:
 
 def test_every_parameter_has_its_place_from_the_top_down(folder: Path) -> None:
     encoder = HubEncoder.open(folder)
-    parts = encoder.from_the_top()
+    parts = encoder.modules_top_down()
     places = [id(parameter) for part in parts for parameter in part.parameters()]
     assert sorted(places) == sorted(id(parameter) for parameter in encoder.parameters())
     assert parts[1:4] == [encoder.layers[2], encoder.layers[1], encoder.layers[0]]
 
 
 def test_layers_taken_away_and_the_rest_frozen(folder: Path) -> None:
-    classifier = Classifier(HubEncoder.open(folder), CNNConfig(2, (1, 2), 4))
-    ids, segments = rows(classifier.encoder)  # type: ignore[arg-type]
-    outputs = classifier.encoder.forward_layers(ids, segments)
-    classifier.remove_last(1)
-    assert classifier.encoder.config.n_layers == len(classifier.encoder.layers) == 2
-    left = classifier.encoder.forward_layers(ids, segments)
+    model = TaskModel(HubEncoder.open(folder), CNNConfig(2, (1, 2), 4))
+    ids, segments = rows(model.encoder)  # type: ignore[arg-type]
+    outputs = model.encoder.forward_layers(ids, segments)
+    model.remove_last(1)
+    assert model.encoder.config.n_layers == len(model.encoder.layers) == 2
+    left = model.encoder.forward_layers(ids, segments)
     torch.testing.assert_close(left[0], outputs[0])
     if not hasattr(stock(folder), "final_norm"):
-        torch.testing.assert_close(classifier.encoder(ids, segments), outputs[1])
+        torch.testing.assert_close(model.encoder(ids, segments), outputs[1])
 
-    classifier.freeze(unfreeze_last=1)
-    classifier.train()
-    classifier(ids).sum().backward()
-    learned = [all(p.grad is not None for p in part.parameters()) for part in classifier.encoder.from_the_top()]
+    model.freeze(unfreeze_last=1)
+    model.train()
+    model(ids).sum().backward()
+    learned = [all(p.grad is not None for p in part.parameters()) for part in model.encoder.modules_top_down()]
     assert learned == [True, True, False, False]
-    assert not classifier.encoder.layers[0].training
-    assert classifier.encoder.layers[1].training
-    classifier.unfreeze_from(0)
-    assert all(parameter.requires_grad for parameter in classifier.parameters())
+    assert not model.encoder.layers[0].training
+    assert model.encoder.layers[1].training
+    model.freeze(unfreeze_last=2)  # anew: what was frozen before is not
+    assert all(parameter.requires_grad for parameter in model.encoder.layers.parameters())
+
+
+def test_the_second_text_of_a_pair_has_its_token_type_where_there_are_some(folder: Path) -> None:
+    encoder = HubEncoder.open(folder).eval()
+    ids, segments = rows(encoder)
+    text_ids = torch.tensor([[0] * 4 + [1] * 5] * 2)
+    theirs = stock(folder)
+    types = {"token_type_ids": text_ids} if getattr(theirs.config, "type_vocab_size", 0) > 1 else {}
+    model = TaskModel(encoder, CNNConfig(2, (1, 2), 4), pairs=True).eval()
+    assert not hasattr(model, "second_text")
+    with torch.no_grad():
+        found, plain = model.hidden(ids, text_ids)[0], model.hidden(ids)[0]
+        expected = theirs(input_ids=ids, attention_mask=segments, **types).last_hidden_state
+    seen = segments.bool()
+    torch.testing.assert_close(found[seen], expected[seen], rtol=1e-4, atol=1e-5)
+    assert torch.equal(found, plain) != bool(types)
 
 
 def test_dropout_is_set_everywhere(folder: Path) -> None:
@@ -91,16 +108,17 @@ def test_dropout_is_set_everywhere(folder: Path) -> None:
     assert {part.p for part in encoder.modules() if isinstance(part, nn.Dropout)} <= {0.5}
 
 
-def test_a_classifier_comes_back(folder: Path, tmp_path: Path) -> None:
-    classifier = Classifier(HubEncoder.open(folder), CNNConfig(2, (1, 3), 4, layers=2)).eval()
-    classifier.remove_last(1)
-    save_classifier(tmp_path, classifier, {"labels": ["a", "b"]})
+def test_a_fine_tuned_model_comes_back(folder: Path, tmp_path: Path) -> None:
+    model = TaskModel(HubEncoder.open(folder), CNNConfig(2, (1, 3), 4)).eval()
+    model.remove_last(1)
+    save_task_model(tmp_path, model, {"labels": ["a", "b"]})
     state = torch.random.get_rng_state()
-    again = load_classifier(tmp_path)
+    again, extra = load_task_model(tmp_path)
     assert torch.equal(torch.random.get_rng_state(), state)
     ids, _ = rows(again.encoder)  # type: ignore[arg-type]
-    assert torch.equal(again(ids), classifier(ids))
-    assert again.encoder.config == classifier.encoder.config
+    assert torch.equal(again(ids), model(ids))
+    assert again.encoder.config == model.encoder.config
+    assert extra == {"labels": ["a", "b"]}
 
 
 def test_pickles_and_unknown_folders_are_refused(tmp_path: Path, sentences: list[str]) -> None:

@@ -7,15 +7,17 @@ import torch
 from tiny_encoders import small
 
 from bongsu.model.encoder import Encoder
-from bongsu.model.heads import Classifier, CNNConfig, MaskedLanguageModel
+from bongsu.model.heads import CNNConfig, TokenConfig
 from bongsu.model.initialization import initialize
+from bongsu.model.masked_lm import MaskedLanguageModel
+from bongsu.model.task_model import TaskModel
 
 
 @pytest.mark.parametrize("preset", ["classic", "modern"])
 def test_a_seed_gives_the_same_weights_whatever_happened_before(preset: str) -> None:
     def weights(seed: int) -> dict[str, torch.Tensor]:
         model = MaskedLanguageModel(small(preset))
-        classifier = Classifier(model.encoder, CNNConfig(2))
+        classifier = TaskModel(model.encoder, CNNConfig(2))
         initialize(model, seed)
         initialize(classifier.head, seed)
         return classifier.state_dict() | model.state_dict()
@@ -28,11 +30,12 @@ def test_a_seed_gives_the_same_weights_whatever_happened_before(preset: str) -> 
     assert not any(torch.equal(one[name], other[name]) for name in drawn)
 
 
-def test_before_training_a_classifier_holds_all_classes_for_equally_likely() -> None:
-    classifier = Classifier(Encoder(small()), CNNConfig(3)).eval()
-    initialize(classifier.head, 0)
-    probabilities = classifier(torch.randint(1, 50, (4, 9))).softmax(dim=-1)
-    torch.testing.assert_close(probabilities, torch.full((4, 3), 1 / 3))
+@pytest.mark.parametrize("head", [CNNConfig(3), TokenConfig(3)])
+def test_before_training_all_classes_are_equally_likely(head: CNNConfig | TokenConfig) -> None:
+    model = TaskModel(Encoder(small()), head).eval()
+    initialize(model.head, 0)
+    probabilities = model(torch.randint(1, 50, (4, 9))).softmax(dim=-1)
+    torch.testing.assert_close(probabilities, torch.full_like(probabilities, 1 / 3))
 
 
 def test_modern_is_drawn_as_modernbert_is() -> None:

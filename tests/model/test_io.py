@@ -12,8 +12,10 @@ from tiny_encoders import shake, small
 
 from bongsu.errors import WorkspaceError
 from bongsu.model.encoder import Encoder
-from bongsu.model.heads import Classifier, CNNConfig, MaskedLanguageModel
-from bongsu.model.io import load_classifier, load_masked_lm, read_config, save_classifier, save_encoder
+from bongsu.model.heads import CNNConfig, HeadConfig, TokenConfig
+from bongsu.model.io import load_encoder, load_masked_lm, load_task_model, read_config, save_encoder, save_task_model
+from bongsu.model.masked_lm import MaskedLanguageModel
+from bongsu.model.task_model import TaskModel
 
 
 @pytest.fixture
@@ -36,18 +38,29 @@ def test_masked_lm_comes_back(tmp_path: Path, preset: str) -> None:
     again(ids).sum().backward()  # what was loaded can be trained on
 
 
-def test_classifier_comes_back_without_removed_layers_and_thawed(tmp_path: Path) -> None:
-    classifier = Classifier(Encoder(small()), CNNConfig(n_classes=2, kernel_sizes=(1, 4), filters=5)).eval()
-    classifier.remove_last(1)
-    classifier.freeze()
-    save_classifier(tmp_path, classifier, {"labels": ["other", "재난"]})
-    again = load_classifier(tmp_path)
-    ids = torch.randint(0, 50, (2, 3))
-    assert torch.equal(again(ids), classifier(ids))
-    assert again.head.config == classifier.head.config
+@pytest.mark.parametrize("pairs", [False, True])
+@pytest.mark.parametrize("head", [CNNConfig(2, (1, 4), 5), TokenConfig(4)])
+def test_a_fine_tuned_model_comes_back_without_removed_layers_and_thawed(tmp_path: Path, head: HeadConfig, pairs: bool) -> None:
+    model = TaskModel(Encoder(small()), head, pairs).eval()
+    shake(model)
+    model.remove_last(1)
+    model.freeze()
+    save_task_model(tmp_path, model, {"labels": ["other", "재난"]})
+    again, extra = load_task_model(tmp_path)
+    ids, text_ids = torch.randint(0, 50, (2, 3)), torch.tensor([[0, 1, 1], [0, 0, 1]])
+    assert torch.equal(again(ids, text_ids), model(ids, text_ids))
+    assert again.head.config == model.head.config
+    assert again.pairs == pairs
     assert again.encoder.config.n_layers == 2
     assert all(parameter.requires_grad for parameter in again.parameters())
-    assert read_config(tmp_path)["extra"]["labels"] == ["other", "재난"]
+    assert extra == {"labels": ["other", "재난"]}
+
+
+def test_an_encoder_is_read_without_its_output_layer(folder: Path) -> None:
+    ids = torch.randint(0, 50, (2, 9))
+    encoder = load_encoder(folder)
+    assert torch.equal(encoder(ids), load_masked_lm(folder).encoder(ids))
+    assert not hasattr(encoder, "output_bias")
 
 
 def test_loading_leaves_the_random_numbers_alone(folder: Path) -> None:
@@ -57,8 +70,11 @@ def test_loading_leaves_the_random_numbers_alone(folder: Path) -> None:
 
 
 def test_the_other_kind_is_refused(folder: Path) -> None:
-    with pytest.raises(WorkspaceError, match="holds a masked_lm, and a classifier is needed; fine-tune it first"):
-        load_classifier(folder)
+    with pytest.raises(WorkspaceError, match="of kind masked_lm, and one of kind task is needed; fine-tune it first"):
+        load_task_model(folder)
+    save_task_model(folder, TaskModel(Encoder(small()), TokenConfig(2)), {})
+    with pytest.raises(WorkspaceError, match="kind masked_lm is needed; name the pre-trained model's folder"):
+        load_masked_lm(folder)
 
 
 def test_pickles_are_refused(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from bongsu.model.encoder import EncoderConfig
-from bongsu.model.heads import Classifier, CNNConfig, MaskedLanguageModel
+from bongsu.model.heads import CNNConfig
+from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.model.memory import Load, activation_bytes, training_bytes
+from bongsu.model.task_model import TaskModel
 
 ROWS, LENGTH, MASKED = 9, 32, 40
 
@@ -71,9 +73,9 @@ def test_frozen_layers_keep_nothing() -> None:
     load = Load(ROWS * LENGTH, LENGTH, ROWS * LENGTH, 0)
     by_layers = []
     for trained in (0, 1, 2):
-        classifier = Classifier(MaskedLanguageModel(shape).encoder, CNNConfig(n_classes=2, filters=1, kernel_sizes=(1,)))
-        classifier.freeze(trained)
-        by_layers.append(kept(classifier, False, ids))
+        model = TaskModel(MaskedLanguageModel(shape).encoder, CNNConfig(n_outputs=2, filters=1, kernel_sizes=(1,)))
+        model.freeze(trained)
+        by_layers.append(kept(model, False, ids))
     estimated = [activation_bytes(shape, load, 4, "cpu", layers) for layers in (0, 1, 2)]
     assert estimated[0] == 0
     assert estimated[2] - estimated[1] == pytest.approx(by_layers[2] - by_layers[1], rel=0.02)

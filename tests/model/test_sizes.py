@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tiny_encoders import small
 from torch.utils.flop_counter import FlopCounterMode
 
-from bongsu.model.heads import MaskedLanguageModel
+from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.model.sizes import flops_per_token, parameter_count
 
 
@@ -33,6 +33,6 @@ def test_work_is_counted_right(preset: str, activation: str, read: int | None) -
     config = small(preset, activation=activation)
     model, ids = MaskedLanguageModel(config), torch.randint(1, 50, (2, 12))
     with FlopCounterMode(display=False) as counter:
-        model(ids, read=None if read is None else torch.arange(read))
+        model(ids, query_positions=None if read is None else torch.arange(read))
     share = 1.0 if read is None else read / ids.numel()
     assert counter.get_total_flops() == pytest.approx(ids.numel() * flops_per_token(config, 12, share))

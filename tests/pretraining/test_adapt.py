@@ -10,9 +10,9 @@ from tokenizers import Tokenizer
 
 from bongsu.errors import DataError, RecipeError
 from bongsu.model.encoder import EncoderConfig
-from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.initialization import initialize
 from bongsu.model.io import load_masked_lm, save_encoder
+from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.pretraining.adapt import adapt, texts
 from bongsu.recipe import Recipe, parse_recipe
 from bongsu.tokens.bpe import save_tokenizer
@@ -27,7 +27,8 @@ def recipe(folder: Path, rows: int = 60) -> Recipe:
     return parse_recipe(
         {
             "adapt": {"sources": [{"path": str(folder / "more.txt")}], "steps": 3, "row_length": 16, "batch_sentences": 4},
-            "finetune": {"train": str(folder / "train.csv"), "encoder": "x", "context": ["keyword"]},
+            "task": {"train": str(folder / "train.csv"), "context": ["keyword"]},
+            "finetune": {"encoder": "x"},
             "predict": {"input": str(folder / "test.csv")},
         }
     )
@@ -43,14 +44,17 @@ def encoder(tokenizer: Tokenizer, tmp_path: Path) -> Path:
     return folder
 
 
-def test_learns_from_the_texts_as_the_detector_reads_them(tmp_path: Path) -> None:
+def test_learns_from_the_texts_as_the_model_reads_them(tmp_path: Path) -> None:
     made = recipe(tmp_path)
-    assert made.finetune is not None
-    read = list(texts(made, made.finetune))
+    read = list(texts(made))
     assert read[0] == "fire | train 0 [LINK]"
     assert read[60] == "test 0"
     assert read[-1] == "and more like them"
     assert len(read) == 60 + 61 + 1
+    assert made.task is not None
+    (tmp_path / "held.csv").write_text("text,target,keyword,part\nkept apart,1,,a\nnot this,1,,b\n")
+    held = made.task.model_copy(update={"test": str(tmp_path / "held.csv"), "test_where": {"part": "a"}})
+    assert list(texts(made.model_copy(update={"task": held})))[60:62] == ["kept apart", "test 0"]
 
 
 def test_goes_on_from_the_encoder(encoder: Path, tmp_path: Path) -> None:

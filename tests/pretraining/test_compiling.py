@@ -11,8 +11,8 @@ import torch
 
 from bongsu.errors import RecipeError
 from bongsu.model.encoder import EncoderConfig
-from bongsu.model.heads import MaskedLanguageModel
 from bongsu.model.initialization import initialize
+from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.pretraining.masked_lm import MaskedLanguageModelling
 from bongsu.recipe import Model
 from bongsu.tokens.batches import Batch
@@ -48,7 +48,7 @@ def test_the_same_loss_and_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
         input_ids=draw.integers(3, 50, (4, 16)),
         segment_ids=np.repeat([[1, 2]], 4, axis=0).repeat(8, axis=1),
         positions=np.tile(np.arange(8), (4, 2)),
-        read=np.arange(0, 64, 7),
+        query_positions=np.arange(0, 64, 7),
         targets=draw.integers(3, 50, 10),
     )
     found = []

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import ttest_rel
 
 from bongsu.evaluation.bootstrap import paired_difference
-from bongsu.files import write_json
+from bongsu.search import pairing
 from bongsu.search.ledger import Ledger
 from bongsu.search.pairing import behind, behind_by_rows, difference, effects
 from bongsu.search.study import Plan, Study
@@ -30,13 +30,13 @@ def test_a_difference_is_what_the_paired_t_test_says(pairs: list[tuple[float, fl
         test = ttest_rel([second for _, second in pairs], [first for first, _ in pairs])
         low, high = test.confidence_interval()
         assert [found.mean - found.half, found.mean + found.half] == pytest.approx([low, high])
-        assert found.told == (test.pvalue < 0.05)
+        assert found.significant == (test.pvalue < 0.05)
 
 
 def test_one_pair_has_no_interval_and_none_has_no_difference() -> None:
     single = difference([(1.0, 3.0)])
     assert single is not None
-    assert (single.mean, single.half, single.told) == (2.0, None, False)
+    assert (single.mean, single.half, single.significant) == (2.0, None, False)
     assert difference([]) is None
 
 
@@ -83,21 +83,18 @@ def test_values_without_a_like_point_to_compare_have_no_difference() -> None:
     assert table["a"]["2"].over_points.mean == 0.7
 
 
-def test_row_by_row_it_says_what_the_bootstrap_says(tmp_path: Path) -> None:
+def test_row_by_row_it_says_what_the_bootstrap_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     draw = np.random.default_rng(0)
     book = Ledger(Plan(a_study(a=[1, 2]), {}), tmp_path, 1e9, "cpu")
     labels = draw.integers(0, 2, 900)
     rows = np.arange(0, 900, 2)
     right = {name: draw.random(len(rows)) < share for name, share in (("x", 0.8), ("y", 0.7))}
-    told = {name: np.where(where, labels[rows], 1 - labels[rows]) for name, where in right.items()}
-    for name, verdict in told.items():
-        probabilities = np.where(np.arange(2) == verdict[:, None], 0.9, 0.1)
-        (tmp_path / "trials" / name / "finetune").mkdir(parents=True)
-        content = {"labels": labels.tolist(), "rows": rows.tolist(), "probabilities": probabilities.tolist()}
-        write_json(tmp_path / "trials" / name / "finetune" / "predictions.json", content)
-    points = [Result({"a": number}, [name], {}, {0: 0.0}, 0.0, True) for number, name in enumerate(told)]
+    answers = {name: np.where(where, labels[rows], 1 - labels[rows]) for name, where in right.items()}
+    scores = {name: dict(zip(rows.tolist(), where.astype(float).tolist(), strict=True)) for name, where in right.items()}
+    monkeypatch.setattr(pairing, "row_scores", lambda folder: scores[folder.name])
+    points = [Result({"a": number}, [name], {}, {0: 0.0}, 0.0, True) for number, name in enumerate(answers)]
     found = behind_by_rows(points[0], points[1], book)
-    expected = paired_difference(labels[rows], told["y"], told["x"])
+    expected = paired_difference(labels[rows], answers["y"], answers["x"])
     assert found is not None
     assert found.half is not None
     assert found.count == 450

@@ -59,7 +59,7 @@ objective = "pretrain.loss"
         ("model.d_model = { range = [64, 128] }", "searcher to random or tpe"),
         ("pretrain.learning_rate = { log_range = [0, 1] }\n[search]\nsearcher = 'random'", "greater than 0"),
         ("model.n_heads = [3, 5]", "does not divide"),
-        ("model.dropout = { choice = [0.1] }\n[search]\nscheduler = 'pbt'", "model.dropout is not"),
+        ("model.dropout = [0.1]\n[search]\nscheduler = 'pbt'", "'pbt' is not one of none, asha"),
         ("model.dropout = [0.1]\n[serach]\nx = 1", "did you mean 'search'"),
         ("", "nothing varies"),
     ],

@@ -11,14 +11,17 @@ from contextlib import AbstractContextManager, asynccontextmanager
 from typing import Any
 
 import httpx
+import numpy as np
 
 from bongsu.errors import DataError
 from bongsu.inference.explain import Word
-from bongsu.inference.prediction import Prediction
+from bongsu.recipe import Classification
 from bongsu.serving.app import create_app
 from bongsu.serving.limits import Limits
 from bongsu.serving.server import listen, server_in_thread
 from bongsu.serving.service import Service
+from bongsu.tasks.classification import ClassificationTask, Prediction
+from bongsu.tasks.task import Schema
 
 
 def share(text: str) -> float:
@@ -29,8 +32,8 @@ def share(text: str) -> float:
 class FakePredictor:
     """Answers with `share`; remembers the batches it was given."""
 
-    classes, names, threshold, engine, details = ["0", "1"], ["other", "disaster"], 0.5, "float32", {"max_length": 128}
-    fills_masks = True
+    task = ClassificationTask(Classification(train="x", names={"0": "other", "1": "disaster"}), Schema(["0", "1"]))
+    threshold, engine, fills_masks = 0.5, "float32", True
 
     def __init__(self, version: str = "one", gate: threading.Event | None = None) -> None:
         self.version = version
@@ -46,11 +49,20 @@ class FakePredictor:
         if "poison" in texts:
             raise ValueError("this text breaks the predictor")
         fronts = context or [()] * len(texts)
-        return [self.decide(share(" ".join([*front, text]))) for text, front in zip(texts, fronts, strict=True)]
+        messages = [text if isinstance(text, str) else text[0] for text in texts]
+        return [self.decide(share(" ".join([*front, text]))) for text, front in zip(messages, fronts, strict=True)]
 
     def decide(self, probability: float) -> Prediction:
-        positive = probability >= self.threshold
-        return Prediction(self.names[positive], probability, self.classes[positive])
+        positive = int(probability >= self.threshold)
+        table = dict(zip(self.task.names, (1.0 - probability, probability), strict=True))
+        return Prediction(self.task.names[positive], probability, self.task.schema.labels[positive], table)
+
+    def probabilities(self, texts: Sequence[str]) -> np.ndarray:
+        positive = np.array([answer.probability for answer in self.predict(texts)])
+        return np.stack([1.0 - positive, positive], axis=1)
+
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        return np.array([[share(text), 1.0] for text in texts])
 
     def explain(self, text: str, context: Sequence[str] = ()) -> list[Word]:
         return [Word(word, share(word) - 0.5) for word in text.split()]

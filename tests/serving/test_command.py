@@ -37,7 +37,7 @@ def test_errors_have_no_traceback(
 
 
 def test_serving_needs_no_torch() -> None:
-    code = "import sys, bongsu.serving.server, bongsu.inference.predictor; print('torch' in sys.modules)"
+    code = "import sys, bongsu.serving.server, bongsu.inference.onnx; print('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
 
 

@@ -6,15 +6,20 @@ import asyncio
 import json
 import logging
 import threading
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from fake_service import FakePredictor, client_of, fake_service, share
 
 from bongsu.errors import WorkspaceError
+from bongsu.recipe import Regression
 from bongsu.serving.limits import Limits
 from bongsu.serving.observing import JsonLines
 from bongsu.serving.service import Service
+from bongsu.tasks.regression import RegressionTask
+from bongsu.tasks.task import Schema
 
 
 def ask(service: Service, *requests: Any, **headers: str) -> list[Any]:
@@ -60,6 +65,34 @@ def test_explanation_gives_every_word_its_weight() -> None:
 def test_context_goes_before_its_message() -> None:
     [answer] = ask(fake_service(), ("/v1/classify", {"text": ["a", "b"], "context": [["wildfire"], [""]]}))
     assert [each["probability"] for each in answer.json()["results"]] == [share("wildfire a"), share(" b")]
+
+
+def test_predict_answers_with_a_model_of_any_kind() -> None:
+    posts = [("/v1/predict", {"inputs": inputs}) for inputs in (["fire", "quake"], [["fire"]], [["a", "b"]], [])]
+    good, alone, pair, none = ask(fake_service(), *posts)
+    assert good.json()["kind"] == "classification"
+    assert [each["probability"] for each in good.json()["results"]] == [share("fire"), share("quake")]
+    assert good.json()["results"][0]["probabilities"]["disaster"] == share("fire")
+    assert alone.json()["results"] == good.json()["results"][:1]
+    assert pair.status_code == none.status_code == 422
+    assert "entry 1 has 2 texts; a classification model reads 1" in pair.json()["error"]
+
+
+def test_embed_gives_a_vector_for_each_text() -> None:
+    [answer] = ask(fake_service(), ("/v1/embed", {"text": ["fire", "quake"]}))
+    assert answer.json()["vectors"] == [[share("fire"), 1.0], [share("quake"), 1.0]]
+
+
+def test_another_kind_of_model_is_not_asked_to_classify() -> None:
+    class Numbers(FakePredictor):
+        task = RegressionTask(Regression(train="x"), Schema())  # type: ignore[assignment]
+
+        def probabilities(self, texts: Sequence[str]) -> Any:
+            return np.zeros((len(texts), 1))
+
+    refused, _ = ask(fake_service(Numbers), ("/v1/classify", {"text": "a"}), "/health/live")
+    assert refused.status_code == 404
+    assert "a regression model; ask it at /v1/predict" in refused.json()["error"]
 
 
 def test_fill_mask() -> None:
@@ -240,7 +273,7 @@ def test_a_bundle_that_answers_nonsense_is_refused() -> None:
         def decide(self, probability: float) -> Any:
             return super().decide(float("nan"))
 
-    with pytest.raises(WorkspaceError, match="answers nan"):
+    with pytest.raises(WorkspaceError, match="answers what is no number"):
         fake_service(Broken)
 
 

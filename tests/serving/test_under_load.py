@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 def test_nothing_is_lost_whatever_happens_to_the_bundle(bundle: Path, tmp_path: Path, sentences: list[str]) -> None:
     another = shutil.copytree(bundle, tmp_path / "another")
     config = read_json(another / "bundle.json")
-    config["detector"]["max_length"] = 5  # it reads less, so it answers otherwise
+    config["model"]["task"]["max_length"] = 5  # it reads less, so it answers otherwise
     write_json(another / "bundle.json", config)
     (another / MANIFEST).unlink()
     write_manifest(another, "onnx")

@@ -39,7 +39,7 @@ def original(batch: Batch) -> np.ndarray:
     """The rows before masking. [R, L]."""
     ids = batch.input_ids.copy().reshape(-1)
     real = batch.targets != IGNORE
-    ids[batch.read[real]] = batch.targets[real]
+    ids[batch.query_positions[real]] = batch.targets[real]
     return ids.reshape(batch.input_ids.shape)
 
 
@@ -72,9 +72,9 @@ def test_shapes_and_types_never_change() -> None:
         for part in (batch.input_ids, batch.segment_ids, batch.positions):
             assert part.shape == (shape.rows, 64)
             assert part.dtype == np.int64
-        assert batch.read.shape == batch.targets.shape == (shape.masked,)
-        assert batch.read.min() >= 0
-        assert batch.read.max() < shape.positions
+        assert batch.query_positions.shape == batch.targets.shape == (shape.masked,)
+        assert batch.query_positions.min() >= 0
+        assert batch.query_positions.max() < shape.positions
 
 
 def test_sentences_stand_whole_and_in_order() -> None:
@@ -96,7 +96,7 @@ def test_sentences_stand_whole_and_in_order() -> None:
 
 def test_targets_are_distinct_places_within_sentences() -> None:
     batch = make(make_shards()).batch(2)
-    read = batch.read[batch.targets != IGNORE]
+    read = batch.query_positions[batch.targets != IGNORE]
     assert len(np.unique(read)) == len(read)
     assert (batch.segment_ids.reshape(-1)[read] > 0).all()
     assert abs(len(read) / (batch.segment_ids > 0).sum() - 0.15) < 0.02
@@ -217,4 +217,4 @@ def test_the_mask_rate_changes_evenly_and_validation_is_left_alone() -> None:
     assert share([falling.batch(n) for n in range(5)]) == pytest.approx(0.3, abs=0.01)
     assert share([falling.batch(n) for n in range(100, 110)]) == pytest.approx(0.15, abs=0.01)
     assert share(falling.validation(500)) == pytest.approx(0.15, abs=0.01)
-    assert {len(falling.batch(n).read) for n in (0, 60, 120)} == {falling.shape.masked}
+    assert {len(falling.batch(n).query_positions) for n in (0, 60, 120)} == {falling.shape.masked}

@@ -14,7 +14,7 @@ import torch
 
 from bongsu.pretraining.masked_lm import MaskedLanguageModelling
 from bongsu.training.checkpoints import checkpoints
-from bongsu.training.distributed import ALONE, number_of_processes
+from bongsu.training.distributed import SINGLE_PROCESS, number_of_processes
 from bongsu.training.log import read_log
 
 
@@ -141,6 +141,6 @@ def test_a_process_that_is_gone_ends_the_run_with_a_plain_message(
 
 def test_one_process_changes_nothing() -> None:
     assert number_of_processes() == 1
-    assert ALONE.total([0.1, 2.0]) == [0.1, 2.0]
-    assert ALONE.any(True, False) == [True, False]
-    assert ALONE.from_leader(lambda: 5) == 5
+    assert SINGLE_PROCESS.total([0.1, 2.0]) == [0.1, 2.0]
+    assert SINGLE_PROCESS.any(True, False) == [True, False]
+    assert SINGLE_PROCESS.broadcast(lambda: 5) == 5

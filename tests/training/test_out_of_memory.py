@@ -13,7 +13,7 @@ import torch
 from bongsu.errors import OutOfMemoryError
 from bongsu.model.encoder import EncoderConfig
 from bongsu.pretraining import memory
-from bongsu.pretraining.memory import pretraining_bytes, what_fits
+from bongsu.pretraining.memory import pretraining_bytes, suggest_batch_size
 from bongsu.recipe import Pretrain, parse_recipe
 from bongsu.tokens.packing import BatchShape
 from bongsu.training.devices import memory_bytes, memory_errors
@@ -33,7 +33,7 @@ def test_the_batch_that_is_named_fits(room_gb: float, monkeypatch: pytest.Monkey
     monkeypatch.setattr(memory, "memory_bytes", lambda device: room_gb * 1e9)
     settings = Pretrain(batch_sentences=512, accumulate=2, precision="float32")
     assert pretraining_bytes(CONFIG, SHAPE, settings, "cpu") > room_gb * 1e9
-    batch, accumulate = numbers(what_fits(CONFIG, SHAPE, settings, CPU, "pretrain"))
+    batch, accumulate = numbers(suggest_batch_size(CONFIG, SHAPE, settings, CPU, "pretrain"))
     assert batch * accumulate == 2 * 512
     smaller = BatchShape(batch, 96 * batch // 512, 128, 2000 * batch // 512)
     assert pretraining_bytes(CONFIG, smaller, settings, "cpu") < room_gb * 1e9
@@ -43,7 +43,7 @@ def test_the_batch_that_is_named_fits(room_gb: float, monkeypatch: pytest.Monkey
 
 def test_in_the_unit_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "memory_bytes", lambda device: 1.2e9)
-    message = what_fits(CONFIG, SHAPE, Pretrain(batch_tokens=11000), CPU, "adapt")
+    message = suggest_batch_size(CONFIG, SHAPE, Pretrain(batch_tokens=11000), CPU, "adapt")
     assert "--set adapt.batch_tokens=" in message
     batch, accumulate = numbers(message)
     assert batch * accumulate >= 11000
@@ -51,7 +51,7 @@ def test_in_the_unit_of_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_model_that_is_too_large_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "memory_bytes", lambda device: 0.3e9)
-    assert "the model itself is too large" in what_fits(CONFIG, SHAPE, Pretrain(), CPU, "pretrain")
+    assert "the model itself is too large" in suggest_batch_size(CONFIG, SHAPE, Pretrain(), CPU, "pretrain")
 
 
 def test_the_memory_of_this_machine() -> None:

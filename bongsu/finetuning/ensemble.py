@@ -1,0 +1,238 @@
+"""The last stage of fine-tuning: partner, calibration and threshold, then the model folder that is kept.
+
+Nothing is trained here, so a threshold, a name or the TF-IDF partner can change in seconds. What it leaves: `config.json`,
+weights, tokenizer and, in an ensemble, TF-IDF's files; and `measured/` with calibrated outputs and diagnoses for the report.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bongsu import progress
+from bongsu.arrays import Float32, Int64
+from bongsu.evaluation.robustness import FlipCount, count_flips, sum_flips
+from bongsu.files import atomic_file, read_json, write_json
+from bongsu.finetuning.baselines import Baselines
+from bongsu.finetuning.cross_validation import CrossValidation, FoldOutputs, load_outputs, save_outputs
+from bongsu.finetuning.data import AnyExample, Data
+from bongsu.inference.explain import Word
+from bongsu.inference.predictor import ModelDetails, Predictor
+from bongsu.inference.torch_backend import TorchBackend
+from bongsu.model.io import load_task_model, save_task_model
+from bongsu.tasks.task import Calibration, Outputs
+
+MEASURED = "measured"
+EXPLAINED_ERRORS = 20  # of a fold
+ROBUSTNESS_ROWS = 300  # of a fold
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the model says of rows that it was not trained on."""
+
+    rows: Int64
+    """[N], numbers of the training rows that were measured, in the order of the file."""
+    fold: Int64
+    """[N], the fold that measured each."""
+    raw: Outputs
+    """Of the first seed, not calibrated."""
+    seeds: list[Outputs]
+    """Of each seed, calibrated on other rows than those measured."""
+    encoder: Outputs
+    """Of the first seed's encoder without TF-IDF, not calibrated."""
+    calibrations: list[Calibration]
+    """Of each fold, for the first seed."""
+    final: Calibration
+    """Of the model that is kept."""
+    test: Outputs
+    """Of the model that is kept on the test rows, calibrated; empty without a test file."""
+    explanations: dict[int, list[Word]]
+    """What drove the most confident errors, by row."""
+    flips: list[FlipCount]
+    """How many answers change with changes that should not matter."""
+    epochs: list[float]
+    """Of each fold, after how many its first seed was best."""
+
+
+def assemble(work: CrossValidation, baselines: Baselines, refitted: Path, folder: Path) -> None:
+    """Combine, calibrate and describe the model; leave the model folder `folder`."""
+    data, task, folds = work.data, work.task, work.load()
+    ensemble = work.recipe.ensemble.tfidf and baselines.tfidf is not None
+    if work.recipe.ensemble.tfidf and baselines.tfidf is None:
+        progress.warn(f"ensemble.tfidf: a {task.kind} task has no TF-IDF partner; the encoder decides alone")
+    thresholds = task.fixed_thresholds(work.recipe.evaluate)
+    rows, fold_of = _measured_rows(data)
+    members = [in_file_order(data, rows, _combined(work, baselines, seed, ensemble)) for seed in folds]
+    calibrations = [_calibrations(work, baselines, seed, rows, fold_of, member, ensemble, thresholds)
+                    for seed, member in zip(folds, members, strict=True)]  # fmt: skip
+    seeds = [_calibrated_by_fold(work, member, fold_of, chosen) for member, chosen in zip(members, calibrations, strict=True)]
+    final = task.calibrate(data.take(rows), members[0], thresholds)
+    details = ModelDetails(task.settings, task.schema, final)
+    model, _ = load_task_model(refitted)
+    save_task_model(folder, model, details.to_dict())
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(refitted / name, folder / name)
+    tfidf = baselines.tfidf_model(None if work.settings.refit else 0) if ensemble else None
+    if tfidf is not None:
+        tfidf.save(folder)
+    predictor = Predictor(details, work.tokenizer, TorchBackend(model), tfidf)
+    explanations, flips = _diagnose(work, baselines, folds[0], calibrations[0], ensemble)
+    encoder = in_file_order(data, rows, [fold.held_out for fold in folds[0]])
+    measured = Measured(
+        rows=rows,
+        fold=fold_of,
+        raw=members[0],
+        seeds=seeds,
+        encoder=encoder,
+        calibrations=calibrations[0],
+        final=final,
+        test=predictor.outputs_of(data.test),
+        explanations=explanations,
+        flips=flips,
+        epochs=[fold.result.epochs for fold in folds[0]],
+    )
+    _save(measured, folder / MEASURED)
+
+
+def load_measured(folder: Path) -> Measured:
+    """Return what `assemble` measured, from its model folder."""
+    folder = folder / MEASURED
+    values = read_json(folder / "measured.json")
+    return Measured(
+        rows=np.load(folder / "rows.npy"),
+        fold=np.load(folder / "fold.npy"),
+        raw=load_outputs(folder / "raw"),
+        seeds=[load_outputs(folder / f"seed-{seed}") for seed in range(values["seeds"])],
+        encoder=load_outputs(folder / "encoder"),
+        calibrations=[Calibration(**each) for each in values["calibrations"]],
+        final=Calibration(**values["final"]),
+        test=load_outputs(folder / "test"),
+        explanations={int(row): [Word(**word) for word in words] for row, words in values["explanations"].items()},
+        flips=[FlipCount(**each) for each in values["flips"]],
+        epochs=values["epochs"],
+    )
+
+
+def _save(measured: Measured, folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, array in (("rows", measured.rows), ("fold", measured.fold)):
+        with atomic_file(folder / f"{name}.npy") as file:
+            np.save(file, array)
+    for name, outputs in (("raw", measured.raw), ("encoder", measured.encoder), ("test", measured.test)):
+        save_outputs(folder / name, outputs)
+    for seed, outputs in enumerate(measured.seeds):
+        save_outputs(folder / f"seed-{seed}", outputs)
+    write_json(
+        folder / "measured.json",
+        {
+            "seeds": len(measured.seeds),
+            "calibrations": [asdict(each) for each in measured.calibrations],
+            "final": asdict(measured.final),
+            "explanations": {str(row): [asdict(word) for word in words] for row, words in measured.explanations.items()},
+            "flips": [asdict(each) for each in measured.flips],
+            "epochs": measured.epochs,
+        },
+    )
+
+
+def _measured_rows(data: Data) -> tuple[Int64, Int64]:
+    """Return the rows that some fold measured, in the order of the file, and the fold of each."""
+    fold_of = np.full(len(data.training), -1, dtype=np.int64)
+    for fold, (_, held_out) in enumerate(data.splits):
+        fold_of[held_out] = fold
+    rows = np.flatnonzero(fold_of >= 0)
+    return rows, fold_of[rows]
+
+
+def _combined(work: CrossValidation, baselines: Baselines, folds: Sequence[FoldOutputs], ensemble: bool) -> list[Outputs]:
+    """Return the outputs of each fold on its rows held out, averaged with TF-IDF's in an ensemble."""
+    if not ensemble or baselines.tfidf is None:
+        return [work.task.merge([fold.held_out]) for fold in folds]
+    pairs = zip(folds, baselines.tfidf.folds, strict=True)
+    return [work.task.merge([fold.held_out, tfidf]) for fold, tfidf in pairs]
+
+
+def in_file_order(data: Data, rows: Int64, folds: Sequence[Outputs]) -> Outputs:
+    """Return the outputs of all folds as those of the measured rows, in the order of the file."""
+    tables: dict[int, Float32] = {}
+    for (_, held_out), outputs in zip(data.splits, folds, strict=True):
+        tables.update(zip(held_out.tolist(), outputs.tables(), strict=True))
+    return Outputs.of_tables([tables[row] for row in rows.tolist()], folds[0].values.shape[1])
+
+
+def _calibrations(
+    work: CrossValidation,
+    baselines: Baselines,
+    folds: Sequence[FoldOutputs],
+    rows: Int64,
+    fold_of: Int64,
+    outputs: Outputs,
+    ensemble: bool,
+    thresholds: list[float],
+) -> list[Calibration]:
+    """Return each fold's calibration, chosen on the other folds' rows; of a hold-out on its development split."""
+    task, data = work.task, work.data
+    if len(folds) > 1:
+        others = [np.flatnonzero(fold_of != fold) for fold in range(len(folds))]
+        return [task.calibrate(data.take(rows[other]), outputs.take(other), thresholds) for other in others]
+    development = data.take(folds[0].development_rows)
+    parts = [folds[0].development]
+    tfidf = baselines.tfidf_model(0) if ensemble else None
+    if tfidf is not None:
+        parts.append(task.tfidf_outputs(tfidf, development))
+    return [task.calibrate(development, task.merge(parts), thresholds)]
+
+
+def _calibrated_by_fold(
+    work: CrossValidation, outputs: Outputs, fold_of: Int64, calibrations: Sequence[Calibration]
+) -> Outputs:
+    """Return calibrated outputs, each fold's by its own calibration."""
+    tables: list[Float32] = [np.zeros((0, 0), dtype=np.float32)] * len(outputs)
+    for fold, calibration in enumerate(calibrations):
+        mine = np.flatnonzero(fold_of == fold)
+        for row, table in zip(mine.tolist(), work.task.probabilities(outputs.take(mine), calibration).tables(), strict=True):
+            tables[row] = table
+    return Outputs.of_tables(tables, tables[0].shape[1])
+
+
+def _diagnose(
+    work: CrossValidation,
+    baselines: Baselines,
+    folds: Sequence[FoldOutputs],
+    calibrations: Sequence[Calibration],
+    ensemble: bool,
+) -> tuple[dict[int, list[Word]], list[FlipCount]]:
+    """Return what drove the most confident errors, and how robust answers are; nothing when the recipe does without."""
+    task, data = work.task, work.data
+    if not (work.recipe.validation.diagnose and task.explains):
+        return {}, []
+    explanations: dict[int, list[Word]] = {}
+    flips: list[list[FlipCount]] = []
+    with progress.bar("diagnose", len(folds), "folds") as bar:
+        for fold, calibration in zip(folds, calibrations, strict=True):
+            number = fold.result.fold
+            tfidf = baselines.tfidf_model(number) if ensemble else None
+            details = ModelDetails(task.settings, task.schema, calibration)
+            predictor = Predictor(details, work.tokenizer, TorchBackend(work.best_model(fold.result)), tfidf)
+            held_out = data.splits[number][1]
+            examples = data.take(held_out)
+            errors = task.confident_errors(examples, predictor.outputs_of(examples))
+            for row, output in errors[:EXPLAINED_ERRORS]:
+                explanations[int(held_out[row])] = predictor.explain_example(examples[row], output)
+            flips.append(_flips(predictor, examples[:ROBUSTNESS_ROWS], number))
+            bar.advance()
+    return explanations, sum_flips(flips)
+
+
+def _flips(predictor: Predictor, examples: Sequence[AnyExample], seed: int) -> list[FlipCount]:
+    """Return how many answers to texts as they were sent, without context, change with harmless changes."""
+
+    def answer(texts: Sequence[str]) -> list[str]:
+        return [predictor.task.key_of(each) for each in predictor.predict(list(texts))]
+
+    return count_flips([example.raw[0] for example in examples], answer, seed)

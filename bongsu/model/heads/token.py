@@ -1,0 +1,48 @@
+"""A linear layer on every token: tags of words, starts and ends of answers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class TokenConfig:
+    """The shape of a token layer."""
+
+    kind: ClassVar[str] = "token"
+
+    n_outputs: int
+    dropout: float = 0.1
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> TokenConfig:
+        """The opposite of `to_dict`. Raises TypeError when a key is missing or unknown."""
+        return cls(**values)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def shortest(self) -> int:
+        """The fewest tokens a row of an exported graph has."""
+        return 2
+
+
+class TokenHead(nn.Module):
+    """Dropout and a linear layer, the same for every token (Devlin et al. 2019, sections 4.2 and 5.3)."""
+
+    def __init__(self, d_model: int, config: TokenConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.drop = nn.Dropout(config.dropout)
+        self.linear = nn.Linear(d_model, config.n_outputs)
+
+    def forward(self, hidden: Tensor, valid: Tensor) -> Tensor:
+        """hidden [B, L, d_model] and valid [B, L] bool -> [B, L, n_outputs]; outputs at padding have no meaning."""
+        return self.linear(self.drop(hidden))  # type: ignore[no-any-return]
+
+    def after_step(self) -> None:
+        """Nothing is bounded."""

@@ -1,0 +1,166 @@
+"""TF-IDF with a linear model: the baseline of every kind of task, and the encoder's partner in an ensemble.
+
+It is strong on short texts (on Kaggle's disaster tweets about 0.80 accuracy by 5 folds), takes seconds, and knows nothing but
+the training rows. The features are scikit-learn's: words (1-2) and characters within words (2-5), counted by 1 + log, weighed
+by rarity, each of the two kinds scaled to length one. Fitting needs scikit-learn; a fitted model needs neither that nor torch.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError
+
+from bongsu.arrays import Array, Float32, Float64
+from bongsu.errors import WorkspaceError
+from bongsu.files import read_json, write_bytes, write_json
+
+NAMES, WEIGHTS = "tfidf.json", "tfidf.safetensors"
+FILES = (NAMES, WEIGHTS)
+_WORD_RANGE, _CHARACTER_RANGE = (1, 2), (2, 5)
+_WORD_PATTERN = r"(?u)\b\w+\b"
+_WORD = re.compile(_WORD_PATTERN)
+_CACHED_WORDS = 20_000  # some 10 MB
+
+FitLinear = Callable[[Any], tuple[Array, Array]]
+"""Features [rows, features], sparse -> weights [features, outputs] and bias [outputs] of a linear model."""
+
+
+@dataclass(frozen=True)
+class Tfidf:
+    """A fitted model. Features are numbered: those of words first, then those of characters."""
+
+    words: dict[str, int]
+    characters: dict[str, int]
+    rarity: Float32
+    """[features], the inverse document frequencies."""
+    weights: Float32
+    """[features, outputs]."""
+    bias: Float32
+    """[outputs]."""
+    _grams_of: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def scores(self, texts: Sequence[str]) -> Float64:
+        """Return the linear model's outputs [texts, outputs] for texts as the encoder reads them, context in front."""
+        lowered = [text.lower() for text in texts]
+        words = [[number for gram in _word_grams(text) if (number := self.words.get(gram)) is not None] for text in lowered]
+        characters = [[number for word in text.split() for number in self._character_grams(word)] for text in lowered]
+        return self.bias.astype(np.float64) + self._weigh(words) + self._weigh(characters)
+
+    def save(self, folder: Path) -> None:
+        """Write the model's two files into a folder."""
+        write_json(folder / NAMES, {"words": list(self.words), "characters": list(self.characters)})
+        tensors = {"rarity": self.rarity, "weights": self.weights, "bias": self.bias}
+        write_bytes(folder / WEIGHTS, safetensors.numpy.save(tensors))
+
+    def _character_grams(self, word: str) -> list[int]:
+        """Return the features of characters of a word. Cached: words come again, and cutting them takes most of the time."""
+        found = self._grams_of.get(word)
+        if found is None:
+            if len(self._grams_of) >= _CACHED_WORDS:
+                self._grams_of.clear()
+            found = [number for gram in _character_grams(word) if (number := self.characters.get(gram)) is not None]
+            self._grams_of[word] = found
+        return found
+
+    def _weigh(self, features: list[list[int]]) -> Float64:
+        """Return what one kind of feature adds to the outputs [texts, outputs]; a feature of a text occurs once a use."""
+        n_texts, n_features = len(features), len(self.rarity)
+        row = np.repeat(np.arange(n_texts), [len(found) for found in features])
+        column = np.fromiter(itertools.chain.from_iterable(features), dtype=np.int64, count=len(row))
+        places, times = np.unique(row * n_features + column, return_counts=True)
+        row, column = np.divmod(places, max(1, n_features))
+        values = (1.0 + np.log(times)) * self.rarity[column]
+        lengths = np.sqrt(np.bincount(row, values**2, minlength=n_texts))
+        weighed = (values / lengths[row])[:, None] * self.weights[column]
+        columns = [np.bincount(row, weighed[:, output], minlength=n_texts) for output in range(len(self.bias))]
+        result: Float64 = np.stack(columns, axis=1)
+        return result
+
+
+def fit_tfidf(texts: Sequence[str], fit: FitLinear) -> Tfidf:
+    """Fit the features on texts, and with `fit` a linear model on the features; deterministic.
+
+    Args:
+        texts: at least one of them with a character in it.
+    """
+    features, table = _fit_features(texts, rare=len(texts) >= 200)
+    weights, bias = fit(table)
+    parts = dict(features.transformer_list) if hasattr(features, "transformer_list") else {"tfidfvectorizer-2": features}
+    grams: list[dict[str, int]] = []
+    for name in ("tfidfvectorizer-1", "tfidfvectorizer-2"):
+        first = sum(map(len, grams))
+        found = parts[name].vocabulary_ if name in parts else {}
+        grams.append({gram: first + int(found[gram]) for gram in sorted(found, key=found.__getitem__)})
+    rarity = np.concatenate([part.idf_ for part in parts.values()])
+    return Tfidf(grams[0], grams[1], *(np.asarray(part, dtype=np.float32) for part in (rarity, weights, bias)))
+
+
+def constant_tfidf(bias: Array) -> Tfidf:
+    """Return a model without features, whose outputs are always `bias` [outputs]: for rows that nothing can be fitted on."""
+    empty = np.zeros(0, dtype=np.float32)
+    return Tfidf({}, {}, empty, np.zeros((0, len(bias)), dtype=np.float32), np.asarray(bias, dtype=np.float32))
+
+
+def load_tfidf(folder: Path) -> Tfidf | None:
+    """Return the model saved in a folder; None when there is none.
+
+    Raises:
+        WorkspaceError: when it is damaged.
+    """
+    if not (folder / NAMES).is_file():
+        return None
+    try:
+        names, tensors = read_json(folder / NAMES), safetensors.numpy.load_file(folder / WEIGHTS)
+        words, characters = names["words"], names["characters"]
+        model = Tfidf(
+            {gram: number for number, gram in enumerate(words)},
+            {gram: number for number, gram in enumerate(characters, len(words))},
+            *(tensors[name] for name in ("rarity", "weights", "bias")),
+        )
+        if not len(model.rarity) == len(model.weights) == len(words) + len(characters):
+            raise ValueError("the two files are of different models")
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise WorkspaceError(f"{folder / WEIGHTS}: damaged ({error}). Run the stage that wrote it again.") from None
+    return model
+
+
+def _fit_features(texts: Sequence[str], rare: bool) -> tuple[Any, Any]:
+    """Return fitted vectorizers and the features of `texts` [rows, features].
+
+    `rare`: leave out what hardly occurs. The limits were chosen by 5 folds of Kaggle's training file.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.pipeline import make_union
+
+    words = TfidfVectorizer(ngram_range=_WORD_RANGE, token_pattern=_WORD_PATTERN, min_df=2 if rare else 1, sublinear_tf=True)
+    characters = TfidfVectorizer(ngram_range=_CHARACTER_RANGE, analyzer="char_wb", min_df=3 if rare else 1, sublinear_tf=True)
+    try:
+        features = make_union(words, characters)
+        return features, features.fit_transform(texts)
+    except ValueError:  # scikit-learn's word for "no word left": texts of emoji alone
+        return characters.set_params(min_df=1), characters.fit_transform(texts)
+
+
+def _word_grams(text: str) -> Iterator[str]:
+    words = _WORD.findall(text)
+    yield from words
+    yield from (f"{one} {other}" for one, other in itertools.pairwise(words))
+
+
+def _character_grams(word: str) -> Iterator[str]:
+    """Yield runs of characters of a word with a blank on either side; a word shorter than a run counts once."""
+    shortest, longest = _CHARACTER_RANGE
+    word = f" {word} "
+    for length in range(shortest, longest + 1):
+        yield word[:length]
+        if len(word) <= length:
+            break
+        yield from (word[start : start + length] for start in range(1, len(word) - length + 1))

@@ -1,0 +1,420 @@
+"""Tagging: spans of a text with their types, such as named entities, by a linear layer on every token (BIO tags).
+
+A text is a row of units, words or characters. A unit takes the tag of the token that covers its first character: of a word
+cut into pieces that is the first piece (Devlin et al. 2019, section 5.3).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import orjson
+from tokenizers import Tokenizer
+
+from bongsu.arrays import Array, Float64, Int64
+from bongsu.corpus.readers import ReadStats, read_rows
+from bongsu.corpus.streams import open_bytes, resolve
+from bongsu.errors import DataError
+from bongsu.evaluation.temperature import fit_temperature, softmax
+from bongsu.recipe import Source, Tagging
+from bongsu.tasks.task import Calibration, Example, Metric, Outputs, Schema, Table, Task
+from bongsu.tokens.inputs import Encoded, encode_one
+from bongsu.tokens.special import UNK_ID
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bongsu.model.heads import TokenConfig
+
+SpanTuple = tuple[int, int, str]
+"""Start, end and type of a span, in characters of the text."""
+
+IGNORE = -100  # the target of a token that no unit begins in
+_CONLL = (".conll", ".bio", ".iob", ".txt", ".tsv")
+_WORD = re.compile(r"\w+|[^\w\s]")
+_CHARACTER = re.compile(r"\S")
+_CERTAIN = 30.0  # the logit of O for units past the tokens that are read, and of a baseline's tag
+_INSIDE_WORDS = 0.02  # more spans than this that end inside a word: tags go to characters
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A span of a text."""
+
+    start: int
+    end: int
+    """In characters; `end` is the first after it."""
+    text: str
+    type: str
+    probability: float
+    """The least of its units'."""
+
+
+class TaggingTask(Task[Tagging, list[SpanTuple], list[Span]]):
+    """Targets are spans; outputs are logits [units, tags] an example, tags being O, then B and I of each type."""
+
+    kind = "tagging"
+    answer_type = list[Span]
+    metrics: ClassVar[tuple[Metric, ...]] = (
+        Metric("f1", "Entity F1"),
+        Metric("precision", "Precision"),
+        Metric("recall", "Recall"),
+        Metric("partial_f1", "Partial F1"),
+    )
+    naive_name = "most frequent tag of a word"
+
+    # Rows
+
+    @property
+    def columns(self) -> list[str]:
+        return [self.settings.text, self.settings.spans]
+
+    def read(self, path: str, where: dict[str, str], leave_out: str | None = None) -> list[Example[list[SpanTuple]]]:
+        problems = ReadStats(1000)
+        examples = []
+        for number, (place, row, text, spans) in enumerate(self._labelled(path, where, leave_out)):
+            bad = next((span for span in spans if not 0 <= span[0] < span[1] <= len(text)), None)
+            if not text.strip() or bad is not None:
+                problems.skip(place, f"span {bad} is outside of the text" if bad else "no text")
+                continue
+            name = row.get(self.settings.id) or str(number)
+            examples.append(Example(name, (text,), (text,), text, sorted(spans), row.get(leave_out or "", "")))
+        if not examples:
+            raise DataError(f"{path}: no labelled text could be read{problems.summary()}.")
+        return examples
+
+    def read_unlabelled(self, path: str, where: dict[str, str] | None = None) -> list[Example[None]]:
+        if path.removesuffix(".zst").removesuffix(".gz").endswith(_CONLL[:3]):
+            return [Example(str(number), (text,), (text,), text, None) for number, (_, text, _) in enumerate(_read_conll(path))]
+        source = Source(path=path, text=self.settings.text, where=where or {})
+        rows = enumerate(read_rows(source, ReadStats(1000), [self.settings.text]))
+        return [
+            Example(row.get(self.settings.id) or str(number), (text,), (text,), text, None)
+            for number, (_, row) in rows
+            if (text := row[self.settings.text]).strip()
+        ]
+
+    def example(self, texts: Sequence[str], context: Sequence[str] = ()) -> Example[None]:
+        """Return an example of a text as it was sent: spans are places in it, so nothing is cleaned."""
+        self.require_texts(texts, 1)
+        return Example("", tuple(texts), tuple(texts), texts[0], None)
+
+    def learn_schema(self, examples: Sequence[Example[list[SpanTuple]]]) -> Schema:
+        types = sorted({span[2] for example in examples for span in example.target})
+        if not types:
+            raise DataError(f"{self.settings.train}: no text has a span.")
+        unit = self.settings.unit if self.settings.unit != "auto" else self._best_unit(examples)
+        return Schema(["O", *(f"{prefix}-{kind}" for kind in types for prefix in "BI")], unit=unit)
+
+    def first_row(self, path: str, where: dict[str, str], columns: Sequence[str]) -> dict[str, str]:
+        return next((row for _, row, _, _ in self._labelled(path, where, None)), {})
+
+    def strata(self, examples: Sequence[Example[list[SpanTuple]]]) -> Int64:
+        """Return 1 for texts with a span and 0 for those without."""
+        return np.array([bool(example.target) for example in examples], dtype=np.int64)
+
+    def describe(self, examples: Sequence[Example[list[SpanTuple]]]) -> dict[str, int]:
+        return dict(Counter(span[2] for example in examples for span in example.target).most_common())
+
+    # Numbers
+
+    def encode(self, tokenizer: Tokenizer, examples: Sequence[Example[Any]]) -> list[Encoded]:
+        rows = []
+        for number, example in enumerate(examples):
+            encoding = encode_one(tokenizer, example.inputs[0], self.settings.max_length)
+            ids = np.array(encoding.ids or [UNK_ID], dtype=np.int64)
+            offsets = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+            starts = [start for start, _ in self.units(example.inputs[0])]
+            rows.append(Encoded(ids, unit_tokens=_covering(offsets, starts), example=number))
+        return rows
+
+    def target(self, encoded: Encoded, example: Example[list[SpanTuple]]) -> Array:
+        """Return the tag of each token, [L] int64, that of the first unit it covers; `IGNORE` where it covers none."""
+        tags, token = self._tags(example), encoded.unit_tokens
+        assert token is not None
+        target = np.full(len(encoded.ids), IGNORE, dtype=np.int64)
+        for unit in np.flatnonzero(token >= 0)[::-1].tolist():  # the first unit of a token is written last
+            target[token[unit]] = tags[unit]
+        return target
+
+    def collate(self, targets: Sequence[Array], length: int) -> Array:
+        table = np.full((len(targets), length), IGNORE, dtype=np.int64)
+        for row, target in enumerate(targets):
+            table[row, : len(target)] = target
+        return table
+
+    def head(self) -> TokenConfig:
+        from bongsu.model.heads import TokenConfig
+
+        return TokenConfig(len(self.schema.labels), self.settings.dropout)
+
+    def criterion(self, targets: Sequence[Array]) -> Callable[[Tensor, Tensor], Tensor]:
+        from torch.nn import functional as F
+
+        def loss(outputs: Tensor, wanted: Tensor) -> Tensor:
+            counted = (wanted != IGNORE).sum().clamp(min=1)
+            summed = F.cross_entropy(outputs.flatten(0, 1), wanted.flatten(), ignore_index=IGNORE, reduction="sum")
+            return summed / counted
+
+        return loss
+
+    def hits(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        counted = targets != IGNORE
+        return ((outputs.argmax(-1) == targets) & counted).sum(), counted.sum()
+
+    def gather(self, encoded: Sequence[Encoded], outputs: Sequence[Array], count: int) -> Outputs:
+        """Return for each unit the logits of its token; of units past the tokens that were read, O for certain."""
+        tables = []
+        for row, output in zip(encoded, outputs, strict=True):
+            token = row.unit_tokens
+            assert token is not None
+            table = np.where(np.arange(output.shape[1]) == 0, _CERTAIN, -_CERTAIN)[None].repeat(len(token), axis=0)
+            read = token >= 0
+            table[read] = output[token[read]]
+            # Of units in one token the first may begin a span; the others can only be inside of it.
+            inner = np.flatnonzero(read[1:] & (token[1:] == token[:-1])) + 1
+            begin, inside = table[inner, 1::2], table[inner, 2::2]
+            table[inner, 2::2], table[inner, 1::2] = np.maximum(begin, inside), -_CERTAIN
+            tables.append(table)
+        return Outputs.of_tables(tables, len(self.schema.labels))
+
+    # Answers
+
+    def calibrate(
+        self, examples: Sequence[Example[list[SpanTuple]]], outputs: Outputs, thresholds: Sequence[float] = ()
+    ) -> Calibration:
+        tags = [tag for example in examples for tag in self._tags(example)]
+        return Calibration(fit_temperature(np.array(tags, dtype=np.int64), outputs.values))
+
+    def probabilities(self, outputs: Outputs, calibration: Calibration) -> Outputs:
+        if not len(outputs.values):
+            return outputs
+        return outputs.with_values(softmax(outputs.values.astype(np.float64) / calibration.temperature))
+
+    def answers(self, examples: Sequence[Example[Any]], probabilities: Outputs, calibration: Calibration) -> list[list[Span]]:
+        return [self._spans(example, table) for example, table in zip(examples, probabilities.tables(), strict=True)]
+
+    def score(
+        self, examples: Sequence[Example[list[SpanTuple]]], probabilities: Outputs, calibration: Calibration
+    ) -> dict[str, float]:
+        hits, partial, answered, wanted = self.statistics(examples, probabilities, calibration).sum(axis=0).tolist()
+        return {
+            "f1": 2.0 * hits / max(1.0, answered + wanted),
+            "precision": hits / max(1.0, answered),
+            "recall": hits / max(1.0, wanted),
+            "partial_f1": 2.0 * (hits + 0.5 * partial) / max(1.0, answered + wanted),
+        }
+
+    def statistics(
+        self, examples: Sequence[Example[list[SpanTuple]]], probabilities: Outputs, calibration: Calibration
+    ) -> Float64:
+        """Return exact hits, overlaps that are not exact, answered spans and wanted spans of each example, [N, 4].
+
+        An exact hit has the type too; an overlap counts whatever the type, as `partial` does in SemEval-2013 task 9.
+        """
+        counts = []
+        for example, answers in zip(examples, self.answers(examples, probabilities, calibration), strict=True):
+            wanted = {(start, end, kind) for start, end, kind in example.target}
+            answered = {(span.start, span.end, span.type) for span in answers}
+            exact = wanted & answered
+            overlaps = count_overlaps(sorted(wanted - exact), sorted(answered - exact))
+            counts.append([len(exact), overlaps, len(answered), len(wanted)])
+        return np.array(counts, dtype=np.float64).reshape(-1, 4)
+
+    def main_metric(self, totals: Float64) -> Float64:
+        """Return the F1 of exact hits."""
+        result: Float64 = 2.0 * totals[..., 0] / np.maximum(totals[..., 2] + totals[..., 3], 1e-12)
+        return result
+
+    def tables(
+        self, examples: Sequence[Example[list[SpanTuple]]], probabilities: Outputs, calibration: Calibration
+    ) -> list[Table]:
+        hits, answered, wanted = Counter[str](), Counter[str](), Counter[str]()
+        for example, answers in zip(examples, self.answers(examples, probabilities, calibration), strict=True):
+            truth = {(start, end, kind) for start, end, kind in example.target}
+            wanted.update(kind for _, _, kind in truth)
+            answered.update(span.type for span in answers)
+            hits.update(span.type for span in answers if (span.start, span.end, span.type) in truth)
+        rows: list[list[str | float]] = [
+            [kind, count, hits[kind] / max(1, answered[kind]), hits[kind] / count, 2 * hits[kind] / (answered[kind] + count)]
+            for kind, count in wanted.most_common()
+        ]
+        return [Table("Types", ["type", "spans", "precision", "recall", "F1"], rows)]
+
+    def key_of(self, answer: list[Span]) -> str:
+        return str([(span.start, span.end, span.type) for span in answer])
+
+    def flat(self, answer: list[Span]) -> dict[str, str | float]:
+        return {"spans": orjson.dumps(answer).decode()}
+
+    # Baselines
+
+    def naive(self, training: Sequence[Example[list[SpanTuple]]], examples: Sequence[Example[Any]]) -> Outputs:
+        """Return for each unit the tag it has most often in the training rows; O for units that are new."""
+        counts: dict[tuple[str, int], Counter[int]] = defaultdict(Counter)
+        for example in training:
+            for name, tag in zip(self._unit_names(example), self._tags(example), strict=True):
+                counts[name][tag] += 1
+        best = {name: tags.most_common(1)[0][0] for name, tags in counts.items()}
+        n_tags = len(self.schema.labels)
+        tables = []
+        for example in examples:
+            tags = [best.get(name, 0) for name in self._unit_names(example)]
+            tables.append(np.where(np.arange(n_tags) == np.array(tags, dtype=np.int64)[:, None], _CERTAIN, -_CERTAIN))
+        return Outputs.of_tables(tables, n_tags)
+
+    # Units and spans
+
+    def units(self, text: str) -> list[tuple[int, int]]:
+        """Return where each unit of a text begins and ends, in characters."""
+        pattern = _CHARACTER if self.schema.unit == "character" else _WORD
+        return [match.span() for match in pattern.finditer(text)]
+
+    def _best_unit(self, examples: Sequence[Example[list[SpanTuple]]]) -> str:
+        spans = inside = 0
+        for example in examples:
+            words = [match.span() for match in _WORD.finditer(example.inputs[0])]
+            starts, ends = {start for start, _ in words}, {end for _, end in words}
+            spans += len(example.target)
+            inside += sum(start not in starts or end not in ends for start, end, _ in example.target)
+        return "character" if inside > _INSIDE_WORDS * max(1, spans) else "word"
+
+    def _tags(self, example: Example[list[SpanTuple]]) -> list[int]:
+        """Return the tag of each unit, an index into the schema's labels; a unit is in a span when its start is."""
+        index = {label: number for number, label in enumerate(self.schema.labels)}
+        units = self.units(example.inputs[0])
+        tags = [0] * len(units)
+        starts = np.array([start for start, _ in units])
+        for start, end, kind in example.target:
+            inside = np.flatnonzero((starts >= start) & (starts < end)).tolist()
+            for place, unit in enumerate(inside):
+                tags[unit] = index.get(f"{'I' if place else 'B'}-{kind}", 0)
+        return tags
+
+    def _unit_names(self, example: Example[Any]) -> list[tuple[str, int]]:
+        """Return what a unit is known by: its word in lower case, and which character of it the unit is."""
+        text = example.inputs[0]
+        if self.schema.unit == "word":
+            return [(text[start:end].lower(), 0) for start, end in self.units(text)]
+        return [
+            (word[0].lower(), place) for word in re.finditer(r"\S+", text) for place in range(len(_CHARACTER.findall(word[0])))
+        ]
+
+    def _spans(self, example: Example[Any], table: Array) -> list[Span]:
+        """Return the spans that the likeliest tags make; an I that nothing begins, begins a span."""
+        text, labels = example.inputs[0], self.schema.labels
+        best = table.argmax(axis=1).tolist() if len(table) else []
+        spans: list[Span] = []
+        before = "O"
+        for (start, end), tag, row in zip(self.units(text), best, table, strict=True):
+            label = labels[tag]
+            kind = label[2:]
+            if label == "O":
+                before = "O"
+                continue
+            probability = float(row[tag])
+            if label[0] == "I" and before == kind:
+                last = spans.pop()
+                spans.append(Span(last.start, end, text[last.start : end], kind, min(last.probability, probability)))
+            else:
+                spans.append(Span(start, end, text[start:end], kind, probability))
+            before = kind
+        return spans
+
+    def _labelled(
+        self, path: str, where: dict[str, str], leave_out: str | None
+    ) -> Iterator[tuple[str, dict[str, str], str, list[SpanTuple]]]:
+        """Yield place, other columns, text and spans of each text of a file."""
+        if path.removesuffix(".zst").removesuffix(".gz").endswith(_CONLL):
+            if where or leave_out:
+                raise DataError(f"{path}: CoNLL files have no columns to choose rows by; use JSON Lines.")
+            for place, text, spans in _read_conll(path):
+                yield place, {}, text, spans
+            return
+        for place, _, row in self.rows(path, where, [*self.columns, *([leave_out] if leave_out else [])]):
+            try:
+                spans = [_span(each) for each in orjson.loads(row[self.settings.spans] or "[]")]
+            except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+                raise DataError(f"{place}: the spans in {self.settings.spans!r} cannot be read ({error}).") from None
+            yield place, row, row[self.settings.text], spans
+
+
+def count_overlaps(wanted: Sequence[SpanTuple], answered: Sequence[SpanTuple]) -> int:
+    """Return how many wanted spans overlap an answered one, each answer counted once; both sorted by start."""
+    used: set[int] = set()
+    for start, end, _ in wanted:
+        for number, (other_start, other_end, _) in enumerate(answered):
+            if number not in used and start < other_end and other_start < end:
+                used.add(number)
+                break
+    return len(used)
+
+
+def _covering(offsets: Int64, starts: Sequence[int]) -> Int64:
+    """Return for each unit the token whose offsets [L, 2] cover the unit's start, [units] int64; -1 where none does.
+
+    A byte-level token may begin with the blank before its word; of several pieces of one character the first counts.
+    """
+    tokens = np.full(len(starts), -1, dtype=np.int64)
+    for unit, start in enumerate(starts):
+        found = np.flatnonzero((offsets[:, 0] <= start) & (start < offsets[:, 1]))
+        if len(found):
+            tokens[unit] = found[0]
+    return tokens
+
+
+def _span(value: Any) -> SpanTuple:
+    if isinstance(value, dict):
+        return int(value["start"]), int(value["end"]), str(value.get("label") or value["type"])
+    start, end, kind = value[:3]
+    return int(start), int(end), str(kind)
+
+
+def _read_conll(path: str) -> Iterator[tuple[str, str, list[SpanTuple]]]:
+    """Yield place, text and spans of each block of a CoNLL file; the first column is the token, the last its tag.
+
+    Tokens are joined by blanks, or not at all where blanks are tokens themselves (character by character, as KLUE's).
+    """
+    tokens: list[tuple[str, str]] = []
+    first = 0
+    with open_bytes(resolve(path)[0]) as stream:
+        lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="strict").read().split("\n")
+    for number, line in enumerate(lines, 1):
+        line = line.rstrip("\r")
+        cells = line.split("\t") if "\t" in line else line.split()
+        if not line.strip():
+            if tokens:
+                yield f"{path}:{first}", *_joined(tokens)
+            tokens = []
+        elif not line.startswith(("## ", "-DOCSTART-")):
+            if len(cells) < 2:
+                raise DataError(f"{path}:{number}: a token and its tag are needed, not {line[:40]!r}.")
+            first = first if tokens else number
+            tokens.append((cells[0], cells[-1]))
+    if tokens:
+        yield f"{path}:{first}", *_joined(tokens)
+
+
+def _joined(tokens: Sequence[tuple[str, str]]) -> tuple[str, list[SpanTuple]]:
+    """Return the text of tokens with their tags, and its spans (BIO, or IOB1, where spans begin with I)."""
+    between = "" if any(not token.strip() for token, _ in tokens) else " "
+    text = ""
+    spans: list[SpanTuple] = []
+    before = "O"
+    for token, tag in tokens:
+        start = len(text) + (len(between) if text else 0)
+        text = f"{text}{between}{token}" if text else token
+        if tag != "O":
+            kind = tag.partition("-")[2]
+            if tag[0] == "I" and before == kind:
+                spans[-1] = (spans[-1][0], len(text), kind)
+            else:
+                spans.append((start, len(text), kind))
+        before = tag.partition("-")[2] if tag != "O" else "O"
+    return text, spans

@@ -1,0 +1,387 @@
+"""What a kind of task is: how its rows are read, encoded, learned, decoded and scored.
+
+A kind is one class in one file of this folder. Fine-tuning, export, prediction and the server are blind to it: they call what
+stands here. Only `criterion` and `head` touch torch, so a server that answers needs none.
+
+The way of a row: `read` makes an `Example` of it, `encode` one or more `Encoded` rows of a model's input, the model outputs
+numbers for each, `gather` puts them together as the `Outputs` of the example, `probabilities` calibrates them, and `answers`
+says what they mean. `score` and `statistics` compare them with the targets.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from bongsu.arrays import Array, Float32, Float64, Int64
+from bongsu.corpus.cleaning import Cleaner, key
+from bongsu.corpus.readers import ReadStats, read_rows
+from bongsu.errors import DataError
+from bongsu.model.tfidf import Tfidf
+from bongsu.recipe import Evaluate, Labelled, Source
+from bongsu.tokens.inputs import Encoded, cleaned, encode, in_context
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bongsu.model.heads import HeadConfig
+
+SettingsT = TypeVar("SettingsT", bound=Labelled)
+TargetT = TypeVar("TargetT")
+AnswerT = TypeVar("AnswerT")
+
+
+@dataclass(frozen=True, slots=True)
+class Example(Generic[TargetT]):
+    """A row of a task's file. All of it can be written as JSON."""
+
+    id: str
+    inputs: tuple[str, ...]
+    """As the model reads them, cleaned: one text, or two."""
+    raw: tuple[str, ...]
+    """As they stand in the file."""
+    cleaned: str
+    """The text by which near-duplicates are found: cleaned, without context."""
+    target: TargetT
+    group: str = ""
+    """The value of the column that `validation.leave_out` names."""
+
+
+@dataclass(frozen=True)
+class Schema:
+    """What a model must know of the rows it was trained on, saved with it."""
+
+    labels: list[str] = field(default_factory=list)
+    """Classes, labels or tags, in the order of the model's outputs; empty for numbers."""
+    unit: str = ""
+    """Tagging: what a tag is given to, "word" or "character"."""
+    shift: float = 0.0
+    scale: float = 1.0
+    """Numbers: targets are (value - shift) / scale in training."""
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How outputs become answers, chosen on held-out rows."""
+
+    temperature: float = 1.0
+    """Logits are divided by it (Guo et al. 2017)."""
+    thresholds: list[float] = field(default_factory=list)
+    """From which probability on a label counts; empty where the likeliest wins."""
+
+
+class Metric(NamedTuple):
+    """A number that says how good answers are."""
+
+    name: str
+    title: str
+    higher_is_better: bool = True
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a model says of examples: for each a table of `width` columns, most often of one row."""
+
+    values: Float32
+    """[rows of all examples, width]."""
+    lengths: Int64
+    """[examples], how many rows each has."""
+
+    @classmethod
+    def of_rows(cls, values: Array) -> Outputs:
+        """Return outputs [N, width] of N examples with one row each."""
+        return cls(np.asarray(values, dtype=np.float32), np.ones(len(values), dtype=np.int64))
+
+    @classmethod
+    def of_tables(cls, tables: Sequence[Array], width: int) -> Outputs:
+        """Return the outputs of examples, a table [k, width] each."""
+        values = np.concatenate([np.zeros((0, width)), *tables]).astype(np.float32)
+        return cls(values, np.array([len(table) for table in tables], dtype=np.int64))
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def tables(self) -> list[Float32]:
+        """Return the table [k, width] of each example."""
+        return np.split(self.values, np.cumsum(self.lengths)[:-1]) if len(self) else []
+
+    def take(self, rows: Int64) -> Outputs:
+        """Return the outputs of some examples, in the order given."""
+        tables = self.tables()
+        return Outputs.of_tables([tables[row] for row in rows.tolist()], self.values.shape[1])
+
+    def with_values(self, values: Array) -> Outputs:
+        """Return other values of the same examples."""
+        return Outputs(np.asarray(values, dtype=np.float32), self.lengths)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the report."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str | float]]
+    note: str = ""
+
+
+class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
+    """A kind of task with its settings, and once rows were seen its schema."""
+
+    kind: ClassVar[str]
+    answer_type: ClassVar[Any]
+    """The type of an answer, a dataclass or a list of one: what HTTP clients get."""
+    metrics: ClassVar[tuple[Metric, ...]]
+    """What `score` returns; the first is the main one, which models are compared by."""
+    pairs: ClassVar[bool] = False
+    """Whether an example has two texts."""
+    strict_strata: ClassVar[bool] = False
+    """Whether every fold must have each of the `strata`, as classes; otherwise rare ones are joined."""
+    explains: ClassVar[bool] = False
+    """Whether an answer is one label that words can be said to have driven."""
+    naive_name: ClassVar[str]
+    """The simplest baseline."""
+    tfidf_name: ClassVar[str | None] = None
+    """The baseline of TF-IDF and a linear model, where the kind has one."""
+
+    def __init__(self, settings: SettingsT, schema: Schema | None = None) -> None:
+        self.settings = settings
+        self.schema = schema or Schema()
+        self.cleaner = Cleaner(settings.cleaning)
+        self.text_columns, self.label_columns, self.context_columns = self.named_columns(settings)
+
+    # Rows
+
+    @staticmethod
+    def named_columns(settings: SettingsT) -> tuple[list[str], list[str], list[str]]:
+        """Return the columns of texts, of the label and of context that the settings name."""
+        return [], [], []
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns that must be there in a labelled file, the first of them a text."""
+        return [*self.text_columns, *self.label_columns, *self.context_columns]
+
+    def parse(self, row: dict[str, str]) -> TargetT | None:
+        """Return the target that a row of the file carries, or None when it has no label.
+
+        Raises:
+            ValueError: when there is one that cannot be read, saying why.
+        """
+        raise NotImplementedError(self.kind)
+
+    def read(self, path: str, where: dict[str, str], leave_out: str | None = None) -> list[Example[TargetT]]:
+        """Return the labelled rows of a file; others are counted and passed over.
+
+        Raises:
+            DataError: when a column is missing, no row has a label, or too many labels cannot be read.
+        """
+        problems = ReadStats(1000)
+        examples: list[Example[TargetT]] = []
+        for place, name, row in self.rows(path, where, [*self.columns, *([leave_out] if leave_out else [])]):
+            texts = [row[column] for column in self.text_columns]
+            try:
+                target = self.parse(row)
+            except ValueError as error:
+                problems.skip(place, str(error))
+                continue
+            if target is None or not all(text.strip() for text in texts):
+                problems.skip(place, "no label" if target is None else "no text")
+                continue
+            example = self.example(texts, [row[column] for column in self.context_columns])
+            group = row[leave_out] if leave_out else ""
+            examples.append(Example(name, example.inputs, example.raw, example.cleaned, target, group))
+        if not examples:
+            raise DataError(f"{path}: no labelled row could be read{problems.summary()}.")
+        return examples
+
+    def read_unlabelled(self, path: str, where: dict[str, str] | None = None) -> list[Example[None]]:
+        """Return the rows of a file whose labels, if it has any, are not read.
+
+        Raises:
+            DataError: when a column is missing, or no row can be read.
+        """
+        examples = []
+        for _, name, row in self.rows(path, where or {}, [*self.text_columns, *self.context_columns]):
+            texts, context = ([row[column] for column in columns] for columns in (self.text_columns, self.context_columns))
+            examples.append(replace(self.example(texts, context), id=name))
+        return examples
+
+    def example(self, texts: Sequence[str], context: Sequence[str] = ()) -> Example[None]:
+        """Return an example without a target, of texts as they were sent.
+
+        Raises:
+            DataError: when there are too few or too many texts.
+        """
+        self.require_texts(texts, 2 if self.pairs else 1)
+        clean = [cleaned(self.cleaner, text) for text in texts]
+        inputs = (in_context(clean[0], context), *clean[1:])
+        return Example("", inputs, tuple(texts), "\n".join(clean), None)
+
+    @abstractmethod
+    def learn_schema(self, examples: Sequence[Example[TargetT]]) -> Schema:
+        """Return what the training rows determine.
+
+        Raises:
+            DataError: when nothing can be learned from them, such as a single class.
+        """
+
+    def check(self, examples: Sequence[Example[TargetT]], path: str) -> None:
+        """Refuse rows that do not fit the schema, such as a test file's.
+
+        Raises:
+            DataError: naming the first that does not.
+        """
+
+    def strata(self, examples: Sequence[Example[TargetT]]) -> Int64:
+        """Return a number [N] for each example; folds have about the same share of each number."""
+        return np.zeros(len(examples), dtype=np.int64)
+
+    def unique(self, examples: Sequence[Example[TargetT]]) -> list[Example[TargetT]]:
+        """Return examples to train on: of copies of a text the first."""
+        return list({(key(example.cleaned), *example.inputs[1:]): example for example in reversed(examples)}.values())[::-1]
+
+    def describe(self, examples: Sequence[Example[TargetT]]) -> dict[str, int]:
+        """Return counts to describe rows by, such as how many there are of each class."""
+        return {}
+
+    # Numbers
+
+    def encode(self, tokenizer: Tokenizer, examples: Sequence[Example[Any]]) -> list[Encoded]:
+        """Return rows of a model's input; of each example one or more, in order."""
+        ids = encode(tokenizer, [example.inputs[0] for example in examples], self.settings.max_length)
+        return [Encoded(row, example=number) for number, row in enumerate(ids)]
+
+    @abstractmethod
+    def target(self, encoded: Encoded, example: Example[TargetT]) -> Array:
+        """Return what the model should output for a row: what `criterion` compares its outputs with."""
+
+    def collate(self, targets: Sequence[Array], length: int) -> Array:
+        """Return the targets of a batch as one array; `length` is that of its padded rows."""
+        return np.stack(targets)
+
+    @abstractmethod
+    def head(self) -> HeadConfig:
+        """Return the configuration of the head."""
+
+    @abstractmethod
+    def criterion(self, targets: Sequence[Array]) -> Callable[[Tensor, Tensor], Tensor]:
+        """Return the loss of a batch: outputs and targets -> a float32 scalar, the mean over the batch.
+
+        Args:
+            targets: of all training rows, to weigh rare ones by.
+        """
+
+    def hits(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return how many targets of a batch the outputs have right, and how many there are: two scalars, for the log."""
+        right = outputs.argmax(-1) == targets.argmax(-1)
+        return right.sum(), right.new_ones(right.shape).sum()
+
+    def gather(self, encoded: Sequence[Encoded], outputs: Sequence[Array], count: int) -> Outputs:
+        """Return the outputs of `count` examples from those of their rows (one row an example, unless overridden)."""
+        return Outputs.of_rows(np.stack(outputs) if len(outputs) else np.zeros((0, self.head().n_outputs)))
+
+    def merge(self, parts: Sequence[Outputs]) -> Outputs:
+        """Return what several models say of the same examples: the mean of their outputs."""
+        return parts[0].with_values(np.mean([part.values for part in parts], axis=0))
+
+    # Answers
+
+    def fixed_thresholds(self, evaluate: Evaluate) -> list[float]:
+        """Return thresholds that the recipe determines; empty where they are chosen on rows, or there are none."""
+        return []
+
+    @abstractmethod
+    def calibrate(
+        self, examples: Sequence[Example[TargetT]], outputs: Outputs, thresholds: Sequence[float] = ()
+    ) -> Calibration:
+        """Choose a calibration on held-out rows; without rows the neutral one.
+
+        Args:
+            thresholds: what `fixed_thresholds` returned.
+        """
+
+    @abstractmethod
+    def probabilities(self, outputs: Outputs, calibration: Calibration) -> Outputs:
+        """Return calibrated outputs: probabilities, or numbers on the scale of the file."""
+
+    @abstractmethod
+    def answers(self, examples: Sequence[Example[Any]], probabilities: Outputs, calibration: Calibration) -> list[AnswerT]:
+        """Return the answer to each example."""
+
+    @abstractmethod
+    def score(self, examples: Sequence[Example[TargetT]], probabilities: Outputs, calibration: Calibration) -> dict[str, float]:
+        """Return every metric of `metrics` by name."""
+
+    @abstractmethod
+    def statistics(self, examples: Sequence[Example[TargetT]], probabilities: Outputs, calibration: Calibration) -> Float64:
+        """Return for each example the numbers [N, K] whose sums decide the main metric, for bootstrap intervals."""
+
+    def main_metric(self, totals: Float64) -> Float64:
+        """Return the main metric [...] of sums of `statistics` [..., K]; by default the mean, K = (value, 1)."""
+        result: Float64 = totals[..., 0] / np.maximum(totals[..., 1], 1e-12)
+        return result
+
+    def explained_output(self, probabilities: Outputs) -> int:
+        """Return the output that explanations of a single example are about: by default the largest."""
+        return int(probabilities.values[0].argmax())
+
+    def confident_errors(self, examples: Sequence[Example[TargetT]], probabilities: Outputs) -> list[tuple[int, int]]:
+        """Return wrong answers, the most confident first, as (example, output that was wrong); kinds without it none."""
+        return []
+
+    def key_of(self, answer: AnswerT) -> str:
+        """Return what an answer says without its probabilities: two answers with the same key say the same."""
+        return str(self.flat(answer)["label"])
+
+    @abstractmethod
+    def flat(self, answer: AnswerT) -> dict[str, str | float]:
+        """Return an answer as columns of a table."""
+
+    def tables(self, examples: Sequence[Example[TargetT]], probabilities: Outputs, calibration: Calibration) -> list[Table]:
+        """Return what the report shows of this kind beside the metrics, such as a row a label."""
+        return []
+
+    # Baselines
+
+    @abstractmethod
+    def naive(self, training: Sequence[Example[TargetT]], examples: Sequence[Example[Any]]) -> Outputs:
+        """Return what the simplest baseline, which reads no text, says of examples (`naive_name`)."""
+
+    def fit_tfidf(self, training: Sequence[Example[TargetT]]) -> Tfidf:
+        """Fit the TF-IDF baseline; only where `tfidf_name` is set."""
+        raise NotImplementedError(self.kind)
+
+    def tfidf_outputs(self, model: Tfidf, examples: Sequence[Example[Any]]) -> Outputs:
+        """Return what the TF-IDF baseline says of examples, as outputs that `merge` can average with an encoder's."""
+        return Outputs.of_rows(model.scores([example.inputs[0] for example in examples]))
+
+    # Shared by the kinds
+
+    def rows(self, path: str, where: dict[str, str], columns: Sequence[str]) -> Iterator[tuple[str, str, dict[str, str]]]:
+        """Yield place, id and values of each row of a table; `columns` must be there.
+
+        Raises:
+            DataError: when a column is missing, or no row can be read.
+        """
+        source = Source(path=path, text=columns[0], where=where)
+        for number, (place, row) in enumerate(read_rows(source, ReadStats(1000), list(columns))):
+            yield str(place), row.get(self.settings.id) or str(number), row
+
+    def first_row(self, path: str, where: dict[str, str], columns: Sequence[str]) -> dict[str, str]:
+        """Return the first row of a table, to find out early that a column is missing."""
+        return next((row for _, _, row in self.rows(path, where, columns)), {})
+
+    def require_texts(self, texts: Sequence[str], count: int) -> None:
+        """Refuse an example with another number of texts.
+
+        Raises:
+            DataError: saying how many are needed.
+        """
+        if len(texts) != count:
+            raise DataError(f"a {self.kind} model needs {count} text{'s' if count > 1 else ''} an example, not {len(texts)}.")

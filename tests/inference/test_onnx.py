@@ -1,0 +1,148 @@
+"""The ONNX engine against torch, alone and in company, for heads of texts and of tokens, of one text and of two."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+
+from bongsu.errors import WorkspaceError
+from bongsu.export.onnx import export_task_model
+from bongsu.export.quantization import quantize
+from bongsu.inference.bundle import open_bundle
+from bongsu.inference.onnx import BundlePredictor, Engine, OnnxBackend, choose_engine, open_session
+from bongsu.inference.torch_backend import TorchBackend
+from bongsu.model.encoder import Encoder, EncoderConfig
+from bongsu.model.heads import CNNConfig, HeadConfig, TokenConfig
+from bongsu.model.initialization import initialize
+from bongsu.model.task_model import TaskModel
+from bongsu.tokens.inputs import Encoded
+
+LONGEST = 48
+SHAPES: dict[str, tuple[HeadConfig, bool]] = {
+    "texts": (CNNConfig(3, (2, 5), 6), False),
+    "pairs": (CNNConfig(2, (1, 3), 6), True),
+    "tokens": (TokenConfig(5), False),
+}
+
+
+class Exported(NamedTuple):
+    """A model, and its graphs in a folder."""
+
+    model: TaskModel
+    folder: Path
+
+
+@pytest.fixture(scope="module", params=list(SHAPES))
+def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    config = EncoderConfig(90, "modern", 16, 2, 2, 24, "geglu", 0.1, LONGEST)
+    model = TaskModel(Encoder(config), *SHAPES[request.param]).eval()
+    initialize(model, 1)
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+    folder = tmp_path_factory.mktemp("graph")
+    export_task_model(model, folder / "exact.onnx")
+    quantize(folder / "exact.onnx", folder / "small.onnx")
+    return Exported(model, folder)
+
+
+def rows_of(model: TaskModel, count: int = 40) -> list[Encoded]:
+    """Rows of 1 to the most tokens."""
+    draw = np.random.default_rng(3)
+    rows = []
+    for length in [1, 2, LONGEST, *draw.integers(1, LONGEST, count).tolist()]:
+        first = int(draw.integers(0, length + 1))
+        text_ids = np.array([0] * first + [1] * (length - first)) if model.pairs else None
+        rows.append(Encoded(draw.integers(3, 90, length), text_ids, example=len(rows)))
+    return rows
+
+
+def engine(exported: Exported, name: Literal["float32", "int8"] = "float32") -> Engine:
+    file = "exact.onnx" if name == "float32" else "small.onnx"
+    return Engine(name, exported.folder / file, exported.model.head.config.shortest)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    with ThreadPoolExecutor(2) as threads:
+        yield threads
+
+
+def apart(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> float:
+    """The largest difference between two lists of tables of the same shapes."""
+    assert [table.shape for table in ours] == [table.shape for table in theirs]
+    return max(float(np.abs(one - other).max()) for one, other in zip(ours, theirs, strict=True))
+
+
+def test_outputs_and_pooled_vectors_are_those_of_torch(exported: Exported, pool: ThreadPoolExecutor) -> None:
+    rows, theirs = rows_of(exported.model), TorchBackend(exported.model)
+    ours = OnnxBackend(engine(exported), pool)
+    outputs, pooled = theirs.run(rows), theirs.embed(rows)
+    assert float(np.std(np.concatenate([table.ravel() for table in outputs]))) > 0.1
+    assert apart(ours.run(rows), outputs) < 1e-5
+    assert apart([ours.embed(rows)], [pooled]) < 1e-5
+    widths = {table.shape for table in outputs}
+    one_answer = isinstance(exported.model.head.config, CNNConfig)
+    assert len(widths) == 1 if one_answer else {shape[0] for shape in widths} == {len(row.ids) for row in rows}
+
+
+@pytest.mark.parametrize("name", ["float32", "int8"])
+def test_an_answer_does_not_depend_on_its_batch(
+    exported: Exported, pool: ThreadPoolExecutor, name: Literal["float32", "int8"]
+) -> None:
+    rows = rows_of(exported.model)
+    backend = OnnxBackend(engine(exported, name), pool)
+    outputs, pooled = backend.run(rows), backend.embed(rows)
+    limit = 1e-5 if name == "float32" else 1e-7
+    assert apart(outputs, [backend.run([row])[0] for row in rows]) < limit
+    assert apart([pooled], [np.concatenate([backend.embed([row]) for row in rows])]) < limit
+    order = np.random.default_rng(0).permutation(len(rows))
+    shuffled = backend.run([rows[number] for number in order])
+    assert apart(shuffled, [outputs[number] for number in order]) < limit
+
+
+def test_int8_is_close_and_not_the_same(exported: Exported, pool: ThreadPoolExecutor) -> None:
+    rows = rows_of(exported.model)
+    exact, small = (OnnxBackend(engine(exported, name), pool).run(rows) for name in ("float32", "int8"))
+    assert 1e-6 < apart(exact, small) < 0.2 * max(float(np.abs(table).max()) for table in exact)
+
+
+@pytest.mark.parametrize("exported", ["pairs"], indirect=True)
+def test_texts_of_pairs_are_told_apart(exported: Exported, pool: ThreadPoolExecutor) -> None:
+    backend, ids = OnnxBackend(engine(exported), pool), np.arange(3, 15)
+    one, other = (backend.run([Encoded(ids, np.array([0] * first + [1] * (12 - first)))])[0] for first in (4, 9))
+    assert np.abs(one - other).max() > 1e-3
+    nothing = backend.run([Encoded(ids)])[0]
+    assert apart([nothing], [backend.run([Encoded(ids, np.zeros(12, dtype=np.int64))])[0]]) == 0
+
+
+def test_the_engine_asked_for_is_the_one_in_use(bundle: Path, tmp_path: Path) -> None:
+    opened = open_bundle(bundle)
+    for choice in ("float32", "int8"):
+        assert choose_engine(opened, choice, 3, True).name == choice
+    assert choose_engine(opened, "auto", 3, False).name == "float32"
+    assert choose_engine(opened, "auto", 3, True).name in ("float32", "int8")
+    (tmp_path / "broken.onnx").write_bytes(b"nothing")
+    with pytest.raises(WorkspaceError, match="ONNX Runtime cannot open it"):
+        open_session(tmp_path / "broken.onnx")
+
+
+def test_the_faster_engine_is_chosen(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for seconds, name in (([1.2, 1.0], "int8"), ([1.05, 1.0], "float32"), ([1.0, 2.0], "float32")):
+        monkeypatch.setattr("bongsu.inference.onnx._seconds", lambda *engines, seconds=seconds: seconds)
+        assert choose_engine(open_bundle(bundle), "auto", 3, True).name == name
+
+
+def test_a_bundle_of_another_kind_is_refused(made_run: Path, tmp_path: Path) -> None:
+    from bongsu.export.bundle import export_hf
+
+    export_hf(made_run, tmp_path / "hf")
+    with pytest.raises(WorkspaceError, match="a bundle of kind 'hf'"):
+        BundlePredictor.load(tmp_path / "hf")

@@ -1,0 +1,233 @@
+"""Documents say what the code does: recipes parse, keys and files exist, links resolve, pictures match the contract."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+from pydantic import BaseModel
+
+import bongsu
+from bongsu.errors import RecipeError
+from bongsu.model.heads import build_head
+from bongsu.recipe import Recipe, parse_recipe, parse_section
+from bongsu.search.study import Study
+from bongsu.tasks.task import Calibration
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob(".github/**/*.md")])
+HISTORY = {ROOT / "docs" / "log.md", ROOT / "CHANGELOG.md"}  # name keys and files of the past
+LONGEST = 100
+
+_FENCE = re.compile(r"^```([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`([^`\n]+)`")
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_SUFFIXES = (".json", ".onnx", ".py", ".toml")  # of file names that look like keys
+_FILE = re.compile(r"(?:bongsu|docs|tests|recipes|studies|benchmarks)/[\w./-]*|[\w-]+\.(?:toml|md|yaml)")
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """Return the fenced blocks of a page whose first line is ``` and `language`."""
+    return [body for info, body in _FENCE.findall(page.read_text(encoding="utf-8")) if info.strip() == language]
+
+
+def prose(page: Path) -> list[str]:
+    """Return the lines of a page that are neither code nor table."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    return [line for line in text.split("\n") if not line.startswith(("|", "    "))]
+
+
+def test_the_pages_are_found() -> None:
+    names = {page.name for page in PAGES}
+    assert names >= {"README.md", "README.ko.md", "CONTRIBUTING.md", "CHANGELOG.md", "architecture.md", "tasks.md", "log.md"}
+
+
+# Recipes
+
+
+@every_page
+def test_recipes_parse(page: Path) -> None:
+    for block in blocks(page, "toml"):
+        assert parse_recipe(tomllib.loads(block), page.name).name
+
+
+def test_every_kind_of_task_has_a_recipe() -> None:
+    recipes = [parse_recipe(tomllib.loads(block)) for block in blocks(ROOT / "docs" / "tasks.md", "toml")]
+    kinds = Recipe.model_fields["task"].annotation
+    known = {str(model.model_fields["kind"].default) for model in _models_in(kinds)}
+    assert {recipe.task.kind for recipe in recipes if recipe.task} == known
+
+
+@every_page
+def test_studies_parse(page: Path) -> None:
+    for block in blocks(page, "toml study"):
+        tree = tomllib.loads(block)
+        small = tree.pop("small", {})
+        assert parse_section(Study, tree | small, page.name).name
+
+
+def test_a_wrong_recipe_would_be_found() -> None:
+    with pytest.raises(RecipeError, match="no such key"):
+        parse_recipe(tomllib.loads('[finetune]\ntrain = "train.csv"'))
+
+
+# Keys and files
+
+
+@every_page
+def test_keys_exist(page: Path) -> None:
+    if page in HISTORY:
+        return
+    sections = set(Recipe.model_fields)
+    commands = re.findall(r"--set '?([a-z_0-9.]+)=", page.read_text(encoding="utf-8"))
+    named = [match[1] for code in _codes(page) if (match := re.match(r"([a-z_]+(?:\.[a-z_0-9]+)+)(?: = .*)?$", code))]
+    keys = [key for key in [*commands, *named] if key.split(".")[0] in sections and not key.endswith(_SUFFIXES)]
+    missing = [key for key in keys if not _has(Recipe, key.split("."))]
+    assert not missing, f"{page.name}: no recipe has {', '.join(missing)}"
+
+
+def test_a_wrong_key_would_be_found() -> None:
+    assert _has(Recipe, ["corpus", "sources", "0", "path"])
+    assert _has(Recipe, ["task", "head", "filters"])
+    assert not _has(Recipe, ["finetune", "train"])
+    assert not _has(Recipe, ["task", "head", "filter"])
+
+
+@every_page
+def test_files_exist(page: Path) -> None:
+    if page in HISTORY:
+        return
+    named = {name for code in _codes(page) for name in code.split() if _FILE.fullmatch(name)}
+    commands = re.findall(r"(?:recipes|studies)/[\w./-]+\.toml", page.read_text(encoding="utf-8"))
+    made = {"recipe.toml", "best.toml", "results.md"}  # by a run or a search
+    missing = [name for name in {*named, *commands} - made if not ((ROOT / name).exists() or (page.parent / name).exists())]
+    assert not missing, f"{page.name}: there is no {', '.join(missing)}"
+
+
+@every_page
+def test_links_resolve(page: Path) -> None:
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    for link in _LINK.findall(text):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), f"{page.name}: {link}: there is no {name}"
+        if anchor:
+            assert anchor in _anchors(target), f"{page.name}: {link}: no such heading"
+
+
+@every_page
+def test_lines_are_short(page: Path) -> None:
+    long = [line for line in prose(page) if len(line) > LONGEST and " " in line.strip()]
+    assert not long, f"{page.name}: more than {LONGEST} characters: {long[0]}"
+
+
+# Pictures and versions
+
+
+def test_the_picture_of_the_imports_is_the_contract() -> None:
+    contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"][0]
+    picture = import_picture(contract["layers"])
+    assert picture in blocks(ROOT / "docs" / "architecture.md", "mermaid"), f"docs/architecture.md should show:\n{picture}"
+
+
+def import_picture(layers: list[str]) -> str:
+    """Return the layers of an import contract as a Mermaid flowchart: an arrow from each layer to the next."""
+    rooms = [[re.sub(r"[()\s]|bongsu\.", "", room) for room in layer.split("|")] for layer in layers]
+    lines = [f"  {high} --> {low}" for above, below in itertools.pairwise(rooms) for high in above for low in below]
+    return "\n".join(["flowchart TD", *lines]) + "\n"
+
+
+def test_every_room_is_described() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = [folder.parent.name for folder in (ROOT / "bongsu").glob("*/__init__.py")]
+    assert not [room for room in rooms if f"| `bongsu/{room}/` |" not in page]
+
+
+def test_the_changelog_begins_with_the_version() -> None:
+    page = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    versions = re.findall(r"^## (\d+\.\d+\.\d+)", page, re.MULTILINE)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert versions[0] == bongsu.__version__ == project["version"]
+
+
+# The worked example
+
+
+def test_the_task_of_contributing_works(tmp_path: Path) -> None:
+    names: dict[str, Any] = {"__name__": "example"}
+    for block in blocks(ROOT / "CONTRIBUTING.md", "python"):
+        exec(compile(block, "CONTRIBUTING.md", "exec", dont_inherit=True), names)
+    rows = [
+        "id,text,grade",
+        "a,roof gone,severe",
+        "b,all fine,none",
+        "c,window cracked,minor",
+        "d,wall fell,severe",
+        "e,no grade,",
+    ]
+    path = tmp_path / "grades.csv"
+    path.write_text("\n".join(rows), encoding="utf-8")
+    settings = names["Ordinal"](train=str(path), grades=["none", "minor", "severe"])
+    task = names["OrdinalTask"](settings)
+    examples = task.read(str(path), {})
+    task.schema = task.learn_schema(examples)
+    assert [example.target for example in examples] == [2, 0, 1, 2]
+    head = task.head()
+    assert build_head(8, head).config.n_outputs == 1
+    outputs = task.naive(examples, examples)
+    loss = task.criterion([])(*(_tensor(each) for each in (outputs.values, [task.target(None, each) for each in examples])))
+    assert float(loss) == pytest.approx(np.mean([0.25, 2.25, 0.25, 0.25]))
+    calibration = task.calibrate(examples, outputs)
+    answers = task.answers(examples, task.probabilities(outputs, calibration), calibration)
+    assert {answer.label for answer in answers} == {"severe"}
+    scores = task.score(examples, outputs.with_values([[2.4], [0.1], [1.8], [2.0]]), Calibration())
+    assert scores["accuracy"] == 0.75
+    assert set(scores) == {metric.name for metric in task.metrics}
+    statistics = task.statistics(examples, outputs.with_values([[2.4], [0.1], [1.8], [2.0]]), Calibration())
+    assert task.main_metric(statistics.sum(axis=0)) == 0.75
+    path.write_text("\n".join([*rows, "f,roof gone,huge"]), encoding="utf-8")
+    with pytest.raises(ValueError, match="huge"):
+        task.parse({"text": "roof gone", "grade": "huge"})
+
+
+def _tensor(values: Any) -> Any:
+    import torch
+
+    return torch.tensor(np.array(values), dtype=torch.float32)
+
+
+def _codes(page: Path) -> Iterator[str]:
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    yield from (code for line in text.split("\n") if not line.startswith("    ") for code in _CODE.findall(line))
+
+
+def _has(model: type[BaseModel], key: list[str]) -> bool:
+    if key[0].isdigit():
+        return _has(model, key[1:])
+    if key[0] not in model.model_fields:
+        return False
+    annotation = model.model_fields[key[0]].annotation
+    return len(key) == 1 or any(_has(each, key[1:]) for each in _models_in(annotation))
+
+
+def _models_in(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]
+
+
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    text = _FENCE.sub("", page.read_text(encoding="utf-8"))
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", re.sub(r"[`*]", "", heading).lower()).replace(" ", "-") for heading in headings}
