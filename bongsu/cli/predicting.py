@@ -12,6 +12,7 @@ from bongsu import progress
 from bongsu.cli.common import app
 from bongsu.errors import BongsuError
 from bongsu.files import write_bytes
+from bongsu.printable import printable
 
 
 @app.command()
@@ -39,7 +40,7 @@ def predict(
             raise BongsuError("Give messages or --input, not both.")
         content, count = predict_file(load(run), str(input), format, str(sample) if sample else None)  # type: ignore[arg-type]
         if output is None:
-            sys.stdout.buffer.write(content)
+            _print(content)
         else:
             write_bytes(output, content)
             progress.note(f"{count:,} rows in {output}")
@@ -47,15 +48,23 @@ def predict(
     detector = load(run)
     if texts:
         for text, prediction in zip(texts, detector.predict(texts), strict=True):
-            print(f"{prediction.label:>12}  {prediction.probability:.3f}  {text}")
+            print(f"{prediction.label:>12}  {prediction.probability:.3f}  {printable(text)}")
             if explain:
                 words = sorted(detector.explain(text), key=lambda word: -abs(word.weight))
-                print(" " * 21 + ", ".join(f"{word.text} {word.weight:+.2f}" for word in words[:8]))
+                print(" " * 21 + ", ".join(f"{printable(word.text)} {word.weight:+.2f}" for word in words[:8]))
         return
     if sys.stdin.isatty():
         progress.note("Type messages, one a line; Ctrl-D ends.")
     for number, line in enumerate(sys.stdin.buffer):
         text = line.decode("utf-8", errors="replace").strip()
         if text:
-            sys.stdout.buffer.write(render([str(number)], [text], detector.predict([text]), format))  # type: ignore[arg-type]
-            sys.stdout.flush()
+            _print(render([str(number)], [text], detector.predict([text]), format))  # type: ignore[arg-type]
+
+
+def _print(content: bytes) -> None:
+    """Write to standard output; to a terminal without strangers' control characters."""
+    if sys.stdout.isatty():
+        print(*map(printable, content.decode("utf-8", "replace").splitlines()), sep="\n", flush=True)
+    else:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()

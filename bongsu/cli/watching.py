@@ -58,13 +58,14 @@ def watch(
     from bongsu.watch.events import Events
     from bongsu.watch.opening import open_source
     from bongsu.watch.replay import Paced
-    from bongsu.watch.sinks import Sink, Stdout, Webhook
+    from bongsu.watch.sinks import Sink, Stdout
     from bongsu.watch.sources.base import Source
     from bongsu.watch.sources.lines import File
     from bongsu.watch.store import Store
     from bongsu.watch.stream import Watch
     from bongsu.watch.tracking import Settings
     from bongsu.watch.view import View
+    from bongsu.watch.webhook import Webhook
 
     addresses = sources or ["-"]
     if any(address.startswith("kafka://") for address in addresses):
@@ -85,7 +86,7 @@ def watch(
     sinks: list[Sink] = [Stdout()]
     if webhook:
         dead_letters = store.with_suffix(".dead.jsonl") if store else Path("watch.dead.jsonl")
-        sinks.append(Webhook(webhook, dead_letters, allow_private))
+        sinks.append(Webhook(webhook, dead_letters, allow_private, report=progress.warn))
     settings = Settings(false_alarms_a_day=false_alarms, min_messages=min_messages, lateness=lateness)
     detector = Predictor.load(bundle)
     if len(detector.names) != 2:

@@ -49,6 +49,8 @@ class Alert:
     first: float = float("inf")
     latest: float = 0.0
     closed: float | None = None
+    changed: float = 0.0
+    """When it was last reported."""
     messages: int = 0
     copies: int = 0
     told: int = 0
@@ -124,6 +126,7 @@ class Alert:
             "first_message": iso(self.first),
             "latest_message": iso(self.latest),
             "closed": None if self.closed is None else iso(self.closed),
+            "changed": iso(self.changed),
             "messages": self.messages,
             "copies": self.copies,
             "burst": {

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 import os
@@ -10,8 +9,6 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
-import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,7 +17,6 @@ from watching import START, Kept, made_stream, run, write
 from bongsu.errors import WorkspaceError
 from bongsu.watch.messages import Arrival, Deletion, Message, message_of, read_time
 from bongsu.watch.replay import Paced
-from bongsu.watch.sinks import ForbiddenAddressError, Webhook, public_address
 from bongsu.watch.sources.lines import File, Lines, item_of
 from bongsu.watch.store import Store
 
@@ -161,41 +157,3 @@ def test_killed_at_fifty_moments_loses_no_alert_and_repeats_at_most_one(tmp_path
         assert list(dict.fromkeys(told)) == whole
         assert len(told) <= len(whole) + 1
     assert killed == 50
-
-
-def answering(*statuses: int) -> tuple[httpx.AsyncClient, list[httpx.Request]]:
-    left, seen = list(statuses), list[httpx.Request]()
-
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request)
-        return httpx.Response(left.pop(0) if len(left) > 1 else left[0])
-
-    return httpx.AsyncClient(transport=httpx.MockTransport(answer)), seen
-
-
-async def no_sleep(seconds: float) -> None:
-    assert 0 <= seconds <= 60
-
-
-@pytest.mark.parametrize(("statuses", "attempts", "dead"), [((503, 429, 200), 3, 0), ((400,), 1, 1), ((500,), 8, 1)])
-def test_a_webhook_tries_again_and_buries(tmp_path: Path, statuses: tuple[int, ...], attempts: int, dead: int) -> None:
-    client, seen = answering(*statuses)
-    webhook = Webhook("http://127.0.0.1:9/x", tmp_path / "dead.jsonl", True, client, no_sleep)
-    asyncio.run(webhook.send(7, {"id": "a"}))
-    assert [request.headers["Idempotency-Key"] for request in seen] == ["a:7"] * attempts
-    buried = (tmp_path / "dead.jsonl").read_bytes().splitlines() if dead else []
-    assert [orjson.loads(line)["body"] for line in buried] == [{"id": "a"}] * dead
-
-
-_PRIVATE = "127.0.0.1 localhost 10.0.0.1 192.168.1.1 169.254.169.254 ::1 fe80::1 ::ffff:10.0.0.1 2002:a00:1::"
-
-
-@pytest.mark.parametrize("host", _PRIVATE.split())
-def test_a_webhook_does_not_reach_into_private_networks(host: str, tmp_path: Path) -> None:
-    with pytest.raises(ForbiddenAddressError):
-        asyncio.run(public_address(host, 80, allow_private=False))
-    client, seen = answering(200)
-    url = f"http://[{host}]/x" if ":" in host else f"http://{host}/x"
-    asyncio.run(Webhook(url, tmp_path / "dead.jsonl", False, client, no_sleep).send(1, {"id": "a"}))
-    assert seen == []
-    assert "not a public address" in (tmp_path / "dead.jsonl").read_text()
