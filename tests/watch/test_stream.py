@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from watching import START, Kept, made_stream, run, write
 
 from bongsu.errors import WorkspaceError
-from bongsu.watch.messages import Arrival, Deletion, Message, message_of, read_time
+from bongsu.watch.messages import Arrival, Deletion, Message
 from bongsu.watch.replay import Paced
-from bongsu.watch.sources.lines import File, Lines, item_of
+from bongsu.watch.sources.base import Tally
+from bongsu.watch.sources.lines import File, Lines
+from bongsu.watch.sources.records import decoded, item_of, message_of, parsed
 from bongsu.watch.store import Store
+from bongsu.watch.times import read_time
 
 _NAMES = st.sampled_from(["id", "text", "time", "author", "MSG_CN", "SN", "CRT_DT", "delete"])
 _VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers(), max_size=2)
@@ -27,7 +30,7 @@ _VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | 
 @settings(deadline=None)
 @given(st.binary(max_size=200) | st.dictionaries(_NAMES, _VALUES, max_size=5).map(lambda record: json.dumps(record).encode()))
 def test_garbage_is_no_message_and_no_error(line: bytes) -> None:
-    item = item_of(line, "test", 0.0)
+    item = item_of(parsed(decoded(line)), "test", 0.0)
     assert item is None or not isinstance(item, Message) or item.text
 
 
@@ -70,7 +73,7 @@ def test_a_replay_tells_the_same_at_any_speed(tmp_path: Path) -> None:
 class Flood:
     """A source that does not wait."""
 
-    name, garbage, live = "flood", 0, True
+    name, tally, live = "flood", Tally(), True
 
     async def arrivals(self, cursor: Any) -> AsyncIterator[Arrival]:
         for number in range(500):
@@ -91,7 +94,7 @@ def test_deleted_messages_leave_the_store_and_the_evidence(tmp_path: Path) -> No
     gone = next(body for body in kept.bodies if body["state"] == "closed")["evidence"][0]
     count = "SELECT count(*) FROM messages WHERE id = ?"
     assert store.connection.execute(count, (gone["id"],)).fetchone() == (1,)
-    store.save(deletions=[Deletion(gone["id"])])
+    store.save(deletions=[Deletion(gone["id"], source=gone["source"])])
     assert store.connection.execute(count, (gone["id"],)).fetchone() == (0,)
     assert not any(gone["text"] in body for (body,) in store.connection.execute("SELECT body FROM alerts"))
     store.close()
@@ -99,7 +102,7 @@ def test_deleted_messages_leave_the_store_and_the_evidence(tmp_path: Path) -> No
 
 def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path / "a.db")
-    store.save(resume=({"watermark": 1.0}, {}))
+    store.save(resume=({"clock": 1.0}, {}))
     store.close()
     Store(tmp_path / "a.db").close()
     with sqlite3.connect(tmp_path / "a.db") as connection:

@@ -12,6 +12,7 @@ from watching import made_stream, run
 
 from bongsu.printable import printable
 from bongsu.watch.messages import Arrival
+from bongsu.watch.sources.base import Tally
 from bongsu.watch.store import Store
 from bongsu.watch.view import View
 
@@ -19,7 +20,7 @@ from bongsu.watch.view import View
 class Made:
     """The made stream, up to the middle of its events."""
 
-    name, garbage, live = "made", 3, True
+    name, tally, live = "made", Tally(read=300, garbage=3), True
 
     async def arrivals(self, cursor):  # type: ignore[no-untyped-def]
         for message in made_stream(3)[:-100]:
