@@ -65,7 +65,8 @@ class Events:
         """Of the bin that is not over yet."""
         self._recent = Recent(max(WINDOWS), settings)
         self._references: list[Reference] = []
-        self._watermark = -math.inf
+        self.watermark = -math.inf
+        """How far the stream has come."""
         self._next: int | None = None
         self._worked = False
 
@@ -110,9 +111,9 @@ class Events:
         Returns:
             The alerts opened, updated and closed, in their order.
         """
-        if time <= self._watermark:
+        if time <= self.watermark:
             return []
-        self._watermark = time
+        self.watermark = time
         until = time - self.settings.lateness
         if self._next is None:
             self._next = self._bin(min(until, self._order[0][0]) if self._order else until)
@@ -288,7 +289,7 @@ class Events:
             "waiting": [(uid, probability) for uid, (_, probability) in self._waiting.items()],
             "recent": self._recent.state(),
             "references": [asdict(reference) for reference in self._references],
-            "clock": {"watermark": self._watermark, "next": self._next, "counts": dict(self._counts)},
+            "clock": {"watermark": self.watermark, "next": self._next, "counts": dict(self._counts)},
         }
 
     def restore(self, state: dict[str, Any], find: Callable[[str], Message | None]) -> None:
@@ -309,7 +310,7 @@ class Events:
             for one in state["references"]
         ]
         clock = state["clock"]
-        self._watermark = -math.inf if clock["watermark"] is None else clock["watermark"]
+        self.watermark = -math.inf if clock["watermark"] is None else clock["watermark"]
         self._next, self._counts = clock["next"], Counter(clock["counts"])
 
 

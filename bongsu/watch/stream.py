@@ -352,7 +352,7 @@ class Watch:
         if ended or passed or deletions or joined:
             self._store.save(passed, joined, deletions, changed, self._resume() if ended and self._store.lasting else None)
         if ended and self._store.lasting:
-            self._store.forget_before((self.statistics.latest if self._replayed else now) - self._keep)
+            self._store.forget_before(self.events.watermark - self._keep)  # by the stream's own time: it may be of long ago
         if changed:
             self._news.set()
         for body in changed:
