@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,16 @@ from hypothesis import strategies as st
 from watching import START, Kept, made_stream, run, write
 
 from bongsu.errors import WorkspaceError
+from bongsu.watch.addresses import redacted
+from bongsu.watch.events import Events
 from bongsu.watch.messages import Arrival, Deletion, Message
 from bongsu.watch.replay import Paced
 from bongsu.watch.sources.base import Tally
 from bongsu.watch.sources.lines import File, Lines
 from bongsu.watch.sources.records import decoded, item_of, message_of, parsed
 from bongsu.watch.store import Store
-from bongsu.watch.times import read_time
+from bongsu.watch.times import read_time, time_zone
+from bongsu.watch.tracking import Settings
 
 _NAMES = st.sampled_from(["id", "text", "time", "author", "MSG_CN", "SN", "CRT_DT", "delete"])
 _VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers(), max_size=2)
@@ -45,11 +49,34 @@ def test_lines_are_those_of_the_whole_however_it_is_cut(data: bytes, cuts: list[
     assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in found)
 
 
-def test_times_in_every_usual_form() -> None:
-    for form in ("2023-11-14T22:13:20Z", START, START * 1e3, str(START * 1e6)):
+FORMS = """2023-11-14T22:13:20Z|2023-11-14T22:13:20.000Z|2023-11-14 22:13:20|2023-11-14 22:13:20 UTC
+2023-11-14 22:13:20 +0000|2023-11-15T07:13:20+09:00|2023-11-15 07:13:20 KST|2023/11/14 22:13:20
+2023.11.14 22:13:20|2023. 11. 14. 22:13:20|20231114T221320Z|2023-11-14T22:13:20.000000001Z
+Tue Nov 14 22:13:20 +0000 2023|Tue, 14 Nov 2023 22:13:20 GMT|Tue, 14 Nov 2023 22:13:20 +0000
+14 Nov 2023 22:13:20 -0000|Tue Nov 14 22:13:20 2023|14/Nov/2023:22:13:20 +0000|11/14/2023 22:13:20
+11/14/2023 10:13:20 PM|14.11.2023 22:13:20|Nov 14, 2023 10:13:20 PM|2023년 11월 14일 22시 13분 20초
+2023년 11월 14일 오후 10:13:20|2023-11-14T22:13:20Z[UTC]|1700000000|1700000000.0|1.7e9|1700000000000
+2023-11-14 22:13:20,000|2023/11/14 22:13:20 UTC|2023-11-14T22:13:20+0000"""
+
+
+@pytest.mark.parametrize("form", FORMS.replace("\n", "|").split("|"))
+def test_times_in_every_usual_form(form: str) -> None:
+    assert read_time(form) == pytest.approx(START, abs=1e-6)
+
+
+def test_times_that_are_numbers_none_or_without_a_zone() -> None:
+    for form in (START, START * 1e3, str(START * 1e6), START * 1e9, {"$date": "2023-11-14T22:13:20Z"}):
         assert read_time(form) == START
     assert read_time("yesterday") is read_time(float("nan")) is read_time(True) is read_time([]) is None
+    assert read_time("3/4/2023 10:00") is read_time(10**400) is read_time("2023-13-45") is None
+    assert read_time("2023-11-15 07:13:20", time_zone("Asia/Seoul")) == START
+    assert read_time("2023-11-15 07:13:20", time_zone("+09:00")) == START
     assert message_of({"text": "a"}, "x", None) is None
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_time_or_none(text: str) -> None:
+    assert (time := read_time(text)) is None or time > 0
 
 
 def test_a_replay_tells_the_same_at_any_speed(tmp_path: Path) -> None:
@@ -160,3 +187,60 @@ def test_killed_at_fifty_moments_loses_no_alert_and_repeats_at_most_one(tmp_path
         assert list(dict.fromkeys(told)) == whole
         assert len(told) <= len(whole) + 1
     assert killed == 50
+
+
+def test_a_store_of_the_version_before_is_gone_on_with(tmp_path: Path) -> None:
+    """As it wrote it: texts in the state, ids without sources, addresses with their secrets."""
+    path = tmp_path / "a.db"
+    url = "https://host/streaming?access_token=secret"
+    message = {"id": "1", "text": "flood in Manila", "time": START, "author": "a", "source": url}
+    state = {
+        "baseline": {"past": {}, "forgotten": [0.0, 0], "first": None, "latest": 0},
+        "open": [],
+        "waiting": [],
+        "recent": {"messages": [[message, 0.9, 28333333, ["flood"], None]], "free": {"flood": [[28333333, 1]]}},
+        "references": [],
+        "watermark": START + 100,
+        "next": 28333334,
+    }
+    with sqlite3.connect(path) as connection:
+        connection.executescript(
+            "CREATE TABLE messages (id TEXT PRIMARY KEY, time REAL NOT NULL, text TEXT NOT NULL, probability REAL NOT NULL,"
+            " author TEXT NOT NULL, source TEXT NOT NULL, joined TEXT);"
+            "CREATE INDEX messages_author ON messages (author);"
+            "CREATE TABLE alerts (id TEXT PRIMARY KEY, state TEXT NOT NULL, body TEXT NOT NULL);"
+            "CREATE TABLE outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL);"
+            "CREATE TABLE delivered (sink TEXT PRIMARY KEY, seq INTEGER NOT NULL);"
+            "CREATE TABLE cursors (source TEXT PRIMARY KEY, cursor TEXT NOT NULL);"
+            "CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL); PRAGMA user_version=2;"
+        )
+        connection.execute("INSERT INTO messages VALUES ('1', ?, 'flood in Manila', 0.9, 'a', ?, NULL)", (START, url))
+        connection.execute("INSERT INTO cursors VALUES (?, '7')", (url,))
+        connection.execute("INSERT INTO delivered VALUES ('webhook:https://hooks/secret', 3)")
+        connection.execute("INSERT INTO state VALUES (1, ?)", (json.dumps(state),))
+    connection.close()
+    store = Store(path)
+    name = redacted(url)
+    assert store.cursors() == {name: 7}
+    events = Events(Settings())
+    saved = store.state()
+    assert saved is not None
+    events.restore(saved, store.message)
+    events.add(Message("1", "flood in Manila", START + 200, source=name), 0.9)
+    assert events.state()["waiting"] == []  # it is known
+    store.close()
+    store = Store(path)  # and again
+    assert "secret" not in "\n".join(store.connection.iterdump())
+    store.close()
+
+
+def test_deletions_leave_no_text_in_the_file(tmp_path: Path) -> None:
+    messages = [replace(message, author="a") for message in made_stream(0)]
+    path, store = write(tmp_path / "stream.jsonl", messages), Store(tmp_path / "a.db")
+    kept = Kept()
+    run([File(path, replayed=True)], store, [kept], replayed=True)
+    gone = next(body for body in kept.bodies if body["state"] == "opened")["evidence"][0]
+    store.save(deletions=[Deletion(gone["id"], source=gone["source"])])
+    store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert gone["text"].encode() not in (tmp_path / "a.db").read_bytes()
+    store.close()
