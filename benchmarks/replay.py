@@ -32,7 +32,8 @@ from bongsu.corpus.streams import open_bytes
 from bongsu.inference.onnx import BundlePredictor
 from bongsu.watch.alerts import iso
 from bongsu.watch.events import Events
-from bongsu.watch.messages import Message, read_time, tidy
+from bongsu.watch.messages import Message, tidy
+from bongsu.watch.times import read_time
 from bongsu.watch.tracking import Settings
 
 SETTINGS = Settings()

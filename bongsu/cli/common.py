@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bongsu import __version__
-from bongsu.errors import need
+from bongsu.errors import BongsuError, need
 
-__all__ = ["Out", "RecipePath", "Set", "app", "need"]
+__all__ = ["Out", "RecipePath", "Set", "app", "first_line", "need"]
 
 app = typer.Typer(
     name="bongsu",
@@ -31,3 +32,20 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Say the versi
     if version:
         print(f"bongsu {__version__}")
         raise typer.Exit
+
+
+def first_line(file: Path | None, variable: str, what: str) -> str | None:
+    """Return a secret from a file's first line or the environment: other users of the machine see the command line.
+
+    Raises:
+        BongsuError: when the file cannot be read, or its first line is empty.
+    """
+    if file is None:
+        return os.environ.get(variable) or None
+    try:
+        line = file.read_text(encoding="utf-8").partition("\n")[0].strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise BongsuError(f"{file}: {what} cannot be read ({error}).") from None
+    if not line:
+        raise BongsuError(f"{file}: its first line should be {what}, and it is empty.")
+    return line

@@ -12,6 +12,7 @@ from bongsu import progress
 from bongsu.cli.common import app
 from bongsu.errors import BongsuError
 from bongsu.files import write_bytes
+from bongsu.printable import printable
 
 if TYPE_CHECKING:
     from bongsu.inference.predictor import Predictor
@@ -42,7 +43,7 @@ def predict(
             raise BongsuError("Give messages or --input, not both.")
         content, count = predict_file(load(run), str(input), format, str(sample) if sample else None)  # type: ignore[arg-type]
         if output is None:
-            sys.stdout.buffer.write(content)
+            _write(content)
         else:
             write_bytes(output, content)
             progress.note(f"{count:,} rows in {output}")
@@ -59,8 +60,16 @@ def predict(
         text = line.decode("utf-8", errors="replace").strip()
         if text:
             answers = predictor.predict([text])
-            sys.stdout.buffer.write(render(predictor.task, [str(number)], [[text]], answers, format))  # type: ignore[arg-type]
-            sys.stdout.flush()
+            _write(render(predictor.task, [str(number)], [[text]], answers, format))  # type: ignore[arg-type]
+
+
+def _write(content: bytes) -> None:
+    """Write to standard output; to a terminal without strangers' control characters."""
+    if sys.stdout.isatty():
+        print(*map(printable, content.decode("utf-8", "replace").splitlines()), sep="\n", flush=True)
+    else:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
 
 
 def _print_answers(predictor: Predictor, texts: list[str], explain: bool) -> None:
@@ -73,12 +82,12 @@ def _print_answers(predictor: Predictor, texts: list[str], explain: bool) -> Non
     else:
         inputs = [texts[start : start + 2] for start in range(0, len(texts), 2)]
     for each, answer in zip(inputs, predictor.predict(inputs), strict=True):
-        shown = task.flat(answer)
+        shown, shown_text = task.flat(answer), printable(" | ".join(each))
         if "label" in shown and "probability" in shown:
-            print(f"{shown['label']:>12}  {shown['probability']:.3f}  {' | '.join(each)}")
+            print(f"{shown['label']:>12}  {shown['probability']:.3f}  {shown_text}")
         else:
             values = (f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in shown.items())
-            print(f"{' | '.join(each)}\n    {', '.join(values)}")
+            print(f"{shown_text}\n    {', '.join(values)}")
         if explain and task.explains:
             words = sorted(predictor.explain(each[0]), key=lambda word: -abs(word.weight))
-            print(" " * 21 + ", ".join(f"{word.text} {word.weight:+.2f}" for word in words[:8]))
+            print(" " * 21 + ", ".join(f"{printable(word.text)} {word.weight:+.2f}" for word in words[:8]))

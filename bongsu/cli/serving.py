@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import app, need
+from bongsu.cli.common import app, first_line, need
 from bongsu.errors import BongsuError
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def serve(
         need(package, "serve")
     if engine not in _ENGINES:
         raise BongsuError(f"--engine {engine}: it is one of {', '.join(_ENGINES)}")
-    api_key = _api_key(api_key_file)
+    api_key = first_line(api_key_file, "BONGSU_API_KEY", "the API key")
     import asyncio
 
     from bongsu.inference.onnx import BundlePredictor
@@ -72,16 +71,3 @@ def serve(
     progress.note(f"bundle {model.version}, {model.engine}: http://{address}:{taken} (API: /docs)")
     log_to_stderr()
     asyncio.run(run_server(service, listening))
-
-
-def _api_key(file: Path | None) -> str | None:
-    """The key, from a file or the environment, where other users of the machine do not see it as they see the command line."""
-    if file is None:
-        return os.environ.get("BONGSU_API_KEY") or None
-    try:
-        key = file.read_text(encoding="utf-8").partition("\n")[0].strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BongsuError(f"{file}: the API key cannot be read ({error}).") from None
-    if not key:
-        raise BongsuError(f"{file}: its first line should be the API key, and it is empty.")
-    return key

@@ -1,7 +1,9 @@
-"""The verb that watches a live stream."""
+"""The verbs that watch a live stream, and that look after the alerts of a running watch."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,133 +11,292 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import app, need
+from bongsu.cli.common import app, first_line, need
 from bongsu.errors import BongsuError
+from bongsu.printable import printable
 
 if TYPE_CHECKING:
     from bongsu.inference.onnx import BundlePredictor
-    from bongsu.serving.broadcast import Broadcaster
+    from bongsu.serving.service import Service
+    from bongsu.watch.payloads import Payload
+    from bongsu.watch.sources.base import Source
     from bongsu.watch.stream import Watch
+    from bongsu.watch.webhook import Webhook
+
+_WEBHOOK, _SECRET, _API_KEY = "BONGSU_WEBHOOK", "BONGSU_WEBHOOK_SECRET", "BONGSU_API_KEY"
 
 
 @app.command()
 def watch(
     bundle: Annotated[
-        Path, typer.Argument(help="An exported bundle, such as one of `bongsu export --to onnx`", show_default=False)
-    ],
+        Path | None, typer.Argument(help="An exported bundle, such as one of `bongsu export --to onnx`", show_default=False)
+    ] = None,
     sources: Annotated[
         list[str] | None,
-        typer.Argument(
-            help="- (stdin, the default), a JSON Lines file, wss:// (Jetstream), https:// (Mastodon), kafka://, safetydata"
-        ),
+        typer.Argument(help="- (stdin, the default), a file, wss:// (Jetstream), https:// (Mastodon), kafka://, safetydata"),
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more at a file's end, as tail -F")] = False,
     replay: Annotated[bool, typer.Option("--replay", help="A file of the past: time is the messages' own")] = False,
     speed: Annotated[float | None, typer.Option("--speed", help="Replay this many times as fast as it was", min=0.001)] = None,
+    columns: Annotated[
+        list[str] | None, typer.Option("--columns", help="Where records hold what: text=COLUMN,time=COLUMN,id=,author=")
+    ] = None,
+    timezone: Annotated[str, typer.Option("--timezone", help="Of times without one: Asia/Seoul, +09:00")] = "UTC",
     store: Annotated[
         Path | None, typer.Option("--store", help="SQLite file: messages that pass, alerts, where to go on")
     ] = None,
-    webhook: Annotated[str | None, typer.Option("--webhook", help="POST alerts to this address")] = None,
+    keep_days: Annotated[float, typer.Option("--keep-days", help="Days after which the store forgets", min=1)] = 30.0,
+    webhook: Annotated[
+        str | None, typer.Option("--webhook", help=f"POST alerts to this address (better: set {_WEBHOOK}, which nobody sees)")
+    ] = None,
+    webhook_file: Annotated[Path | None, typer.Option("--webhook-file", help="File whose first line is the address")] = None,
+    webhook_format: Annotated[
+        str, typer.Option("--webhook-format", help="json, slack, discord, cap, geojson or a template's file")
+    ] = "auto",
+    webhook_secret_file: Annotated[
+        Path | None, typer.Option("--webhook-secret-file", help=f"File whose first line signs requests (or set {_SECRET})")
+    ] = None,
+    resend: Annotated[bool, typer.Option("--resend", help="Send what could not be delivered again, and end")] = False,
     allow_private: Annotated[bool, typer.Option("--allow-private", help="The webhook may be in a private network")] = False,
+    format: Annotated[str, typer.Option("--format", help="Of alerts on standard output: json, cap or geojson")] = "json",
     messages: Annotated[bool, typer.Option("--messages", help="Print the messages that pass, too")] = False,
     view: Annotated[bool | None, typer.Option("--view/--no-view", help="Draw the state (default: on a terminal)")] = None,
     page: Annotated[int | None, typer.Option("--page", help="A web page at this port shows it", min=0, max=65535)] = None,
+    host: Annotated[str, typer.Option("--host", help="Address of the page; 0.0.0.0 for every one")] = "127.0.0.1",
+    api_key_file: Annotated[
+        Path | None, typer.Option("--api-key-file", help=f"File whose first line is the page's key (or set {_API_KEY})")
+    ] = None,
     false_alarms: Annotated[float, typer.Option("--false-alarms", help="Expected false alarms a day, at most", min=1e-6)] = 1.0,
-    min_messages: Annotated[int, typer.Option("--min-messages", help="An event has at least so many messages", min=2)] = 5,
+    min_messages: Annotated[int, typer.Option("--min-messages", help="An event has at least so many authors", min=2)] = 5,
     lateness: Annotated[float, typer.Option("--lateness", help="Seconds a message may come late", min=0)] = 30.0,
     queue: Annotated[int, typer.Option("--queue", help="The most messages that wait", min=1)] = 4096,
 ) -> None:
-    """Watch a stream: alerts as JSON Lines on standard output."""
-    for package in ("httpx", "websockets", "datasketch"):
+    """Watch a stream: alerts, one a line, on standard output (SIGHUP reloads the bundle)."""
+    for package in ("httpx", "httpx_sse", "websockets", "datasketch", "filelock"):
         need(package, "watch")
     for package in ("fastapi", "uvicorn", "prometheus_client") if page is not None else ():
         need(package, "serve")
     import asyncio
 
-    import orjson
-
-    from bongsu.inference.onnx import BundlePredictor
     from bongsu.watch.events import Events
-    from bongsu.watch.opening import open_source
-    from bongsu.watch.replay import Paced
-    from bongsu.watch.sinks import Sink, Stdout, Webhook
-    from bongsu.watch.sources.base import Source
-    from bongsu.watch.sources.lines import File
+    from bongsu.watch.log import StatusLog, log_to_stderr, logger
+    from bongsu.watch.payloads import FORMS
+    from bongsu.watch.sinks import Sink, Stdout, print_line
+    from bongsu.watch.sources.records import Reading, columns_of
     from bongsu.watch.store import Store
     from bongsu.watch.stream import Watch
+    from bongsu.watch.times import time_zone
     from bongsu.watch.tracking import Settings
-    from bongsu.watch.view import View
 
-    addresses = sources or ["-"]
+    drawn = progress.console.is_terminal if view is None else view
+    logged = not drawn and not progress.console.is_terminal
+    if logged:
+        log_to_stderr()
+
+    def report(text: str) -> None:
+        if logged:
+            logger.warning(printable(text))
+        else:
+            progress.warn(progress.escape(printable(text)))
+
+    if format not in ("json", "cap", "geojson"):
+        raise BongsuError(f"--format {format}: it is one of json, cap, geojson")
+    address = webhook or first_line(webhook_file, _WEBHOOK, "the webhook's address")
+    dead_letters = store.with_suffix(".dead.jsonl") if store else Path("watch.dead.jsonl")
+    hook = _webhook(address, dead_letters, allow_private, webhook_format, webhook_secret_file, report) if address else None
+    if resend:
+        _resend(hook)
+        return
+    if bundle is None:
+        raise BongsuError("Name a bundle: bongsu watch BUNDLE [SOURCES]")
+    reading = Reading(time_zone(timezone), columns_of(columns or []))
+    opened = _sources(sources or ["-"], follow, replay, speed, reading, report)
+    key = first_line(api_key_file, _API_KEY, "the API key")
+    sinks: list[Sink] = [Stdout(FORMS[format]), *([hook] if hook else [])]
+    settings = Settings(false_alarms_a_day=false_alarms, min_messages=min_messages, lateness=lateness)
+    detector = _detector(bundle)
+    memory = Store(store)
+    with ExitStack() as stack:
+        stack.callback(memory.close)
+        listeners: list[Callable[[dict[str, Any]], None]] = []
+        if messages:
+            import orjson
+
+            listeners.append(lambda event: print_line(orjson.dumps(event)) if event["type"] == "message" else None)
+        if drawn:
+            from bongsu.watch.view import View
+
+            listeners.append(stack.enter_context(View(progress.console)).hear)
+        if logged:
+            listeners.append(StatusLog().hear)
+
+        def hear(event: dict[str, Any]) -> None:
+            for listener in listeners:
+                listener(event)
+
+        watching = Watch(
+            detector,
+            opened,
+            Events(settings),
+            memory,
+            sinks,
+            listener=hear,
+            report=report,
+            queue=queue,
+            replayed=replay,
+            keep_days=keep_days,
+        )
+        if page is not None:
+            service = _page(stack, detector, watching, host, page, key)
+            listeners.append(service.stream.publish)
+        with suppress(KeyboardInterrupt, asyncio.CancelledError):
+            asyncio.run(_until_ended(watching, lambda: _detector(bundle), report))
+    progress.note(_summary(watching))
+    if watching.nothing_readable:
+        raise BongsuError("Not one record could be read; docs/watch.md shows an example, and --columns names what holds what.")
+
+
+def _summary(watching: Watch) -> str:
+    """Return one line: all that was received, by what became of it."""
+    status = watching.status()
+    parts = [f"{status['received']:,} messages", f"{status['passed']:,} passed", f"{status['dropped']:,} dropped"]
+    parts += [f"{status[name]:,} {name}" for name in ("late", "garbage", "misdated")]
+    rare = ("overflow", "failed", "failures", "silenced", "undelivered")
+    parts += [f"{status[name]:,} {name}" for name in rare if status[name]]
+    return ", ".join(parts) + f", {status['alerts']:,} alerts still open"
+
+
+def _sources(
+    addresses: list[str], follow: bool, replay: bool, speed: float | None, reading: Any, report: Callable[[str], None]
+) -> list[Source]:
+    from bongsu.watch.opening import open_source
+    from bongsu.watch.replay import Paced
+    from bongsu.watch.sources.lines import File
+
     if any(address.startswith("kafka://") for address in addresses):
         need("aiokafka", "kafka")
+    if len(set(addresses)) < len(addresses):
+        raise BongsuError("A source is named twice.")
     if speed is not None and not replay:
         raise BongsuError("--speed: has a meaning only with --replay")
-    opened: list[Source]
-    if replay:
-        if len(addresses) != 1 or follow:
-            raise BongsuError("--replay: takes one file, without --follow; merge several by time first")
-        opened = [File(Path(addresses[0]), replayed=True)]
-        if speed is not None:
-            import time
+    if not replay:
+        return [open_source(address, follow, reading, report) for address in addresses]
+    if len(addresses) != 1 or follow:
+        raise BongsuError("--replay: takes one file, without --follow; merge several by time first")
+    source: Source = File(Path(addresses[0]), replayed=True, reading=reading)
+    return [source if speed is None else Paced(source, speed, time.monotonic)]
 
-            opened = [Paced(opened[0], speed, time.monotonic)]
-    else:
-        opened = [open_source(address, follow) for address in addresses]
-    sinks: list[Sink] = [Stdout()]
-    if webhook:
-        dead_letters = store.with_suffix(".dead.jsonl") if store else Path("watch.dead.jsonl")
-        sinks.append(Webhook(webhook, dead_letters, allow_private))
-    settings = Settings(false_alarms_a_day=false_alarms, min_messages=min_messages, lateness=lateness)
+
+def _webhook(
+    address: str, dead_letters: Path, allow_private: bool, form: str, secret: Path | None, report: Callable[[str], None]
+) -> Webhook:
+    from bongsu.watch.payloads import FORMS, from_template
+    from bongsu.watch.webhook import Webhook
+
+    payload: Payload | None = None
+    if form != "auto":
+        payload = FORMS[form] if form in FORMS else from_template(Path(form))
+    signs = first_line(secret, _SECRET, "the webhook's secret") or ""
+    return Webhook(address, dead_letters, allow_private, payload=payload, secret=signs, report=report)
+
+
+def _resend(hook: Webhook | None) -> None:
+    import asyncio
+
+    if hook is None:
+        raise BongsuError(f"--resend: name the webhook with --webhook, --webhook-file or {_WEBHOOK}.")
+    delivered, failed = asyncio.run(hook.resend())
+    progress.note(f"{delivered:,} delivered, {failed:,} not")
+    if failed:
+        raise BongsuError(f"{failed:,} could not be delivered again; they are kept.")
+
+
+def _detector(bundle: Path) -> BundlePredictor:
+    from bongsu.inference.onnx import BundlePredictor
+
     detector = BundlePredictor.load(bundle)
     labels = detector.task.schema.labels
     if detector.task.kind != "classification" or len(labels) != 2:
         raise BongsuError(f"{bundle}: a {detector.task.kind} model of {len(labels)} labels; a watch needs a classifier of two.")
-    memory = Store(store)
-    with ExitStack() as stack:
-        stack.callback(memory.close)
-        drawn = (
-            stack.enter_context(View(progress.console)) if (progress.console.is_terminal if view is None else view) else None
-        )
-
-        stream = _page(stack, detector, page) if page is not None else None
-
-        def hear(event: dict[str, Any]) -> None:
-            if messages and event["type"] == "message":
-                print(orjson.dumps(event).decode(), flush=True)
-            if drawn:
-                drawn.hear(event)
-            if stream is not None:
-                stream.publish(event)
-
-        watching = Watch(detector, opened, Events(settings), memory, sinks, listener=hear, queue=queue, replayed=replay)
-        with suppress(KeyboardInterrupt, asyncio.CancelledError):
-            asyncio.run(_until_told(watching))
-    done = watching.statistics
-    progress.note(
-        f"{done.received:,} messages, {done.passed:,} passed, {done.dropped:,} dropped, {watching.events.late:,} late, "
-        f"{len(watching.events.open):,} alerts still open"
-    )
+    return detector
 
 
-async def _until_told(watching: Watch) -> None:
-    """Watches until the sources end or SIGTERM comes, as Ctrl-C does."""
+async def _until_ended(watching: Watch, load: Callable[[], BundlePredictor], report: Callable[[str], None]) -> None:
+    """Watch until the sources end or SIGTERM comes, as Ctrl-C does; on SIGHUP open the bundle anew."""
     import asyncio
     import signal
 
     task = asyncio.current_task()
     assert task is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    loop, reloads = asyncio.get_running_loop(), set[asyncio.Task[None]]()
+
+    async def reload() -> None:
+        try:
+            watching.detector = await asyncio.to_thread(load)
+            report("the bundle was opened anew")
+        except BongsuError as error:
+            report(f"{error} The bundle from before is used on.")
+
+    def begin() -> None:
+        reloads.add(begun := asyncio.create_task(reload()))
+        begun.add_done_callback(reloads.discard)
+
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    loop.add_signal_handler(signal.SIGHUP, begin)
     await watching.run()
 
 
-def _page(stack: ExitStack, detector: BundlePredictor, port: int) -> Broadcaster:
-    """Serves the page and the API beside the watch; what is published shows there."""
+def _page(stack: ExitStack, detector: BundlePredictor, watching: Watch, host: str, port: int, key: str | None) -> Service:
+    """Serve the page and the API; what is published shows there."""
     from bongsu.serving.limits import Limits
     from bongsu.serving.server import listen, server_in_thread
     from bongsu.serving.service import Service
+    from bongsu.watch.metrics import register
 
-    service = Service(lambda: detector, Limits())
-    address = stack.enter_context(server_in_thread(service, listen("127.0.0.1", port)))
+    service = Service(lambda: detector, Limits(), key)
+    register(watching, service.metrics.registry)
+    address = stack.enter_context(server_in_thread(service, listen(host, port)))
     progress.note(f"page: {address}")
-    return service.stream
+    return service
+
+
+@app.command()
+def alerts(
+    store: Annotated[Path, typer.Argument(help="What `bongsu watch --store` names", show_default=False)],
+    closed: Annotated[bool, typer.Option("--closed", help="Show the closed ones as well")] = False,
+    acknowledge: Annotated[
+        list[str] | None, typer.Option("--acknowledge", help="An alert's id: it is in hand; only its end is reported")
+    ] = None,
+    silence: Annotated[
+        list[str] | None,
+        typer.Option("--silence", help="Report nothing on: an id, a hazard, hazard/place or any/place"),
+    ] = None,
+    hours: Annotated[float, typer.Option("--hours", help="For how long", min=0)] = 4.0,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line")] = False,
+) -> None:
+    """List the alerts of a watch, also while it runs; acknowledge or silence them."""
+    need("filelock", "watch")
+    import orjson
+
+    from bongsu.watch.sinks import print_line
+    from bongsu.watch.store import Reader
+
+    reader = Reader(store)
+    known = reader.alerts(closed=True)
+    for name in acknowledge or []:
+        if name not in {body["id"] for body in known if body["state"] != "closed"}:
+            raise BongsuError(f"--acknowledge {name}: no such open alert; `bongsu alerts {store}` lists them.")
+    for name in acknowledge or []:
+        reader.order({"acknowledge": name})
+    for what in silence or []:
+        reader.order({"silence": what, "until": time.time() + 3600 * hours})
+    if acknowledge or silence:
+        progress.note("The watch is asked; if none runs, the next one on this store will do it.")
+        return
+    for body in known:
+        if closed or body["state"] != "closed":
+            if json:
+                print_line(orjson.dumps(body))
+            else:
+                line = f"{body['raised'][:16]}Z  {body['state']:<8} {body['messages']:>6,}  {body['title']}  ({body['id']})"
+                print(printable(line))

@@ -109,6 +109,10 @@ class Baseline:
         """Expected messages a bin."""
         return self._total(key, lag) / (1 + self._seen(lag))
 
+    def latest_rate(self, key: str) -> float:
+        """Return messages a bin, of the latest hour."""
+        return self._latest_of(key, _CONTROL) / _CONTROL
+
     def expected(self, key: str, window: int) -> float:
         """Expected messages in the latest `window` bins."""
         return self.rate(key, max(window, GUARD)) * window * self._load(key, window)

@@ -16,6 +16,8 @@ from importlib.resources import files
 OTHER = "other"
 """The kind of a message that passes without a hazard word."""
 MAX_PLACES = 6
+MAX_HAZARDS = 3
+"""A message that names more speaks of none in particular; each would be counted with each place."""
 
 _DATA = tomllib.loads((files("bongsu.watch") / "hazards.toml").read_text(encoding="utf-8"))
 _OF_HASHTAG: dict[str, str] = {word: kind for kind, words in _DATA["hashtags"].items() for word in words}
@@ -46,7 +48,7 @@ _KOREAN_PLACE = re.compile(
 
 
 def hazards_in(text: str) -> tuple[str, ...]:
-    """The kinds of hazard whose words stand in `text`, sorted; a hashtag may hold the word anywhere (#yycflood)."""
+    """Return the kinds of hazard whose words stand in `text`, sorted; a hashtag may hold the word anywhere (#yycflood)."""
     found = {match.lastgroup for match in _HAZARD.finditer(text)}
     if "#" in text:
         for tag in _HASHTAG.findall(text.lower()):
@@ -55,7 +57,7 @@ def hazards_in(text: str) -> tuple[str, ...]:
 
 
 def places_in(text: str) -> tuple[str, ...]:
-    """At most `MAX_PLACES` names in `text`, in lower case, in their order."""
+    """Return at most `MAX_PLACES` names in `text`, in lower case, in their order."""
     found: dict[str, None] = {}
     if not text.isascii():
         for name in _KOREAN_PLACE.findall(text):

@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 MAX_CHARACTERS = 10_000
 """A longer text is cut: no message is that long, and the detector reads less."""
-_EARLIEST = datetime(1990, 1, 1, tzinfo=UTC).timestamp()
-_LATEST = datetime(2200, 1, 1, tzinfo=UTC).timestamp()
-_NAMES = {
-    "id": ("id", "id_str", "uri"),
-    "text": ("text", "full_text", "content", "message"),
-    "time": ("time", "created_at", "createdAt", "timestamp"),
-    "author": ("author", "user", "did"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +24,22 @@ class Message:
     author: str = ""
     source: str = ""
 
+    @property
+    def uid(self) -> str:
+        """What names it among the messages of all sources: ids are each source's own."""
+        return unique(self.source, self.id)
+
+
+class Sent(Protocol):
+    """A message, or what is kept of it."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def author(self) -> str: ...
+    @property
+    def source(self) -> str: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
@@ -42,6 +47,12 @@ class Deletion:
 
     id: str = ""
     author: str = ""
+    source: str = ""
+
+    def concerns(self, message: Sent) -> bool:
+        """Return whether it takes back this message."""
+        mine = message.author == self.author if self.author else message.id == self.id
+        return mine and message.source == self.source
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +66,8 @@ class Reference:
     places: tuple[str, ...]
     step: str = ""
     """How grave the sender calls it, such as 긴급재난."""
+    kind: Literal["issued", "lifted", "void"] = "issued"
+    """What it does: confirms an event, says that it is over, or nothing (a drill, a false alarm)."""
 
 
 Item: TypeAlias = Message | Deletion | Reference
@@ -67,6 +80,8 @@ class Arrival:
     item: Item | None
     cursor: Any = None
     """Where to go on after this item: JSON the source understands; None where a source cannot go back."""
+    partition: str = ""
+    """Within it messages come in about the order of their times; of two partitions one may be far behind."""
     patient: bool = True
     """Whether the source can be kept waiting when the queue is full; otherwise the item is dropped and counted."""
 
@@ -82,55 +97,16 @@ class Classifies(Protocol):
         """[texts, 2] or [texts]: the probability of the positive class is the last column."""
 
 
-def read_time(value: object) -> float | None:
-    """Seconds since 1970 of an ISO 8601 text or of a number of seconds, milliseconds or microseconds; None for anything else.
-
-    A time without a zone is UTC.
-    """
-    if isinstance(value, str):
-        try:
-            moment = datetime.fromisoformat(value.strip())
-        except ValueError:
-            try:
-                value = float(value)
-            except ValueError:
-                return None
-        else:
-            value = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    seconds = float(value)
-    while seconds > _LATEST:
-        seconds /= 1000
-    return seconds if seconds >= _EARLIEST else None
-
-
-def message_of(record: object, source: str, now: float | None) -> Message | None:
-    """The message in a JSON record, whose keys may have any of the usual names; None when it holds none.
-
-    Args:
-        now: the time of a message that does not tell its own; None when such a message cannot be used.
-    """
-    if not isinstance(record, Mapping):
-        return None
-    found = {name: next((record[key] for key in keys if record.get(key) is not None), None) for name, keys in _NAMES.items()}
-    text = found["text"]
-    time = now if found["time"] is None else read_time(found["time"])
-    if not isinstance(text, str) or time is None:
-        return None
-    text = tidy(text)
-    if not text:
-        return None
-    author = str(found["author"] or "") if not isinstance(found["author"], Mapping) else str(found["author"].get("id", ""))
-    identity = str(found["id"]) if isinstance(found["id"], str | int) else ""
-    return Message(identity or made_id(author, text, time), text, time, author, source)
+def unique(source: str, identity: str) -> str:
+    """Return what names a message among those of all sources."""
+    return f"{source}\n{identity}"
 
 
 def tidy(text: str) -> str:
-    """The text as UTF-8 can hold it, without blanks at its ends, not beyond measure."""
+    """Return the text as UTF-8 can hold it, without blanks at its ends, cut at `MAX_CHARACTERS`."""
     return text[:MAX_CHARACTERS].encode("utf-8", "replace").decode().strip()
 
 
 def made_id(author: str, text: str, time: float) -> str:
-    """The name of a message that has none: the same message gets the same one."""
+    """Return an id for a message that has none: the same message gets the same one."""
     return hashlib.blake2b(f"{author}\0{time!r}\0{text}".encode(), digest_size=12).hexdigest()

@@ -3,88 +3,113 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from hashlib import blake2b
 from typing import Any
 
 from bongsu.watch.alerts import Alert
 from bongsu.watch.duplicates import Window
-from bongsu.watch.messages import Message
-from bongsu.watch.tracking import Tracked, by_place, track
+from bongsu.watch.messages import Deletion, Message, unique
+from bongsu.watch.tracking import Settings, Tracked, by_place, track
 
 
 class Recent:
-    """Messages in the order they were worked off."""
+    """Messages in the order they were counted.
 
-    def __init__(self, counted: int, limit: int, keys: int) -> None:
-        """Args:
-        counted: bins whose messages count for `free`, and in which a near-duplicate is recognised.
-        limit: the most messages remembered; those forgotten for it still count.
-        keys: the most keys counted; beyond them those with the fewest messages are left out.
-        """
+    An author counts once for each key in all the bins: six posts of one account are one voice. Who has no name is a new
+    author each time.
+    """
+
+    def __init__(self, counted: int, settings: Settings) -> None:
+        """Args: counted: bins whose messages count for `free`, and in which a near-duplicate or an author is recognised."""
         self.free: dict[str, Counter[int]] = {}
         """For each key, by bin, how many messages no open alert explains."""
-        self._counted, self._limit, self._keys = counted, limit, keys
-        self._window = Window(limit)
+        self._counted, self._settings = counted, settings
+        self._window = Window(settings.max_recent)
         self._messages: dict[str, Tracked] = {}
+        self._voices: dict[int, int] = {}
+        """Hash of an author and a key: the bin in which they were counted."""
 
     def __len__(self) -> int:
         return len(self._messages)
 
-    def __contains__(self, identity: str) -> bool:
-        return identity in self._messages
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._messages
 
     def __iter__(self) -> Iterator[Tracked]:
         return iter(self._messages.values())
 
     def add(self, message: Message, probability: float, bin: int) -> Tracked:
-        """The message as it is remembered from now on; of a near-duplicate the one it was joined to."""
-        first = self._window.join(message.id, message.text)
-        if first != message.id:
+        """Return the message as it is remembered from now on; of a near-duplicate the one it was joined to."""
+        first = self._window.join(message.uid, message.text)
+        if first != message.uid:
             return self._messages[first]
         tracked = track(message, probability, bin)
-        self._messages[tracked.id] = tracked
-        self._set_free(tracked, tracked.keys)
+        tracked.counted = tuple(key for key in tracked.keys if self._is_new(message, key, bin))
+        self._messages[tracked.uid] = tracked
+        self._set_free(tracked, tracked.counted)
         return tracked
 
+    def _is_new(self, message: Message, key: str, bin: int) -> bool:
+        if not message.author:
+            return True
+        digest = blake2b(f"{message.source}\n{message.author}\n{key}".encode(), digest_size=8).digest()
+        voice = int.from_bytes(digest, "little") >> 1
+        if voice in self._voices:
+            return False
+        self._voices[voice] = bin
+        return True
+
     def assign(self, tracked: Tracked, alert: Alert) -> None:
-        """Counts a message for one alert only. By hazard alone, its places may still be another event's."""
+        """Count a message for one alert only. By hazard alone, its places may still be another event's."""
         if tracked.alert is not alert:
             if tracked.alert is not None:
-                tracked.alert.give_up(tracked.id)
+                tracked.alert.give_up(tracked)
             tracked.alert = alert
-            alert.add(tracked.message, tracked.probability, tracked.bin, tracked.hazards, tracked.places)
-        self._set_free(tracked, () if by_place(tracked, alert) else tuple(key for key in tracked.keys if "/" in key))
+            alert.add(tracked)
+        self._set_free(tracked, () if by_place(tracked, alert) else tuple(key for key in tracked.counted if "/" in key))
 
     def explain(self, key: str, since: int) -> None:
-        """Counts none of a key's messages since a bin any more, those forgotten included."""
+        """Count none of a key's messages since a bin any more, those forgotten included."""
         bins = self.free[key]
         bins.update({at: -count for at, count in bins.items() if at >= since})
 
     def forget_before(self, bin: int) -> None:
-        """Counts only what is young enough at this bin, and remembers no more than is of use."""
+        """Count only what is young enough at this bin, and remember no more than is of use."""
+        oldest = bin - self._counted
         for key, bins in list(self.free.items()):
-            while bins and (oldest := next(iter(bins))) <= bin - self._counted:
-                del bins[oldest]
+            while bins and (first := next(iter(bins))) <= oldest:
+                del bins[first]
             if not bins:
                 del self.free[key]
-        if len(self.free) > self._keys:
+        if len(self.free) > self._settings.max_keys:
             ranked = sorted(self.free, key=lambda key: (-self.free[key].total(), key))
-            self.free = {key: self.free[key] for key in ranked[: self._keys // 2]}
-        while self._messages:
-            first = next(iter(self._messages.values()))
-            if first.bin > bin - self._counted and len(self._messages) <= self._limit:
-                break
-            self._window.forget(first.id)
-            del self._messages[first.id]
+            self.free = {key: self.free[key] for key in ranked[: self._settings.max_keys // 2]}
+        while self._messages and next(iter(self._messages.values())).bin <= oldest:
+            self._forget_first()
+        while self._voices and next(iter(self._voices.values())) <= oldest:
+            del self._voices[next(iter(self._voices))]
+        self.bound()
 
-    def delete(self, identity: str, author: str) -> None:
-        """Forgets what a message says, or all of an author's say; they were still counted."""
-        gone = [one for one in self if one.message.author == author] if author else []
-        gone += [self._messages[identity]] if identity in self._messages else []
-        for tracked in gone:
-            self._window.forget(tracked.id)
-            tracked.message = Message(tracked.id, "", tracked.message.time)
+    def bound(self) -> None:
+        """Remember no more than the settings allow."""
+        while len(self._messages) > self._settings.max_recent:
+            self._forget_first()
+        while len(self._voices) > self._settings.max_voices:
+            del self._voices[next(iter(self._voices))]
+
+    def _forget_first(self) -> None:
+        uid = next(iter(self._messages))
+        self._window.forget(uid)
+        del self._messages[uid]
+
+    def delete(self, deletion: Deletion) -> None:
+        """Forget what a message says, or all of an author's say; they were still counted."""
+        one = self._messages.get(unique(deletion.source, deletion.id))
+        for tracked in list(self) if deletion.author else [one] if one else []:
+            if deletion.concerns(tracked.message):
+                self._window.forget(tracked.uid)
+                tracked.message = Message(tracked.message.id, "", tracked.message.time, source=tracked.message.source)
 
     def _set_free(self, tracked: Tracked, keys: tuple[str, ...]) -> None:
         for key in tracked.free:
@@ -96,18 +121,26 @@ class Recent:
         tracked.free = keys
 
     def state(self) -> dict[str, Any]:
-        """Everything, as JSON."""
+        """Return everything but the texts, as JSON."""
         messages = [
-            (asdict(one.message), one.probability, one.bin, one.free, one.alert.id if one.alert else None) for one in self
+            (one.uid, one.probability, one.bin, one.counted, one.free, one.alert.id if one.alert else None) for one in self
         ]
-        return {"messages": messages, "free": {key: list(bins.items()) for key, bins in self.free.items()}}
+        free = {key: list(bins.items()) for key, bins in self.free.items()}
+        return {"messages": messages, "free": free, "voices": list(self._voices.items())}
 
-    def restore(self, state: dict[str, Any], alerts: dict[str, Alert]) -> None:
-        """Goes on from what `state` returned."""
-        for message, probability, bin, free, alert in state["messages"]:
-            tracked = track(Message(**message), probability, bin)
-            tracked.alert, tracked.free = alerts.get(alert), tuple(free)
-            self._messages[tracked.id] = tracked
-            if tracked.message.text:
-                self._window.join(tracked.id, tracked.message.text)
+    def restore(self, state: dict[str, Any], alerts: dict[str, Alert], find: Callable[[str], Message | None]) -> None:
+        """Go on from what `state` returned.
+
+        Args:
+            find: the message of a uid; None for one that was deleted.
+        """
+        for uid, probability, bin, counted, free, alert in state["messages"]:
+            message = find(uid)
+            source, _, identity = uid.partition("\n")
+            tracked = track(message or Message(identity, "", 0.0, source=source), probability, bin)
+            tracked.alert, tracked.counted, tracked.free = alerts.get(alert), tuple(counted), tuple(free)
+            self._messages[tracked.uid] = tracked
+            if message is not None:
+                self._window.join(tracked.uid, message.text)
         self.free = {key: Counter(dict(map(tuple, bins))) for key, bins in state["free"].items()}
+        self._voices = dict(map(tuple, state["voices"]))

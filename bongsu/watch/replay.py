@@ -11,7 +11,7 @@ from bongsu.watch.sources.base import Source
 
 
 class Paced:
-    """Hands a source's messages over `speed` times as fast as they were sent."""
+    """Hands over a source's messages `speed` times as fast as they were sent."""
 
     live = False
 
@@ -22,13 +22,8 @@ class Paced:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.name = source.name
+        self.name, self.tally = source.name, source.tally
         self._source, self._speed, self._clock, self._sleep = source, speed, clock, sleep
-
-    @property
-    def garbage(self) -> int:
-        """See `Source`."""
-        return self._source.garbage
 
     async def arrivals(self, cursor: Any) -> AsyncIterator[Arrival]:
         """See `Source`."""

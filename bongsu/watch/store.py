@@ -1,35 +1,46 @@
-"""What a watch knows, in SQLite: messages that pass, alerts, where each source stands, what each sink was told.
+"""What a watch knows, in SQLite: messages that pass, alerts, where each source stands, what each sink was sent.
 
-A batch is one transaction. What is told to the sinks is written there first (an outbox) and ticked off when a sink has it:
-after a kill at any moment every alert is still there, and at most the one that was being handed over is handed over again.
-Cursors are saved only together with the state that they belong to.
+A batch is one transaction. What is to be sent is written there first (an outbox) and marked when a sink has it: after a kill at
+any moment every alert is still there, and at most the one that was being handed over is handed over again. Cursors are saved
+only together with the state that they belong to. The texts of messages stand in one table alone, so that a deletion is quick
+and whole. Others may read while a watch runs; a lock file keeps a second watch away.
 """
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import orjson
+from filelock import FileLock, Timeout
 
 from bongsu.errors import WorkspaceError
 from bongsu.files import disk_errors
-from bongsu.watch.messages import Deletion, Message
+from bongsu.watch.addresses import redacted
+from bongsu.watch.messages import Deletion, Message, unique
 
-_FORMAT = 2
-"""Of the state: what an earlier Bongsu wrote cannot be gone on from."""
-_TABLES = """
+_VERSION = 3
+_FORGOTTEN_AT_ONCE = 2000
+_MESSAGES = """
 CREATE TABLE IF NOT EXISTS messages (
-  id TEXT PRIMARY KEY, time REAL NOT NULL, text TEXT NOT NULL, probability REAL NOT NULL, author TEXT NOT NULL,
-  source TEXT NOT NULL, joined TEXT);
-CREATE INDEX IF NOT EXISTS messages_author ON messages (author);
+  source TEXT NOT NULL, id TEXT NOT NULL, time REAL NOT NULL, text TEXT NOT NULL, probability REAL NOT NULL,
+  author TEXT NOT NULL, joined TEXT, PRIMARY KEY (source, id));
+CREATE INDEX IF NOT EXISTS messages_author ON messages (source, author);
+CREATE INDEX IF NOT EXISTS messages_time ON messages (time);
+"""
+_TABLES = f"""
+{_MESSAGES}
 CREATE TABLE IF NOT EXISTS alerts (id TEXT PRIMARY KEY, state TEXT NOT NULL, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS delivered (sink TEXT PRIMARY KEY, seq INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS cursors (source TEXT PRIMARY KEY, cursor TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS state (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS parts (name TEXT PRIMARY KEY, body TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS orders (number INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL);
 """
 
 
@@ -38,113 +49,289 @@ class Store:
 
     def __init__(self, path: Path | None) -> None:
         """Raises: WorkspaceError: when the file is not a store, or another watch has it open."""
-        self._keeps_messages = path is not None
-        self.connection = sqlite3.connect(path or ":memory:", isolation_level=None)
-        try:
-            # Exclusive: two watches in one store would each undo the other's cursor.
-            for setting in ("locking_mode=EXCLUSIVE", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
-                self.connection.execute(f"PRAGMA {setting}")
-            self.connection.executescript(_TABLES)
-        except sqlite3.OperationalError as error:
-            raise WorkspaceError(f"{path}: cannot be opened ({error}). Does another watch use it?") from None
-        except sqlite3.DatabaseError:
-            raise WorkspaceError(f"{path}: not a store of `bongsu watch`; name a new file.") from None
+        self.lasting = path is not None
         self._path = path or Path(":memory:")
-        if self.state() is not None and self.connection.execute("PRAGMA user_version").fetchone() != (_FORMAT,):
-            raise WorkspaceError(f"{path}: another version of Bongsu wrote it; this one cannot go on from it. Name a new file.")
-        self.connection.execute(f"PRAGMA user_version={_FORMAT}")
+        self._lock = None if path is None else _locked(path)
+        with _errors(self._path):
+            if path is not None and not path.exists():
+                os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+            self.connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
+        try:
+            with _errors(self._path):
+                # secure_delete: what was deleted is overwritten, too.
+                for setting in ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
+                    self.connection.execute(f"PRAGMA {setting}")
+                self.connection.execute("PRAGMA busy_timeout=5000")
+                self._migrate()
+        except BaseException:
+            self.close()
+            raise
+
+    def _migrate(self) -> None:
+        """Bring a store that an earlier version wrote to this one's form."""
+        [version] = self.connection.execute("PRAGMA user_version").fetchone()
+        tables = {name for (name,) in self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables and not {"messages", "outbox"} <= tables:
+            raise WorkspaceError(f"{self._path}: not a store of `bongsu watch`; name a new file.")
+        if version not in (0, 2, _VERSION) or (version == 0 and "state" in tables):
+            raise WorkspaceError(
+                f"{self._path}: another version of Bongsu wrote it; this one cannot go on from it. Name a new file."
+            )
+        with self._transaction():
+            if version == 2:
+                self._from_2()
+            for statement in filter(str.strip, _TABLES.split(";")):
+                self.connection.execute(statement)
+            self.connection.execute(f"PRAGMA user_version={_VERSION}")
+
+    def _from_2(self) -> None:
+        """Version 2 had ids without sources, addresses with their secrets, and the texts of messages in its state."""
+        run = self.connection.execute
+        run("ALTER TABLE messages RENAME TO old_messages")
+        run("DROP INDEX IF EXISTS messages_author")
+        for statement in filter(str.strip, _MESSAGES.split(";")):
+            run(statement)
+        run("INSERT OR IGNORE INTO messages SELECT source, id, time, text, probability, author, joined FROM old_messages")
+        run("DROP TABLE old_messages")
+        for (source,) in run("SELECT DISTINCT source FROM messages").fetchall():
+            run("UPDATE OR IGNORE messages SET source = ? WHERE source = ?", (redacted(source), source))
+        for (source,) in run("SELECT source FROM cursors").fetchall():
+            run("UPDATE OR REPLACE cursors SET source = ? WHERE source = ?", (redacted(source), source))
+        for (sink,) in run("SELECT sink FROM delivered WHERE sink LIKE 'webhook:%'").fetchall():
+            name = f"webhook:{sha256(sink.removeprefix('webhook:').encode()).hexdigest()[:16]}"
+            run("UPDATE OR REPLACE delivered SET sink = ? WHERE sink = ?", (name, sink))
+        row = run("SELECT body FROM state").fetchone()
+        run("DROP TABLE state")
+        if row is None:
+            return
+        run("CREATE TABLE parts (name TEXT PRIMARY KEY, body TEXT NOT NULL)")
+        self._write_parts(_parts_from_2(orjson.loads(row[0])))
 
     def close(self) -> None:
-        """Gives the file back."""
+        """Give the file back."""
         self.connection.close()
+        if self._lock is not None:
+            self._lock.release()
 
-    def state(self) -> Any:
-        """What `save` was last given as state; None for a new store."""
-        row = self.connection.execute("SELECT body FROM state").fetchone()
-        return orjson.loads(row[0]) if row else None
+    def state(self) -> dict[str, Any] | None:
+        """Return what `save` was last given as state; None for a new store."""
+        with _errors(self._path):
+            parts = {name: orjson.loads(body) for name, body in self.connection.execute("SELECT name, body FROM parts")}
+        return parts or None
+
+    def message(self, uid: str) -> Message | None:
+        """Return a message by its uid; None when it was deleted."""
+        source, _, identity = uid.partition("\n")
+        query = "SELECT id, text, time, author, source FROM messages WHERE source = ? AND id = ?"
+        row = self.connection.execute(query, (source, identity)).fetchone()
+        return Message(*row) if row else None
 
     def cursors(self) -> dict[str, Any]:
-        """Where each source stands."""
-        return {
-            source: orjson.loads(cursor) for source, cursor in self.connection.execute("SELECT source, cursor FROM cursors")
-        }
+        """Return where each source stands."""
+        with _errors(self._path):
+            rows = self.connection.execute("SELECT source, cursor FROM cursors").fetchall()
+        return {source: orjson.loads(cursor) for source, cursor in rows}
 
     def save(
         self,
         passed: Iterable[tuple[Message, float]] = (),
         joined: Iterable[tuple[str, str]] = (),
         deletions: Iterable[Deletion] = (),
-        told: Iterable[dict[str, Any]] = (),
-        resume: tuple[Any, dict[str, Any]] | None = None,
+        changed: Iterable[dict[str, Any]] = (),
+        resume: tuple[dict[str, Any], dict[str, Any]] | None = None,
     ) -> None:
-        """Writes a batch, whole or not at all.
+        """Write a batch, whole or not at all.
 
         Args:
             passed: messages and their probabilities.
-            joined: near-duplicates and the messages they were joined to.
-            told: what the sinks are to be told, in order.
+            joined: uids of near-duplicates and of the messages they were joined to.
+            changed: alerts as they are reported, in order; those that are `silenced` are kept and sent to nobody.
             resume: the state and the cursors that belong to it.
+
+        Raises:
+            WorkspaceError: when the disk is full or the file damaged.
         """
-        run = self.connection.execute
-        with disk_errors(self._path):
-            run("BEGIN IMMEDIATE")
-            try:
-                if self._keeps_messages:
-                    rows = [(one.id, one.time, one.text, probability, one.author, one.source) for one, probability in passed]
-                    insert = (
-                        "INSERT OR IGNORE INTO messages (id, time, text, probability, author, source) VALUES (?, ?, ?, ?, ?, ?)"
-                    )
-                    self.connection.executemany(insert, rows)
-                    self.connection.executemany("UPDATE messages SET joined = ?2 WHERE id = ?1", joined)
-                for body in told:
-                    run("INSERT INTO outbox (body) VALUES (?)", (orjson.dumps(body).decode(),))
-                    run(
-                        "INSERT OR REPLACE INTO alerts VALUES (?, ?, ?)",
-                        (body["id"], body["state"], orjson.dumps(body).decode()),
-                    )
-                for deletion in deletions:
-                    self._forget(deletion)
-                if resume is not None:
-                    state, cursors = resume
-                    run(
-                        "INSERT OR REPLACE INTO state VALUES (1, ?)",
-                        (orjson.dumps(state, option=orjson.OPT_NON_STR_KEYS).decode(),),
-                    )
-                    rows_of_cursors = [(source, orjson.dumps(cursor).decode()) for source, cursor in cursors.items()]
-                    self.connection.executemany("INSERT OR REPLACE INTO cursors VALUES (?, ?)", rows_of_cursors)
-                run("COMMIT")
-            except BaseException:
-                if self.connection.in_transaction:
-                    run("ROLLBACK")
-                raise
+        run, many = self.connection.execute, self.connection.executemany
+        with _errors(self._path), self._transaction():
+            if self.lasting:
+                rows = [(one.source, one.id, one.time, one.text, probability, one.author) for one, probability in passed]
+                many("INSERT OR IGNORE INTO messages (source, id, time, text, probability, author) VALUES (?,?,?,?,?,?)", rows)
+                pairs = [(*uid.split("\n", 1), first.partition("\n")[2]) for uid, first in joined]
+                many("UPDATE messages SET joined = ?3 WHERE source = ?1 AND id = ?2", pairs)
+            for body in changed:
+                text = orjson.dumps(body).decode()
+                if not body.get("silenced"):
+                    run("INSERT INTO outbox (body) VALUES (?)", (text,))
+                run("INSERT OR REPLACE INTO alerts VALUES (?, ?, ?)", (body["id"], body["state"], text))
+            for deletion in deletions:
+                self._forget(deletion)
+            if resume is not None:
+                state, cursors = resume
+                self._write_parts(state)
+                rows_of_cursors = [(source, orjson.dumps(cursor).decode()) for source, cursor in cursors.items()]
+                many("INSERT OR REPLACE INTO cursors VALUES (?, ?)", rows_of_cursors)
+
+    def _write_parts(self, parts: dict[str, Any]) -> None:
+        rows = [(name, orjson.dumps(part, option=orjson.OPT_NON_STR_KEYS).decode()) for name, part in parts.items()]
+        self.connection.executemany("INSERT OR REPLACE INTO parts VALUES (?, ?)", rows)
 
     def _forget(self, deletion: Deletion) -> None:
-        """Takes messages away, also from what was or will be told of alerts."""
-        where, value = ("author = ?", deletion.author) if deletion.author else ("id = ?", deletion.id)
-        gone = {name for (name,) in self.connection.execute(f"DELETE FROM messages WHERE {where} RETURNING id", (value,))}
-        for table, column in (("alerts", "id"), ("outbox", "seq")) if gone else ():
-            for key, text in self.connection.execute(f"SELECT {column}, body FROM {table}").fetchall():
+        """Take messages away, also from alerts that were or will be sent."""
+        column, value = ("author", deletion.author) if deletion.author else ("id", deletion.id)
+        query = f"DELETE FROM messages WHERE source = ? AND {column} = ? RETURNING id"
+        gone = {name for (name,) in self.connection.execute(query, (deletion.source, value)).fetchall()}
+        if not gone and not self.lasting:
+            gone = {value}
+        if not gone:
+            return
+        for table, key in (("alerts", "id"), ("outbox", "seq")):
+            for name, text in self.connection.execute(f"SELECT {key}, body FROM {table}").fetchall():
                 body = orjson.loads(text)
-                kept = [item for item in body["evidence"] if item["id"] not in gone]
-                if len(kept) < len(body["evidence"]):
-                    body["evidence"] = kept
-                    self.connection.execute(
-                        f"UPDATE {table} SET body = ? WHERE {column} = ?", (orjson.dumps(body).decode(), key)
-                    )
+                if _without(body, deletion, gone):
+                    changed = orjson.dumps(body).decode()
+                    self.connection.execute(f"UPDATE {table} SET body = ? WHERE {key} = ?", (changed, name))
+        row = self.connection.execute("SELECT body FROM parts WHERE name = 'alerts'").fetchone()
+        alerts = orjson.loads(row[0]) if row else []
+        if [alert for alert in alerts if _without(alert, deletion, gone)]:
+            self._write_parts({"alerts": alerts})
 
     def undelivered(self, sink: str) -> list[tuple[int, dict[str, Any]]]:
-        """What a sink has not been told yet, in order, at most 100."""
-        told = "(SELECT ifnull(max(seq), 0) FROM delivered WHERE sink = ?)"
-        query = f"SELECT seq, body FROM outbox WHERE seq > {told} ORDER BY seq LIMIT 100"
-        return [(seq, orjson.loads(body)) for seq, body in self.connection.execute(query, (sink,))]
+        """Return what a sink was not sent yet, in order, at most 100."""
+        delivered = "(SELECT ifnull(max(seq), 0) FROM delivered WHERE sink = ?)"
+        query = f"SELECT seq, body FROM outbox WHERE seq > {delivered} ORDER BY seq LIMIT 100"
+        with _errors(self._path):
+            return [(seq, orjson.loads(body)) for seq, body in self.connection.execute(query, (sink,)).fetchall()]
 
-    def tick_off(self, sink: str, seq: int) -> None:
-        """A sink has been told everything up to `seq`."""
-        with disk_errors(self._path):
+    def mark_delivered(self, sink: str, seq: int) -> None:
+        """Note that a sink has everything up to `seq`."""
+        with _errors(self._path):
             self.connection.execute("INSERT OR REPLACE INTO delivered VALUES (?, ?)", (sink, seq))
 
     def tidy(self, sinks: Iterable[str]) -> None:
-        """Takes out of the outbox what all sinks have."""
-        seqs = [self.connection.execute("SELECT seq FROM delivered WHERE sink = ?", (sink,)).fetchone() for sink in sinks]
-        if seqs and all(seqs):
-            self.connection.execute("DELETE FROM outbox WHERE seq <= ?", (min(row[0] for row in seqs),))
+        """Take out of the outbox what all sinks have."""
+        with _errors(self._path):
+            seqs = [self.connection.execute("SELECT seq FROM delivered WHERE sink = ?", (sink,)).fetchone() for sink in sinks]
+            if seqs and all(seqs):
+                self.connection.execute("DELETE FROM outbox WHERE seq <= ?", (min(row[0] for row in seqs),))
+
+    def forget_before(self, time: float) -> int:
+        """Delete messages sent before a time, and alerts closed before it, some thousands at once; return how many."""
+        old = f"SELECT rowid FROM messages WHERE time < ? LIMIT {_FORGOTTEN_AT_ONCE}"
+        closed = "state = 'closed' AND CAST(strftime('%s', json_extract(body, '$.closed')) AS INTEGER) < ?"
+        with _errors(self._path), self._transaction():
+            gone = self.connection.execute(f"DELETE FROM messages WHERE rowid IN ({old})", (time,)).rowcount
+            gone += self.connection.execute(f"DELETE FROM alerts WHERE {closed}", (time,)).rowcount
+        if gone:
+            with _errors(self._path):
+                self.connection.execute("PRAGMA incremental_vacuum(1000)").fetchall()
+        return gone
+
+    def take_orders(self) -> list[dict[str, Any]]:
+        """Return what `bongsu alerts` asks of the watch, and take it off the list."""
+        with _errors(self._path):
+            return [orjson.loads(body) for (body,) in self.connection.execute("DELETE FROM orders RETURNING body").fetchall()]
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
+
+
+class Reader:
+    """A store as another process sees it while a watch runs."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises: WorkspaceError: when there is no store of this version."""
+        self._path = path
+        if not path.is_file():
+            raise WorkspaceError(f"{path}: no such file; it is what `bongsu watch --store` names.")
+        with _errors(path), closing(self._connect()) as connection:
+            if connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
+                raise WorkspaceError(f"{path}: not a store of this version of Bongsu; start `bongsu watch` on it first.")
+
+    def alerts(self, closed: bool = False) -> list[dict[str, Any]]:
+        """Return the open alerts, oldest first; the closed ones as well if asked."""
+        where = "" if closed else "WHERE state != 'closed'"
+        with _errors(self._path), closing(self._connect()) as connection:
+            rows = connection.execute(f"SELECT body FROM alerts {where} ORDER BY json_extract(body, '$.raised')").fetchall()
+        return [orjson.loads(body) for (body,) in rows]
+
+    def order(self, body: dict[str, Any]) -> None:
+        """Ask something of the watch: it looks about once a second."""
+        with _errors(self._path), closing(self._connect()) as connection:
+            connection.execute("INSERT INTO orders (body) VALUES (?)", (orjson.dumps(body).decode(),))
+
+    def _connect(self) -> sqlite3.Connection:
+        return sqlite3.connect(self._path, isolation_level=None, timeout=5)
+
+
+def _locked(path: Path) -> FileLock:
+    if not path.parent.is_dir():
+        raise WorkspaceError(f"{path}: there is no folder {path.parent}; make it first.")
+    lock = FileLock(path.with_name(path.name + ".lock"), timeout=0, mode=0o600)
+    try:
+        with disk_errors(path):
+            lock.acquire()
+    except Timeout:
+        raise WorkspaceError(f"{path}: another watch uses it.") from None
+    return lock
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into one clear line."""
+    try:
+        with disk_errors(path):
+            yield
+    except sqlite3.DatabaseError as error:
+        name = getattr(error, "sqlite_errorname", "")
+        if name == "SQLITE_FULL":
+            words = "the disk is full. Free some space and run the same command again: it goes on where it stopped."
+        elif name.startswith("SQLITE_NOTADB"):
+            words = "not a store of `bongsu watch`; name a new file."
+        elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+            words = f"cannot be written ({error})."
+        else:
+            words = f"cannot be used ({error})."
+        raise WorkspaceError(f"{path}: {words}") from None
+
+
+def _without(body: dict[str, Any], deletion: Deletion, gone: set[str]) -> bool:
+    """Take messages out of an alert's evidence; return whether any was in it."""
+    by_author = deletion.author and not deletion.id
+    kept = [
+        item
+        for item in body["evidence"]
+        if item.get("source", "") != deletion.source
+        or not (item["id"] in gone or (by_author and item["author"] == deletion.author))
+    ]
+    found = len(kept) < len(body["evidence"])
+    body["evidence"] = kept
+    return found
+
+
+def _parts_from_2(old: dict[str, Any]) -> dict[str, Any]:
+    def uid(message: dict[str, Any]) -> str:
+        return unique(redacted(message["source"]), message["id"])
+
+    alerts = old["open"]
+    for alert in alerts:
+        alert["reported"], alert["authors"] = alert.pop("told", 0), alert["messages"]
+    messages = [
+        (uid(message), probability, bin, free, free, alert)
+        for message, probability, bin, free, alert in old["recent"]["messages"]
+    ]
+    return {
+        "baseline": old["baseline"],
+        "alerts": alerts,
+        "waiting": [(uid(message), probability) for message, probability in old["waiting"]],
+        "recent": {"messages": messages, "free": old["recent"]["free"], "voices": []},
+        "references": old["references"],
+        "clock": {"watermark": old["watermark"], "next": old["next"], "counts": {}},
+    }

@@ -1,4 +1,4 @@
-"""The watch itself: sources fill a bounded queue, batches are classified, events found, everything saved, sinks told."""
+"""The watch itself: sources fill a bounded queue, batches are classified, events found, all saved, and alerts sent to sinks."""
 
 from __future__ import annotations
 
@@ -6,42 +6,75 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from bongsu.errors import BongsuError, DataError
+from bongsu.printable import printable
 from bongsu.watch.alerts import iso
 from bongsu.watch.events import Events
-from bongsu.watch.messages import Arrival, Classifies, Deletion, Message, Reference
+from bongsu.watch.messages import Arrival, Classifies, Deletion, Message, Reference, unique
 from bongsu.watch.sinks import Sink
-from bongsu.watch.sources.base import Source
+from bongsu.watch.sources.base import Source, pause
 from bongsu.watch.store import Store
+from bongsu.watch.watermark import Watermarks
 
 _AHEAD = 60.0
-"""Seconds: a message from further in the future than clocks differ is misdated, and would end every bin before it."""
+"""Seconds by which a message's clock may be ahead of ours before it is called misdated."""
 _TICK = 1.0
 _TOMBSTONES = 10_000
+_FAR_AHEAD = 900.0
+"""Seconds of the stream by which one source may be ahead of another before it is kept waiting."""
+_UNREADABLE = 0.5
+_ENOUGH_RECORDS = 20
 Listener = Callable[[dict[str, Any]], None]
+Report = Callable[[str], None]
 
 
 @dataclass
 class Statistics:
-    """What a watch has done so far."""
+    """What a watch has done so far. What was received passed, or did not, or failed."""
 
     received: int = 0
     passed: int = 0
+    failed: int = 0
+    """Messages that the detector could not read."""
     dropped: int = 0
     """Messages that found the queue full."""
     misdated: int = 0
+    """Messages dated into the future: they are counted at the time they came."""
     deleted: int = 0
+    taken_back: int = 0
+    """Messages whose deletion came before them."""
+    silenced: int = 0
+    """Changes of alerts that were reported to nobody, since somebody wished so."""
+    failures: int = 0
+    """Times that a source failed."""
+    ended: int = 0
+    """Sources that were given up."""
     latest: float = 0.0
     """The time of the last message."""
     rate: float = 0.0
     """Messages a second, of late."""
     lag: float | None = None
-    """Seconds between the last message's time and its being worked off; None in a replay."""
+    """Seconds between the last message's time and its being counted; None in a replay."""
     queue: int = 0
+
+
+@dataclass(frozen=True)
+class Silence:
+    """What is not to be reported: an alert's id, a hazard, a hazard/place, or any/place; until a time."""
+
+    what: str
+    until: float
+
+    def covers(self, body: dict[str, Any], now: float) -> bool:
+        """Return whether a change of an alert is not to be reported."""
+        names = {f"{hazard}/{place}" for place in body["places"] for hazard in (body["hazard"], "any")}
+        return now < self.until and self.what in {body["id"], body["hazard"], *names}
 
 
 class Watch:
@@ -56,41 +89,68 @@ class Watch:
         sinks: Sequence[Sink],
         *,
         listener: Listener | None = None,
+        report: Report = lambda text: None,
         queue: int = 4096,
         batch: int = 256,
         replayed: bool = False,
+        keep_days: float = 30.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """
         Args:
             listener: called with every message that passes, every alert, and a status about once a second; it must not wait.
+            report: called with one line on whatever somebody should know.
             queue: the most arrivals that wait; beyond that a patient source is kept waiting and others lose messages.
             batch: the most messages classified at a time; under light load a message does not wait for others.
             replayed: time is the messages' alone; otherwise the clock ends a bin when the sources fall silent.
+            keep_days: after which messages and closed alerts leave the store.
         """
         self.statistics = Statistics()
         self.events = events
-        self.sources = sources
-        self._detector, self._store, self._sinks, self._listener = detector, store, sinks, listener
-        self._queue: asyncio.Queue[tuple[str, Arrival] | None] = asyncio.Queue(queue)
-        self._batch, self._replayed, self._clock = batch, replayed, clock
+        self.sources = list(sources)
+        self.detector = detector
+        self._store, self._sinks, self._listener, self._report_line = store, sinks, listener, report
+        self._queue: asyncio.Queue[tuple[Source, Arrival] | None] = asyncio.Queue(queue)
+        self._batch, self._replayed, self._clock, self._keep = batch, replayed, clock, keep_days * 86400
         self._cursors: dict[str, Any] = store.cursors()
+        self._handed: dict[str, Any] = dict(self._cursors)
+        """Where each source stands, of what is in the queue: from there it is started again."""
         self._tombstones: OrderedDict[str, None] = OrderedDict()
+        self._silences: list[Silence] = []
+        self._watermarks = Watermarks()
         self._news = asyncio.Event()
         self._ended = False
+        self._errors: list[BongsuError] = []
+        self._warned: set[str] = set()
+        self._acknowledged: set[str] = set()
+        """Alerts of which it has been reported that they are acknowledged."""
         self._measured = (time.monotonic(), 0)
         if state := store.state():
-            events.restore(state)
+            events.restore(state, store.message)
+            self._silences = [Silence(**one) for one in state.get("silences", [])]
+            self._acknowledged = {alert.id for alert in events.open.values() if alert.acknowledged is not None}
 
     async def run(self) -> None:
-        """Watches until the sources end. Cancelled, it loses nothing that was saved."""
-        async with asyncio.TaskGroup() as group:
-            for sink in self._sinks:
-                group.create_task(self._deliver(sink))
-            group.create_task(self._feed_all())
-            await self._work()
-            self._ended = True
-            self._news.set()
+        """Watch until the sources end. Cancelled, it loses nothing that was saved.
+
+        Raises:
+            BongsuError: when a sink or the store cannot be used, or all sources failed for good.
+            BrokenPipeError: when nobody reads standard output any more.
+        """
+        for source in self.sources:
+            self._watermarks.expect((source.name, ""), self._now())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for sink in self._sinks:
+                    group.create_task(self._deliver(sink))
+                group.create_task(self._feed_all())
+                await self._work()
+                self._ended = True
+                self._news.set()
+        except BaseExceptionGroup as several:
+            raise _first(several) from None
+        if self._errors and len(self._errors) == len(self.sources):
+            raise self._errors[0]
 
     async def _feed_all(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -99,25 +159,61 @@ class Watch:
         await self._queue.put(None)
 
     async def _feed(self, source: Source) -> None:
-        async for arrival in source.arrivals(self._cursors.get(source.name)):
-            if arrival.patient or not self._queue.full():
-                await self._queue.put((source.name, arrival))
-            else:
-                self.statistics.dropped += 1
+        """Read a source to its end; when it fails, start it again from where it stood, alone."""
+        attempt, reported = 0, ""
+        while True:
+            try:
+                async with aclosing(source.arrivals(self._handed.get(source.name))) as arrivals:  # type: ignore[type-var]
+                    async for arrival in arrivals:
+                        if arrival.item is not None or arrival.cursor != self._handed.get(source.name):
+                            if reported and arrival.item is not None:
+                                self._report_line(f"{source.name}: works again")
+                                reported = ""
+                            attempt = 0
+                        await self._hand_over(source, arrival)
+                break
+            except DataError as error:
+                self.statistics.ended += 1
+                self._errors.append(error)
+                words = str(error) if str(error).startswith(source.name) else f"{source.name}: {error}"
+                if len(self.sources) > 1 or self.statistics.received:
+                    self._report_line(f"{words} This source is given up.")
+                break
+            except Exception as error:
+                self.statistics.failures += 1
+                words = str(error) if isinstance(error, BongsuError) else f"{source.name}: {type(error).__name__}: {error}"
+                if words != reported:
+                    self._report_line(f"{printable(words, 400)} It is tried again.")
+                    reported = words
+            await asyncio.sleep(pause(attempt))
+            attempt += 1
+        await self._queue.put((source, Arrival(None, partition="\nend")))
+
+    async def _hand_over(self, source: Source, arrival: Arrival) -> None:
+        key = (source.name, arrival.partition)
+        while arrival.patient and not self._replayed and self._watermarks.ahead(key) > _FAR_AHEAD:
+            self._watermarks.touch(key, self._now())
+            await asyncio.sleep(0.05)
+        if arrival.patient or not self._queue.full():
+            if arrival.cursor is not None:
+                self._handed[source.name] = arrival.cursor
+            await self._queue.put((source, arrival))
+        else:
+            self.statistics.dropped += 1
 
     async def _work(self) -> None:
-        """Takes batches off the queue until its end."""
+        """Take batches off the queue until its end."""
         while True:
             batch, ended = await self._next_batch()
-            await self._work_off(batch)
+            await self._take_batch(batch)
             if ended:
-                told = self.events.finish()
-                self._save([], [], told, resume=True)
-                self._report(force=True)
+                changed = self.events.finish()
+                self._save([], changed, resume=True)
+                self._report_status(force=True)
                 return
 
-    async def _next_batch(self) -> tuple[list[tuple[str, Arrival]], bool]:
-        batch: list[tuple[str, Arrival]] = []
+    async def _next_batch(self) -> tuple[list[tuple[Source, Arrival]], bool]:
+        batch: list[tuple[Source, Arrival]] = []
         try:
             async with asyncio.timeout(_TICK):
                 one = await self._queue.get()
@@ -130,49 +226,78 @@ class Watch:
             one = self._queue.get_nowait()
         return batch, True
 
-    async def _work_off(self, batch: list[tuple[str, Arrival]]) -> None:
+    async def _take_batch(self, batch: list[tuple[Source, Arrival]]) -> None:
         messages = [arrival.item for _, arrival in batch if isinstance(arrival.item, Message)]
-        probabilities: list[float] = []
-        if messages:
-            texts = list(dict.fromkeys(message.text for message in messages))  # what is sent again and again is read once
-            table = await asyncio.to_thread(self._detector.probabilities, texts)
-            column = np.asarray(table).reshape(len(texts), -1)[:, -1]
-            of_text = dict(zip(texts, column.tolist(), strict=True))
-            probabilities = [of_text[message.text] for message in messages]
-        told: list[dict[str, Any]] = []
+        of_text = await self._classify(list(dict.fromkeys(message.text for message in messages)))
+        changed: list[dict[str, Any]] = []
         passed: list[tuple[Message, float]] = []
-        joined: list[tuple[str, str]] = []
         deletions: list[Deletion] = []
-        scored = iter(probabilities)
         for source, arrival in batch:
             item = arrival.item
+            key = (source.name, arrival.partition)
             if isinstance(item, Message):
-                told += self._take(item, next(scored), passed)
-                joined += self.events.joined.items()
-                self.events.joined = {}
+                self._take(source, item, of_text.get(item.text), passed, key)
             elif isinstance(item, Deletion):
-                self._bury(item)
-                told += self.events.delete(item.id, item.author)
-                passed = [
-                    pair for pair in passed if pair[0].id != item.id and (not item.author or pair[0].author != item.author)
-                ]
+                self._delete(item)
+                changed += self.events.delete(item)
+                passed = [pair for pair in passed if not item.concerns(pair[0])]
                 deletions.append(item)
             elif isinstance(item, Reference):
-                told += self.events.refer(item)
+                changed += self.events.refer(item)
+            elif arrival.partition == "\nend":
+                self._watermarks.end(source.name)
+            else:
+                self._watermarks.expect(key, self._now())
             if arrival.cursor is not None:
-                self._cursors[source] = arrival.cursor
-        if not batch and not self._replayed and all(source.live for source in self.sources):
-            told += self.events.advance(self._clock() - _TICK)
-        self._save(passed, joined, told, deletions=deletions)
-        self._report()
+                self._cursors[source.name] = arrival.cursor
+        live = frozenset() if self._replayed else frozenset(source.name for source in self.sources if source.live)
+        changed += await asyncio.to_thread(self.events.advance, self._watermarks.reached(live, self._now()))
+        changed += self._obey_orders()
+        self._save(passed, changed, deletions=deletions)
+        self._report_status()
 
-    def _take(self, message: Message, probability: float, passed: list[tuple[Message, float]]) -> list[dict[str, Any]]:
+    def _now(self) -> float:
+        return 0.0 if self._replayed else self._clock()
+
+    async def _classify(self, texts: list[str]) -> dict[str, float]:
+        """Return the probability of each text; of one that the detector fails on, none."""
+        if not texts:
+            return {}
+        try:
+            table = await asyncio.to_thread(self.detector.probabilities, texts)
+            return dict(zip(texts, np.asarray(table).reshape(len(texts), -1)[:, -1].tolist(), strict=True))
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit, MemoryError):
+            raise
+        except BaseException as error:  # a panic of a library in Rust is no Exception
+            if len(texts) > 1:
+                half = len(texts) // 2
+                return {**await self._classify(texts[:half]), **await self._classify(texts[half:])}
+            if self.statistics.failed == 0:
+                self._report_line(f"a message cannot be classified ({type(error).__name__}: {printable(str(error), 200)})")
+            return {}
+
+    def _take(
+        self, source: Source, message: Message, probability: float | None, passed: list[tuple[Message, float]], key: Any
+    ) -> None:
         self.statistics.received += 1
-        if message.time > self._clock() + _AHEAD:
-            self.statistics.misdated += 1
-            return []
+        if not self._replayed and message.time > (now := self._clock()):
+            if message.time > now + _AHEAD:
+                self.statistics.misdated += 1
+                if source.name not in self._warned:
+                    self._warned.add(source.name)
+                    self._report_line(
+                        f"{source.name}: a message is dated {message.time - now:,.0f} s ahead of this machine's clock; such "
+                        "messages count when they come. Is the clock right, is --timezone?"
+                    )
+            message = replace(message, time=now)
         self.statistics.latest = message.time
-        if probability >= self._detector.threshold and message.id not in self._tombstones:
+        self._watermarks.observe(key, message.time, self._now())
+        if probability is None:
+            self.statistics.failed += 1
+        elif probability >= self.detector.threshold:
+            if message.uid in self._tombstones:
+                self.statistics.taken_back += 1
+                return
             self.statistics.passed += 1
             passed.append((message, probability))
             self.events.add(message, probability)
@@ -183,55 +308,77 @@ class Watch:
                     "text": message.text,
                     "time": iso(message.time),
                     "probability": probability,
-                    "threshold": self._detector.threshold,
+                    "threshold": self.detector.threshold,
                 }
             )
-        return self.events.advance(message.time)
 
-    def _bury(self, deletion: Deletion) -> None:
+    def _delete(self, deletion: Deletion) -> None:
         """A deletion may come before its message."""
         self.statistics.deleted += 1
         if deletion.id:
-            self._tombstones[deletion.id] = None
+            self._tombstones[unique(deletion.source, deletion.id)] = None
             if len(self._tombstones) > _TOMBSTONES:
                 self._tombstones.popitem(last=False)
+
+    def _obey_orders(self) -> list[dict[str, Any]]:
+        """Do what `bongsu alerts` asks for."""
+        changed = []
+        for order in self._store.take_orders() if self._store.lasting else []:
+            if "silence" in order:
+                self._silences = [one for one in self._silences if one.what != order["silence"]]
+                self._silences.append(Silence(order["silence"], order["until"]))
+            elif (alert := self.events.open.get(order.get("acknowledge", ""))) and alert.acknowledged is None:
+                alert.acknowledged = self._clock()
+                changed.append(alert.body("updated"))
+        return changed
 
     def _save(
         self,
         passed: list[tuple[Message, float]],
-        joined: list[tuple[str, str]],
-        told: list[dict[str, Any]],
+        changed: list[dict[str, Any]],
         *,
         deletions: Sequence[Deletion] = (),
         resume: bool = False,
     ) -> None:
-        worked = self.events.take_worked() or bool(told) or bool(deletions) or resume
-        if not worked and not passed:
-            return
-        state = (self.events.state(), self._cursors) if worked else None
-        self._store.save(passed, joined, deletions, told, state)
-        if told:
+        joined, self.events.joined = list(self.events.joined.items()), {}
+        now = self._clock()
+        for body in changed:
+            known = body["state"] == "updated" and body["id"] in self._acknowledged
+            body["silenced"] = known or any(silence.covers(body, now) for silence in self._silences)
+            self.statistics.silenced += body["silenced"]
+            if body["acknowledged"] is not None:
+                self._acknowledged.add(body["id"])
+        ended = self.events.take_worked() or resume or bool(changed)
+        if ended or passed or deletions or joined:
+            self._store.save(passed, joined, deletions, changed, self._resume() if ended and self._store.lasting else None)
+        if ended and self._store.lasting:
+            self._store.forget_before(self.events.watermark - self._keep)  # by the stream's own time: it may be of long ago
+        if changed:
             self._news.set()
-        for body in told:
+        for body in changed:
             self._publish(body)
 
+    def _resume(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        silences = [{"what": one.what, "until": one.until} for one in self._silences if one.until > self._clock()]
+        return {**self.events.state(), "silences": silences}, self._cursors
+
     async def _deliver(self, sink: Sink) -> None:
-        """Tells a sink what is in the outbox, one after the other."""
+        """Send to a sink what is in the outbox, one after the other."""
         while True:
             self._news.clear()
             ended = self._ended
             while waiting := self._store.undelivered(sink.name):
                 for seq, body in waiting:
                     await sink.send(seq, body)
-                    self._store.tick_off(sink.name, seq)
+                    self._store.mark_delivered(sink.name, seq)
             self._store.tidy([one.name for one in self._sinks])
             if ended:
                 return
             if not self._ended:
                 await self._news.wait()
 
-    def _report(self, force: bool = False) -> None:
-        """Tells the listener how it goes, about once a second."""
+    def _report_status(self, force: bool = False) -> None:
+        """Say how it goes, about once a second."""
         now, (then, received) = time.monotonic(), self._measured
         if now - then < _TICK and not force:
             return
@@ -241,24 +388,58 @@ class Watch:
             statistics.lag = max(0.0, self._clock() - statistics.latest)
         statistics.queue = self._queue.qsize()
         self._measured = (now, statistics.received)
-        self._publish(
-            {
-                "type": "status",
-                "time": iso(statistics.latest),
-                "rate": statistics.rate,
-                "lag": statistics.lag,
-                "share": statistics.passed / max(1, statistics.received),
-                "received": statistics.received,
-                "passed": statistics.passed,
-                "dropped": statistics.dropped,
-                "misdated": statistics.misdated,
-                "late": self.events.late,
-                "garbage": sum(source.garbage for source in self.sources),
-                "queue": statistics.queue,
-                "alerts": len(self.events.open),
-            }
-        )
+        self._warn_of_garbage(force)
+        self._publish(self.status())
+
+    def _warn_of_garbage(self, force: bool) -> None:
+        for source in self.sources:
+            tally = source.tally
+            mostly = tally.garbage > _UNREADABLE * tally.read and (tally.read >= _ENOUGH_RECORDS or force)
+            if mostly and f"garbage {source.name}" not in self._warned:
+                self._warned.add(f"garbage {source.name}")
+                share = tally.garbage / tally.read
+                self._report_line(f"{source.name}: {share:.0%} of {tally.read:,} records are unreadable, first: {tally.sample}")
+
+    def status(self) -> dict[str, Any]:
+        """Return how it goes, as the listener is told."""
+        statistics = self.statistics
+        return {
+            "type": "status",
+            "time": iso(statistics.latest),
+            "rate": statistics.rate,
+            "lag": statistics.lag,
+            "share": statistics.passed / max(1, statistics.received),
+            "received": statistics.received,
+            "passed": statistics.passed,
+            "dropped": statistics.dropped,
+            "misdated": statistics.misdated,
+            "late": self.events.late,
+            "overflow": self.events.overflow,
+            "failed": statistics.failed,
+            "garbage": self.garbage,
+            "failures": statistics.failures,
+            "silenced": statistics.silenced,
+            "undelivered": sum(getattr(sink, "dead", 0) for sink in self._sinks),
+            "queue": statistics.queue,
+            "alerts": len(self.events.open),
+        }
+
+    @property
+    def garbage(self) -> int:
+        """Records that should hold a message and do not."""
+        return sum(source.tally.garbage for source in self.sources)
+
+    @property
+    def nothing_readable(self) -> bool:
+        """Whether there were records, and none of them held a message."""
+        return self.garbage > 0 and self.garbage == sum(source.tally.read for source in self.sources)
 
     def _publish(self, event: dict[str, Any]) -> None:
         if self._listener is not None:
             self._listener(event)
+
+
+def _first(several: BaseExceptionGroup[BaseException]) -> BaseException:
+    """Return the first of the errors that ended several tasks, since one is what is shown."""
+    first = several.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

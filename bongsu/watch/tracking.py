@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bongsu.watch.alerts import Alert
-from bongsu.watch.hazards import OTHER, hazards_in, places_in
+from bongsu.watch.hazards import MAX_HAZARDS, OTHER, hazards_in, places_in
 from bongsu.watch.messages import Message
 
 ANY = "any"
@@ -32,31 +32,37 @@ class Settings:
     max_waiting: int = 100_000
     max_keys: int = 50_000
     max_recent: int = 20_000
+    max_voices: int = 200_000
+    """Pairs of an author and a key that are remembered."""
+    max_open: int = 5
+    """Open alerts of a hazard. What looks like one more is taken for another place of the latest of them."""
 
 
 @dataclass
 class Tracked:
     """A distinct message of the latest bins."""
 
-    id: str
+    uid: str
     bin: int
     message: Message
     probability: float
     hazards: tuple[str, ...]
     places: tuple[str, ...]
     keys: tuple[str, ...]
+    counted: tuple[str, ...] = ()
+    """The keys for which it counts: not those on which its author has spoken before."""
     free: tuple[str, ...] = ()
-    """The keys for which no open alert explains it."""
+    """Of those, the keys for which no open alert explains it."""
     alert: Alert | None = None
 
 
 def track(message: Message, probability: float, bin: int) -> Tracked:
-    """Reads off a message what it speaks of."""
-    hazards, places = hazards_in(message.text), places_in(message.text)
+    """Read off a message what it speaks of."""
+    hazards, places = hazards_in(message.text)[:MAX_HAZARDS], places_in(message.text)
     keys = (*hazards, *(f"{hazard}/{place}" for place in places for hazard in (ANY, *hazards)))
-    return Tracked(message.id, bin, message, probability, hazards or (OTHER,), places, keys)
+    return Tracked(message.uid, bin, message, probability, hazards or (OTHER,), places, keys)
 
 
 def by_place(tracked: Tracked, alert: Alert) -> bool:
-    """Whether the message names a place of the alert, together with its hazard."""
+    """Return whether the message names a place of the alert, together with its hazard."""
     return any("/" in key and key in alert.keys for key in tracked.keys)

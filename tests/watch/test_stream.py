@@ -1,28 +1,31 @@
 from __future__ import annotations
 
-import asyncio
 import itertools
 import json
 import os
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import httpx
-import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from watching import START, Kept, made_stream, run, write
 
 from bongsu.errors import WorkspaceError
-from bongsu.watch.messages import Arrival, Deletion, Message, message_of, read_time
+from bongsu.watch.addresses import redacted
+from bongsu.watch.events import Events
+from bongsu.watch.messages import Arrival, Deletion, Message
 from bongsu.watch.replay import Paced
-from bongsu.watch.sinks import ForbiddenAddressError, Webhook, public_address
-from bongsu.watch.sources.lines import File, Lines, item_of
+from bongsu.watch.sources.base import Tally
+from bongsu.watch.sources.lines import File, Lines
+from bongsu.watch.sources.records import decoded, item_of, message_of, parsed
 from bongsu.watch.store import Store
+from bongsu.watch.times import read_time, time_zone
+from bongsu.watch.tracking import Settings
 
 _NAMES = st.sampled_from(["id", "text", "time", "author", "MSG_CN", "SN", "CRT_DT", "delete"])
 _VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers(), max_size=2)
@@ -31,7 +34,7 @@ _VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | 
 @settings(deadline=None)
 @given(st.binary(max_size=200) | st.dictionaries(_NAMES, _VALUES, max_size=5).map(lambda record: json.dumps(record).encode()))
 def test_garbage_is_no_message_and_no_error(line: bytes) -> None:
-    item = item_of(line, "test", 0.0)
+    item = item_of(parsed(decoded(line)), "test", 0.0)
     assert item is None or not isinstance(item, Message) or item.text
 
 
@@ -46,11 +49,34 @@ def test_lines_are_those_of_the_whole_however_it_is_cut(data: bytes, cuts: list[
     assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in found)
 
 
-def test_times_in_every_usual_form() -> None:
-    for form in ("2023-11-14T22:13:20Z", START, START * 1e3, str(START * 1e6)):
+FORMS = """2023-11-14T22:13:20Z|2023-11-14T22:13:20.000Z|2023-11-14 22:13:20|2023-11-14 22:13:20 UTC
+2023-11-14 22:13:20 +0000|2023-11-15T07:13:20+09:00|2023-11-15 07:13:20 KST|2023/11/14 22:13:20
+2023.11.14 22:13:20|2023. 11. 14. 22:13:20|20231114T221320Z|2023-11-14T22:13:20.000000001Z
+Tue Nov 14 22:13:20 +0000 2023|Tue, 14 Nov 2023 22:13:20 GMT|Tue, 14 Nov 2023 22:13:20 +0000
+14 Nov 2023 22:13:20 -0000|Tue Nov 14 22:13:20 2023|14/Nov/2023:22:13:20 +0000|11/14/2023 22:13:20
+11/14/2023 10:13:20 PM|14.11.2023 22:13:20|Nov 14, 2023 10:13:20 PM|2023년 11월 14일 22시 13분 20초
+2023년 11월 14일 오후 10:13:20|2023-11-14T22:13:20Z[UTC]|1700000000|1700000000.0|1.7e9|1700000000000
+2023-11-14 22:13:20,000|2023/11/14 22:13:20 UTC|2023-11-14T22:13:20+0000"""
+
+
+@pytest.mark.parametrize("form", FORMS.replace("\n", "|").split("|"))
+def test_times_in_every_usual_form(form: str) -> None:
+    assert read_time(form) == pytest.approx(START, abs=1e-6)
+
+
+def test_times_that_are_numbers_none_or_without_a_zone() -> None:
+    for form in (START, START * 1e3, str(START * 1e6), START * 1e9, {"$date": "2023-11-14T22:13:20Z"}):
         assert read_time(form) == START
     assert read_time("yesterday") is read_time(float("nan")) is read_time(True) is read_time([]) is None
+    assert read_time("3/4/2023 10:00") is read_time(10**400) is read_time("2023-13-45") is None
+    assert read_time("2023-11-15 07:13:20", time_zone("Asia/Seoul")) == START
+    assert read_time("2023-11-15 07:13:20", time_zone("+09:00")) == START
     assert message_of({"text": "a"}, "x", None) is None
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_time_or_none(text: str) -> None:
+    assert (time := read_time(text)) is None or time > 0
 
 
 def test_a_replay_tells_the_same_at_any_speed(tmp_path: Path) -> None:
@@ -74,7 +100,7 @@ def test_a_replay_tells_the_same_at_any_speed(tmp_path: Path) -> None:
 class Flood:
     """A source that does not wait."""
 
-    name, garbage, live = "flood", 0, True
+    name, tally, live = "flood", Tally(), True
 
     async def arrivals(self, cursor: Any) -> AsyncIterator[Arrival]:
         for number in range(500):
@@ -95,7 +121,7 @@ def test_deleted_messages_leave_the_store_and_the_evidence(tmp_path: Path) -> No
     gone = next(body for body in kept.bodies if body["state"] == "closed")["evidence"][0]
     count = "SELECT count(*) FROM messages WHERE id = ?"
     assert store.connection.execute(count, (gone["id"],)).fetchone() == (1,)
-    store.save(deletions=[Deletion(gone["id"])])
+    store.save(deletions=[Deletion(gone["id"], source=gone["source"])])
     assert store.connection.execute(count, (gone["id"],)).fetchone() == (0,)
     assert not any(gone["text"] in body for (body,) in store.connection.execute("SELECT body FROM alerts"))
     store.close()
@@ -103,7 +129,7 @@ def test_deleted_messages_leave_the_store_and_the_evidence(tmp_path: Path) -> No
 
 def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path / "a.db")
-    store.save(resume=({"watermark": 1.0}, {}))
+    store.save(resume=({"clock": 1.0}, {}))
     store.close()
     Store(tmp_path / "a.db").close()
     with sqlite3.connect(tmp_path / "a.db") as connection:
@@ -163,39 +189,58 @@ def test_killed_at_fifty_moments_loses_no_alert_and_repeats_at_most_one(tmp_path
     assert killed == 50
 
 
-def answering(*statuses: int) -> tuple[httpx.AsyncClient, list[httpx.Request]]:
-    left, seen = list(statuses), list[httpx.Request]()
+def test_a_store_of_the_version_before_is_gone_on_with(tmp_path: Path) -> None:
+    """As it wrote it: texts in the state, ids without sources, addresses with their secrets."""
+    path = tmp_path / "a.db"
+    url = "https://host/streaming?access_token=secret"
+    message = {"id": "1", "text": "flood in Manila", "time": START, "author": "a", "source": url}
+    state = {
+        "baseline": {"past": {}, "forgotten": [0.0, 0], "first": None, "latest": 0},
+        "open": [],
+        "waiting": [],
+        "recent": {"messages": [[message, 0.9, 28333333, ["flood"], None]], "free": {"flood": [[28333333, 1]]}},
+        "references": [],
+        "watermark": START + 100,
+        "next": 28333334,
+    }
+    with sqlite3.connect(path) as connection:
+        connection.executescript(
+            "CREATE TABLE messages (id TEXT PRIMARY KEY, time REAL NOT NULL, text TEXT NOT NULL, probability REAL NOT NULL,"
+            " author TEXT NOT NULL, source TEXT NOT NULL, joined TEXT);"
+            "CREATE INDEX messages_author ON messages (author);"
+            "CREATE TABLE alerts (id TEXT PRIMARY KEY, state TEXT NOT NULL, body TEXT NOT NULL);"
+            "CREATE TABLE outbox (seq INTEGER PRIMARY KEY AUTOINCREMENT, body TEXT NOT NULL);"
+            "CREATE TABLE delivered (sink TEXT PRIMARY KEY, seq INTEGER NOT NULL);"
+            "CREATE TABLE cursors (source TEXT PRIMARY KEY, cursor TEXT NOT NULL);"
+            "CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), body TEXT NOT NULL); PRAGMA user_version=2;"
+        )
+        connection.execute("INSERT INTO messages VALUES ('1', ?, 'flood in Manila', 0.9, 'a', ?, NULL)", (START, url))
+        connection.execute("INSERT INTO cursors VALUES (?, '7')", (url,))
+        connection.execute("INSERT INTO delivered VALUES ('webhook:https://hooks/secret', 3)")
+        connection.execute("INSERT INTO state VALUES (1, ?)", (json.dumps(state),))
+    connection.close()
+    store = Store(path)
+    name = redacted(url)
+    assert store.cursors() == {name: 7}
+    events = Events(Settings())
+    saved = store.state()
+    assert saved is not None
+    events.restore(saved, store.message)
+    events.add(Message("1", "flood in Manila", START + 200, source=name), 0.9)
+    assert events.state()["waiting"] == []  # it is known
+    store.close()
+    store = Store(path)  # and again
+    assert "secret" not in "\n".join(store.connection.iterdump())
+    store.close()
 
-    def answer(request: httpx.Request) -> httpx.Response:
-        seen.append(request)
-        return httpx.Response(left.pop(0) if len(left) > 1 else left[0])
 
-    return httpx.AsyncClient(transport=httpx.MockTransport(answer)), seen
-
-
-async def no_sleep(seconds: float) -> None:
-    assert 0 <= seconds <= 60
-
-
-@pytest.mark.parametrize(("statuses", "attempts", "dead"), [((503, 429, 200), 3, 0), ((400,), 1, 1), ((500,), 8, 1)])
-def test_a_webhook_tries_again_and_buries(tmp_path: Path, statuses: tuple[int, ...], attempts: int, dead: int) -> None:
-    client, seen = answering(*statuses)
-    webhook = Webhook("http://127.0.0.1:9/x", tmp_path / "dead.jsonl", True, client, no_sleep)
-    asyncio.run(webhook.send(7, {"id": "a"}))
-    assert [request.headers["Idempotency-Key"] for request in seen] == ["a:7"] * attempts
-    buried = (tmp_path / "dead.jsonl").read_bytes().splitlines() if dead else []
-    assert [orjson.loads(line)["body"] for line in buried] == [{"id": "a"}] * dead
-
-
-_PRIVATE = "127.0.0.1 localhost 10.0.0.1 192.168.1.1 169.254.169.254 ::1 fe80::1 ::ffff:10.0.0.1 2002:a00:1::"
-
-
-@pytest.mark.parametrize("host", _PRIVATE.split())
-def test_a_webhook_does_not_reach_into_private_networks(host: str, tmp_path: Path) -> None:
-    with pytest.raises(ForbiddenAddressError):
-        asyncio.run(public_address(host, 80, allow_private=False))
-    client, seen = answering(200)
-    url = f"http://[{host}]/x" if ":" in host else f"http://{host}/x"
-    asyncio.run(Webhook(url, tmp_path / "dead.jsonl", False, client, no_sleep).send(1, {"id": "a"}))
-    assert seen == []
-    assert "not a public address" in (tmp_path / "dead.jsonl").read_text()
+def test_deletions_leave_no_text_in_the_file(tmp_path: Path) -> None:
+    messages = [replace(message, author="a") for message in made_stream(0)]
+    path, store = write(tmp_path / "stream.jsonl", messages), Store(tmp_path / "a.db")
+    kept = Kept()
+    run([File(path, replayed=True)], store, [kept], replayed=True)
+    gone = next(body for body in kept.bodies if body["state"] == "opened")["evidence"][0]
+    store.save(deletions=[Deletion(gone["id"], source=gone["source"])])
+    store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert gone["text"].encode() not in (tmp_path / "a.db").read_bytes()
+    store.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import html
 import re
 import time
@@ -11,24 +10,29 @@ from typing import Any
 
 import httpx
 import orjson
+from httpx_sse import EventSource, SSEError
 
 from bongsu.errors import DataError
-from bongsu.watch.messages import Arrival, Deletion, Item, Message, read_time, tidy
-from bongsu.watch.sources.base import pause
+from bongsu.watch.addresses import redacted
+from bongsu.watch.messages import Arrival, Deletion, Item, Message, tidy
+from bongsu.watch.sources.base import SourceEndedError, SourceError, Tally, check_status
+from bongsu.watch.times import read_time
 
+_BREAK = re.compile(r"<br\b[^>]*>|</?(?:p|li|ul|ol|div|h[1-6]|blockquote|pre|tr)\b[^>]*>", re.IGNORECASE)
 _TAG = re.compile(r"<[^>]*>")
-_BREAK = re.compile(r"<br\s*/?>|</p>")
+_BLANK_LINES = re.compile(r"\s*\n\s*")
+_REDIRECTS = 5
 
 
 def plain(content: str) -> str:
-    """The text of a status, which comes as HTML."""
-    return tidy(html.unescape(_TAG.sub("", _BREAK.sub("\n", content))))
+    """Return the text of a status, which comes as HTML."""
+    return _BLANK_LINES.sub("\n", tidy(html.unescape(_TAG.sub("", _BREAK.sub("\n", content)))))
 
 
 def item_of(name: str, data: str, source: str) -> Item | None:
-    """The item in one server-sent event; None for kinds without a message and for garbage."""
+    """Return the item in one server-sent event; None for kinds without a message and for garbage."""
     if name == "delete":
-        return Deletion(data.strip())
+        return Deletion(tidy(data), source=source)
     if name != "update":
         return None
     try:
@@ -37,57 +41,72 @@ def item_of(name: str, data: str, source: str) -> Item | None:
         return None
     if not isinstance(status, dict) or not isinstance(status.get("content"), str) or not isinstance(status.get("id"), str):
         return None
-    moment, text = read_time(status.get("created_at")), plain(status["content"])
+    warning = status.get("spoiler_text")
+    text = plain(status["content"])
+    if isinstance(warning, str) and warning.strip():
+        text = tidy(f"{warning.strip()}\n{text}")
     account = status.get("account")
     author = str(account.get("acct", "")) if isinstance(account, dict) else ""
+    moment = read_time(status.get("created_at"))
     return Message(status["id"], text, time.time() if moment is None else moment, author, source) if text else None
 
 
 class Mastodon:
-    """A public timeline. The API keeps no past: what is sent while the connection is down is lost, and counted as a gap."""
+    """A public timeline. The API keeps no past: what is sent while the connection is down is lost."""
 
-    def __init__(self, url: str, token: str = "", client: httpx.AsyncClient | None = None) -> None:
+    def __init__(self, url: str, token: str = "") -> None:
         """Args: url: such as https://mastodon.social/api/v1/streaming/public. token: where the server asks for one."""
-        self.name, self.garbage, self.live, self.gaps = url, 0, False, 0
-        self._url, self._client = url, client
-        self._headers = {"Accept": "text/event-stream", **({"Authorization": f"Bearer {token}"} if token else {})}
+        self.name, self.tally, self.live = redacted(url), Tally(), False
+        try:
+            self._url = httpx.URL(url)
+        except (httpx.InvalidURL, ValueError):
+            raise DataError(f"{redacted(url)}: not the address of a web server.") from None
+        self._token = token
 
     async def arrivals(self, cursor: Any) -> AsyncIterator[Arrival]:
         """See `Source`."""
-        failed = 0
-        async with self._client or httpx.AsyncClient(timeout=httpx.Timeout(30, read=90)) as client:
-            while True:
-                try:
-                    async with client.stream("GET", self._url, headers=self._headers) as response:
-                        if 400 <= response.status_code < 500 and response.status_code != 429:
-                            raise DataError(
-                                f"{self._url}: answered {response.status_code}; is the address right, is a token needed?"
-                            )
-                        response.raise_for_status()
-                        self.live = True
-                        async for name, data in _events(response.aiter_lines()):
-                            failed = 0
-                            item = item_of(name, data, self.name)
-                            self.garbage += item is None and name == "update"
-                            if item:
-                                yield Arrival(item, patient=False)
-                except httpx.HTTPError:
-                    pass
-                self.live = False
-                self.gaps += 1
-                await asyncio.sleep(pause(failed))
-                failed += 1
+        try:
+            async with httpx.AsyncClient(timeout=httpx.Timeout(30, read=90)) as client:
+                url = self._url
+                for _ in range(_REDIRECTS):
+                    async with client.stream("GET", url, headers=self._headers(url)) as response:
+                        if response.is_redirect and response.headers.get("Location"):
+                            url = self._redirected(url, response.headers["Location"])
+                            continue
+                        check_status(self.name, response.status_code)
+                        async for arrival in self._events(response):
+                            yield arrival
+                        raise SourceError(f"{self.name}: the server closed the connection.")
+                raise SourceEndedError(f"{self.name}: redirected more than {_REDIRECTS} times.")
+        except httpx.HTTPError as error:
+            raise SourceError(f"{self.name}: {type(error).__name__}: {error}") from None
+        finally:
+            self.live = False
 
+    async def _events(self, response: httpx.Response) -> AsyncIterator[Arrival]:
+        try:
+            async for event in EventSource(response).aiter_sse():
+                self.live = True
+                item = item_of(event.event, event.data, self.name)
+                useful = item is not None or event.event not in ("update", "delete")
+                self.tally.note(useful, event.data)
+                self.tally.ignored += useful and item is None
+                if item:
+                    yield Arrival(item, patient=False)
+        except SSEError:
+            kind = response.headers.get("Content-Type", "nothing it names")
+            raise SourceError(
+                f"{self.name}: answers with {kind}, not with a stream of events; is it the streaming API?"
+            ) from None
 
-async def _events(lines: AsyncIterator[str]) -> AsyncIterator[tuple[str, str]]:
-    """Names and data of server-sent events (WHATWG HTML, section 9.2.6)."""
-    name, data = "", list[str]()
-    async for line in lines:
-        if not line:
-            if data:
-                yield name, "\n".join(data)
-            name, data = "", []
-        elif line.startswith("event:"):
-            name = line[6:].strip()
-        elif line.startswith("data:"):
-            data.append(line[5:].removeprefix(" "))
+    def _redirected(self, url: httpx.URL, location: str) -> httpx.URL:
+        target = url.join(location)
+        if target.scheme not in ("http", "https") or (url.scheme == "https" and target.scheme == "http"):
+            raise SourceEndedError(f"{self.name}: redirects to {redacted(str(target))}, which is not encrypted.")
+        return target
+
+    def _headers(self, url: httpx.URL) -> dict[str, str]:
+        """The token goes to the server it is for, and to servers below it (streaming.mastodon.social), not to others."""
+        own = url.host == self._url.host or url.host.endswith("." + self._url.host)
+        token = {"Authorization": f"Bearer {self._token}"} if self._token and own else {}
+        return {"Accept": "text/event-stream", "Cache-Control": "no-store", **token}

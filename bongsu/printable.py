@@ -1,0 +1,23 @@
+"""Strangers' text made safe to show: on a terminal it must move no cursor, set no title, and hide nothing."""
+
+from __future__ import annotations
+
+import re
+
+_LINE_BREAK = re.compile("[\t\n\v\f\r\x85\u2028\u2029]+")
+_CONTROL = re.compile(
+    "[\x00-\x1f\x7f-\x9f"  # C0 and C1, which begin escape sequences
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u206f"  # bidirectional controls, which reorder what is read
+    "\u200b\u2060-\u2065\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # what is not seen at all
+    "\ud800-\udfff]"
+)
+
+
+def printable(text: str, most: int | None = None) -> str:
+    """Return `text` on one line, with control characters spelled as Python spells them (an escape shows as \\x1b).
+
+    Args:
+        most: characters of the result, an ellipsis included; None for all.
+    """
+    shown = _CONTROL.sub(lambda match: ascii(match[0])[1:-1], _LINE_BREAK.sub(" ", text))
+    return shown if most is None or len(shown) <= most else shown[: most - 1] + "…"

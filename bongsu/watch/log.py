@@ -1,0 +1,55 @@
+"""What a watch without a terminal says: one JSON object a line on standard error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+logger = logging.getLogger("bongsu.watch")
+_EVERY = 60.0
+
+
+class JsonLines(logging.Formatter):
+    """A record as one line of JSON: time, level, message, and what was given as `extra={"fields": ...}`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """See `logging.Formatter`."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["trace"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode()
+
+
+def log_to_stderr() -> None:
+    """Send what a watch logs to standard error."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logger.handlers, logger.propagate = [handler], False
+    logger.setLevel(logging.INFO)
+
+
+class StatusLog:
+    """Listens to a watch: logs its state once a minute, and every change of an alert."""
+
+    def __init__(self) -> None:
+        self._logged = 0.0
+
+    def hear(self, event: dict[str, Any]) -> None:
+        """Take in what the watch publishes."""
+        if event["type"] == "status" and time.monotonic() - self._logged >= _EVERY:
+            self._logged = time.monotonic()
+            logger.info("status", extra={"fields": {key: value for key, value in event.items() if key not in ("type", "time")}})
+        elif event["type"] == "alert":
+            fields = {"alert": event["id"], **{key: event[key] for key in ("state", "title", "messages", "silenced")}}
+            logger.info("alert", extra={"fields": fields})
