@@ -34,11 +34,14 @@ _MEASURED = 2000  # texts on which int8 is
 _SAMPLE = ("Forest fire near La Ronge Sask.", "규모 5.1 지진으로 건물 외벽이 무너졌습니다", "ok", "so hot today 🔥 " * 8)
 
 
-def export_onnx(run: Path, out: Path, int8: bool = False, licence: str | None = None) -> Int8Loss | None:
+def export_onnx(
+    run: Path, out: Path, int8: bool = False, licence: str | None = None, smallest: bool = False
+) -> Int8Loss | None:
     """Write the fine-tuned model of a run, and its masked language model if it has one, as an ONNX bundle.
 
     Args:
         int8: add an int8 engine; what it costs is measured on the run's rows and returned (None when the run keeps none).
+        smallest: keep nothing but the int8 engine.
 
     Raises:
         WorkspaceError: when the run has no fine-tuned model, the graph's outputs are not torch's to 1e-5, or `out`
@@ -69,7 +72,9 @@ def export_onnx(run: Path, out: Path, int8: bool = False, licence: str | None = 
             if examples:
                 loss = int8_loss(exact, predictor("int8", MODEL_INT8), examples[:_MEASURED], origin)
         encoder = masked_lm_folder(run, recipe)
-        if encoder is not None:
+        if smallest:
+            (folder / MODEL).unlink()
+        elif encoder is not None:
             export_masked_lm(load_masked_lm(encoder), folder / MASKED_LM)
         _copy_tokenizer(source, folder)
         for name in FILES:

@@ -180,12 +180,16 @@ def choose_engine(bundle: Bundle, choice: Choice, shortest: int, int8_accurate: 
     """Return the engine asked for. With "auto": int8 when it lost little at export and is faster here.
 
     Raises:
-        WorkspaceError: when int8 is asked for and the bundle has none.
+        WorkspaceError: when the bundle has no such engine.
     """
     if choice == "int8":
         if not bundle.has(MODEL_INT8):
             raise WorkspaceError(f"{bundle.path}: has no int8 engine; export it with `bongsu export RUN --to onnx --int8`.")
         return Engine("int8", bundle.path / MODEL_INT8, shortest, pad_id)
+    if choice == "auto" and not bundle.has(MODEL):
+        return Engine("int8", bundle.path / MODEL_INT8, shortest, pad_id)
+    if not bundle.has(MODEL):
+        raise WorkspaceError(f"{bundle.path}: has an int8 engine alone.")
     exact = Engine("float32", bundle.path / MODEL, shortest, pad_id)
     if choice == "float32" or not (bundle.has(MODEL_INT8) and int8_accurate):
         return exact

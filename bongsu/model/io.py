@@ -27,13 +27,16 @@ Kind = Literal["masked_lm", "task"]
 ModelType = TypeVar("ModelType", bound=nn.Module)
 
 
-def save_encoder(folder: Path, model: MaskedLanguageModel, extra: dict[str, Any] | None = None) -> None:
+def save_encoder(
+    folder: Path, model: MaskedLanguageModel, extra: dict[str, Any] | None = None, dtype: torch.dtype = torch.float32
+) -> None:
     """Write a masked language model; the embedding, which is the output matrix too, is stored once.
 
     Args:
         extra: anything JSON can hold, given back by `read_config(folder)["extra"]`.
+        dtype: of the weights as stored, such as `torch.float16`; they are opened in float32 again.
     """
-    _save(folder, model, {"kind": "masked_lm", "encoder": model.encoder.config.to_dict(), "extra": extra or {}})
+    _save(folder, model, {"kind": "masked_lm", "encoder": model.encoder.config.to_dict(), "extra": extra or {}}, dtype)
 
 
 def save_task_model(folder: Path, model: TaskModel, extra: dict[str, Any]) -> None:
@@ -97,8 +100,8 @@ def read_config(folder: Path, kind: Kind | None = None) -> dict[str, Any]:
     return dict(config)
 
 
-def _save(folder: Path, model: nn.Module, config: dict[str, Any]) -> None:
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+def _save(folder: Path, model: nn.Module, config: dict[str, Any], dtype: torch.dtype = torch.float32) -> None:
+    tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     write_bytes(folder / WEIGHTS, safetensors.torch.save(tensors, metadata={"format": "pt"}))
     write_json(folder / CONFIG, config)
 

@@ -21,6 +21,7 @@ from bongsu.finetuning.refit import refit
 from bongsu.inference.torch_backend import load_predictor
 from bongsu.model.hub import check_folder, weight_files
 from bongsu.model.io import read_config
+from bongsu.models import packaged
 from bongsu.parallel import whole, workers
 from bongsu.pipeline.predicting import predict_file
 from bongsu.pretraining.adapt import adapt
@@ -117,7 +118,7 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
 
 
 def named_encoder(name: str) -> Path:
-    """The folder of the encoder that a recipe names: a run's, a model folder, or with "hf:" in front one of `transformers`.
+    """Return the folder of the encoder that a recipe names: a run's, a model folder, "bongsu:beacon", or "hf:FOLDER".
 
     Raises:
         WorkspaceError: when there is none in it.
@@ -126,7 +127,7 @@ def named_encoder(name: str) -> Path:
         folder = Path(name.removeprefix(HUB))
         check_folder(folder)
         return folder
-    path = Path(name)
+    path = packaged(name, "encoder") or Path(name)
     candidates = (path / "pretrain" / "model", path / "model", path)
     folder = next((candidate for candidate in candidates if (candidate / "config.json").is_file()), path)
     read_config(folder, "masked_lm")

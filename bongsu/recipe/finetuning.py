@@ -16,7 +16,8 @@ class Finetune(Optimization):
     """How the encoder and the head of [task] are trained."""
 
     encoder: str | None = None
-    """A model folder to start from; by default the encoder this recipe pre-trains. "hf:PATH" is a folder of `transformers`
+    """A model folder to start from, or "bongsu:beacon", the encoder for English and Korean that ships with Bongsu; by default
+    the encoder this recipe pre-trains. "hf:PATH" is a folder of `transformers`
     with safetensors and a tokenizer.json: BERT, MiniLM, XLM-R, ModernBERT and the like (`pip install 'bongsu[hub]'`)."""
     encoder_dropout: Probability | None = None
     """Dropout inside the encoder while it is fine-tuned; by default what it was pre-trained with."""
