@@ -57,7 +57,7 @@ def model_card(
 
 def _size(recipe: Recipe) -> str:
     model = recipe.model
-    if recipe.finetune.encoder:
+    if recipe.finetune.encoder or (recipe.pretrain and recipe.pretrain.start):
         return ""
     return (
         f" Encoder: {model.preset}, d_model {model.d_model}, {model.n_layers} layers of {model.n_heads} heads, "

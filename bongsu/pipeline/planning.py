@@ -16,8 +16,10 @@ from bongsu.corpus.readers import resolve
 from bongsu.files import read_json
 from bongsu.model.encoder import EncoderConfig
 from bongsu.model.initialization import initialize
+from bongsu.model.io import read_config
 from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.model.sizes import flops_per_token, parameter_count
+from bongsu.pipeline.stages import named_encoder
 from bongsu.pretraining.masked_lm import MaskedLanguageModelling, total_steps
 from bongsu.pretraining.memory import pretraining_bytes, suggest_batch_size
 from bongsu.recipe import Pretrain, Recipe
@@ -65,7 +67,10 @@ def estimate(recipe: Recipe, run: Path) -> Estimate:
         BongsuError: when the recipe cannot be run at all.
     """
     settings = recipe.pretrain or Pretrain()
-    config = EncoderConfig.from_recipe(recipe.model, recipe.tokenizer.vocab_size)
+    if settings.start:
+        config = EncoderConfig.from_dict(read_config(named_encoder(settings.start), "masked_lm")["encoder"])
+    else:
+        config = EncoderConfig.from_recipe(recipe.model, recipe.tokenizer.vocab_size)
     exact = (run / "tokens" / "tokens.json").is_file()
     if exact:
         shards = open_shards(run / "tokens", "train", verify=False)

@@ -73,23 +73,26 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
                 lambda folder: _prepare(recipe, folder, ray),
             )
         )
+        start = named_encoder(recipe.pretrain.start) if recipe.pretrain and recipe.pretrain.start else None
+        started = [file_fingerprint(str(file)) for file in weight_files(start)] if start else []
         chain.append(
             Stage(
                 "tokenizer",
-                _settings(recipe, "tokenizer"),
-                [chain[-1].fingerprint],
-                lambda folder: _tokenizer(recipe, corpus, folder),
+                {"start": True} if start else _settings(recipe, "tokenizer"),
+                [chain[-1].fingerprint, *started],
+                lambda folder: _tokenizer(recipe, corpus, folder, start),
             )
         )
         chain.append(Stage("tokens", {}, [chain[-1].fingerprint], lambda folder: _encode(corpus, tokenizer, folder, ray)))
         if recipe.pretrain:
-            settings = {**_settings(recipe, "model"), **_settings(recipe, "pretrain"), "seed": recipe.seed}
+            settings = {**({} if start else _settings(recipe, "model")), **_settings(recipe, "pretrain"), "seed": recipe.seed}
+            settings["pretrain"].pop("start")  # what it names counts, which is among the tokenizer's inputs
             chain.append(
                 Stage(
                     "pretrain",
                     settings,
                     [chain[-1].fingerprint],
-                    lambda folder: _pretrain(recipe, tokenizer, tokens, folder, listener),
+                    lambda folder: _pretrain(recipe, tokenizer, tokens, folder, listener, start),
                     resumable=True,
                     collective=True,
                 )
@@ -152,7 +155,8 @@ def _prepare(recipe: Recipe, folder: Path, ray: str | None) -> None:
     )
 
 
-def _tokenizer(recipe: Recipe, corpus: Path, folder: Path) -> None:
+def _tokenizer(recipe: Recipe, corpus: Path, folder: Path, start: Path | None) -> None:
+    """Train a tokenizer, or take that of the encoder in `start`; measure it on the text."""
     summary = read_json(corpus / "corpus.json")
     limit = 1e6 * recipe.tokenizer.sample_mb
     total = min(limit, summary["bytes"]) / 1e6
@@ -160,9 +164,13 @@ def _tokenizer(recipe: Recipe, corpus: Path, folder: Path) -> None:
     def sample() -> Iterator[str]:
         return sample_evenly(texts(corpus, "train"), summary["bytes"], limit)
 
-    with progress.bar("tokenizer", total, "MB") as bar:
-        tokenizer = train_tokenizer(recipe.tokenizer, _counted(sample(), bar))
-    save_tokenizer(tokenizer, folder, recipe.model.max_length)
+    if start:
+        tokenizer = load_tokenizer(start)
+        save_tokenizer(tokenizer, folder, read_config(start, "masked_lm")["encoder"]["max_length"])
+    else:
+        with progress.bar("tokenizer", total, "MB") as bar:
+            tokenizer = train_tokenizer(recipe.tokenizer, _counted(sample(), bar))
+        save_tokenizer(tokenizer, folder, recipe.model.max_length)
     held_out = sample_evenly(texts(corpus, "validation"), summary["bytes"], 20e6)
     figures = measure(load_tokenizer(folder), sample(), held_out)
     write_json(folder / "tokenizer_report.json", {"vocab_size": tokenizer.get_vocab_size(), **figures})
@@ -196,11 +204,13 @@ def _encoded(paths: list[Path], tokenizer: Path, ray: str | None) -> Iterator[En
             yield from part
 
 
-def _pretrain(recipe: Recipe, tokenizer: Path, tokens: Path, folder: Path, listener: Listener | None) -> None:
+def _pretrain(
+    recipe: Recipe, tokenizer: Path, tokens: Path, folder: Path, listener: Listener | None, start: Path | None
+) -> None:
     assert recipe.pretrain is not None
     told = partial(listener, "pretrain") if listener else None
     with joined(resolve_device(recipe.pretrain.device)) as processes:
-        state = pretrain(recipe, tokenizer, tokens, folder, told, processes=processes)
+        state = pretrain(recipe, tokenizer, tokens, folder, told, start, processes)
     figures = state.last
     progress.note(
         f"pretrain: {state.step:,} steps, validation loss {figures['loss']:.3f}, masked-token accuracy "

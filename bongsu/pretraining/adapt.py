@@ -11,9 +11,8 @@ from bongsu import progress
 from bongsu.corpus.cleaning import key
 from bongsu.corpus.readers import ReadStats, read
 from bongsu.corpus.split import hash_keys, in_validation
-from bongsu.errors import DataError, RecipeError
+from bongsu.errors import DataError
 from bongsu.files import write_json
-from bongsu.model.io import read_config
 from bongsu.pretraining.masked_lm import pretrain
 from bongsu.recipe import Recipe
 from bongsu.tasks.registry import build_task
@@ -34,15 +33,12 @@ def adapt(recipe: Recipe, encoder_folder: Path, folder: Path, on_evaluation: OnE
     """
     settings = recipe.adapt
     assert settings is not None
-    longest = read_config(encoder_folder, "masked_lm")["encoder"]["max_length"]
-    if settings.row_length > longest:
-        raise RecipeError(f"adapt.row_length: {settings.row_length} is more than the encoder's {longest} positions")
     tokens = folder / "tokens"
     if not (tokens / "tokens.json").is_file():
         tokens.mkdir(exist_ok=True)
         _encode(recipe, encoder_folder, tokens)
     recipe = recipe.model_copy(update={"pretrain": settings})
-    return pretrain(recipe, encoder_folder, tokens, folder, on_evaluation, start=encoder_folder)
+    return pretrain(recipe, encoder_folder, tokens, folder, on_evaluation, start=encoder_folder, title="adapt")
 
 
 def texts(recipe: Recipe) -> Iterator[str]:

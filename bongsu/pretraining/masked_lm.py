@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from bongsu.errors import DataError
+from bongsu.errors import DataError, RecipeError
 from bongsu.files import atomic_folder, write_json
 from bongsu.model.encoder import EncoderConfig
 from bongsu.model.initialization import initialize
@@ -136,11 +136,16 @@ def pretrain(
     on_evaluation: OnEvaluation | None = None,
     start: Path | None = None,
     processes: Processes = SINGLE_PROCESS,
+    title: str = "pretrain",
 ) -> State:
-    """Pre-trains the recipe's encoder on shards, or goes on with the one in the folder `start`.
+    """Pre-train the recipe's encoder on shards, or go on with the one in the folder `start`.
 
     Leaves `model/`, `checkpoints/` and `samples.json` in `folder`. Each of several
     `processes` calls it, and one of them writes.
+
+    Raises:
+        DataError: when the validation split is empty.
+        RecipeError: when rows are longer than the positions of the encoder in `start`.
     """
     settings = recipe.pretrain
     assert settings is not None
@@ -157,6 +162,9 @@ def pretrain(
 
     if start is not None:
         model = load_masked_lm(start)
+        longest = model.encoder.config.max_length
+        if settings.row_length > longest:
+            raise RecipeError(f"{title}.row_length: {settings.row_length} is more than the encoder's {longest} positions")
     else:
         model = MaskedLanguageModel(EncoderConfig.from_recipe(recipe.model, vocab_size))
         initialize(model, recipe.seed)
@@ -172,7 +180,6 @@ def pretrain(
         parts=processes.count,
         compiled=compiles(settings.compile, resolve_device(settings.device), steps),
     )
-    title = "pretrain" if start is None else "adapt"
     plan = Plan(
         steps=steps,
         evaluate_every=max(1, math.ceil(steps / settings.evaluations)),

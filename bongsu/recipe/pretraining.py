@@ -95,6 +95,9 @@ class Optimization(Section):
 class Pretrain(Optimization):
     """Masked-language modelling (Devlin et al. 2019; masks drawn anew every epoch as in Liu et al. 2019)."""
 
+    start: str | None = None
+    """Go on with this encoder on the text of [corpus], with its tokenizer, in place of a new one: a model folder, a run's
+    folder or "bongsu:beacon". [tokenizer] and [model] are not read then."""
     batch_sentences: Positive | None = None
     batch_tokens: Positive | None = None
     """One of the two; by default 128 sentences."""

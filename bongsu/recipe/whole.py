@@ -34,7 +34,7 @@ class Recipe(Section):
     def _whole(self) -> Recipe:
         if self.pretrain and not self.corpus:
             raise ValueError("corpus.sources: pre-training needs text; name at least one source")
-        if self.pretrain and self.pretrain.row_length > self.model.max_length:
+        if self.pretrain and not self.pretrain.start and self.pretrain.row_length > self.model.max_length:
             raise ValueError(
                 f"pretrain.row_length: rows of {self.pretrain.row_length} tokens need model.max_length of at least as many "
                 f"(it is {self.model.max_length})"
@@ -45,7 +45,7 @@ class Recipe(Section):
             for section, what in (("adapt", "whose texts it learns from"), ("predict", "whose answers it gives")):
                 if getattr(self, section):
                     raise ValueError(f"{section}: needs a [task] section, {what}")
-        if self.adapt and self.pretrain and self.adapt.row_length > self.model.max_length:
+        if self.adapt and self.pretrain and not self.pretrain.start and self.adapt.row_length > self.model.max_length:
             raise ValueError(f"adapt.row_length: rows of {self.adapt.row_length} tokens need model.max_length of as many")
         return self
 
@@ -56,6 +56,8 @@ class Recipe(Section):
         if finetune.encoder is None:
             if not self.pretrain:
                 raise ValueError("finetune.encoder: name a model folder, or add a [pretrain] section")
+            if self.pretrain.start:  # what its encoder can hold is known when it is opened
+                return
             if task.max_length > self.model.max_length:
                 raise ValueError(
                     f"task.max_length: {task.max_length} tokens are longer than model.max_length {self.model.max_length}"

@@ -26,6 +26,7 @@ from bongsu.finetuning.data import AnyExample, Data, load_data
 from bongsu.finetuning.ensemble import Measured, in_file_order, load_measured
 from bongsu.inference.explain import Word
 from bongsu.model.encoder import EncoderConfig
+from bongsu.model.io import read_config
 from bongsu.model.sizes import parameter_count
 from bongsu.progress import table
 from bongsu.recipe import Recipe, Validation, dump_recipe
@@ -86,7 +87,7 @@ def _add_pretraining(
     stage = workspace.folder("pretrain")
     metrics = read_log(stage / "checkpoints" / "metrics.jsonl")
     measured = [record for record in metrics if "validation_loss" in record]
-    config = EncoderConfig.from_recipe(recipe.model, report["tokenizer"]["vocab_size"])
+    config = EncoderConfig.from_dict(read_config(stage / "model", "masked_lm")["encoder"])
     report["model"] = {**config.to_dict(), "parameters": parameter_count(config)}
     report["pretrain"] = {"metrics": metrics, "final": measured[-1]}
     report["samples"] = read_json(stage / "samples.json")
