@@ -255,7 +255,7 @@ def _page(stack: ExitStack, detector: BundlePredictor, watching: Watch, host: st
 
     service = Service(lambda: detector, Limits(), key)
     register(watching, service.metrics.registry)
-    address = stack.enter_context(server_in_thread(service, listen(host, port)))
+    address = stack.enter_context(server_in_thread(service, listen(host, port, "--host or --page")))
     progress.note(f"page: {address}")
     return service
 
