@@ -40,7 +40,7 @@ def export(
                 progress.warn("int8 loses more than half a point; it is used only when asked for (--engine int8).")
         elif int8:
             progress.warn("This run keeps no labelled rows to measure int8 on; it is used only when asked for (--engine int8).")
-        progress.note(f'{folder}: try `bongsu predict {folder} "Forest fire near La Ronge Sask."`')
+        progress.note(f'{folder}: try `bongsu serve {folder}`, or `bongsu predict {folder} "Forest fire near La Ronge Sask."`')
         return
     from bongsu.export.bundle import export_hf
 

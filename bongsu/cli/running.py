@@ -24,7 +24,7 @@ Ray = Annotated[
 @app.command()
 def run(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
     """Run a recipe, all stages; what is done is not done again."""
-    finished = _run(recipe, changes, out, None)
+    finished = run_to(recipe, changes, out)
     if finished.report.is_file():
         progress.note(f"report: {finished.report}")
 
@@ -32,19 +32,19 @@ def run(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
 @app.command()
 def prepare(recipe: RecipePath, changes: Set = None, out: Out = None, ray: Ray = None) -> None:
     """Read, clean, de-duplicate and split the corpus."""
-    _run(recipe, changes, out, "prepare", ray)
+    run_to(recipe, changes, out, "prepare", ray)
 
 
 @app.command()
 def tokenizer(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
     """Train the tokenizer (after the corpus is prepared)."""
-    _run(recipe, changes, out, "tokenizer")
+    run_to(recipe, changes, out, "tokenizer")
 
 
 @app.command()
 def encode(recipe: RecipePath, changes: Set = None, out: Out = None, ray: Ray = None) -> None:
     """Encode the corpus to token shards."""
-    _run(recipe, changes, out, "encode", ray)
+    run_to(recipe, changes, out, "encode", ray)
 
 
 @app.command()
@@ -57,7 +57,7 @@ def pretrain(
 ) -> None:
     """Pre-train the encoder with masked-language modelling, on one device or several."""
     if workers == 1 and ray is None:
-        _run(recipe, changes, out, "pretrain")
+        run_to(recipe, changes, out, "pretrain")
     else:
         _run_together(recipe, changes, out, workers, ray)
 
@@ -65,19 +65,19 @@ def pretrain(
 @app.command()
 def adapt(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
     """Go on with pre-training on the task's own texts."""
-    _run(recipe, changes, out, "adapt")
+    run_to(recipe, changes, out, "adapt")
 
 
 @app.command()
 def finetune(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
     """Fine-tune the encoder for the task, fold by fold, and make the model that is kept."""
-    _run(recipe, changes, out, "finetune")
+    run_to(recipe, changes, out, "finetune")
 
 
 @app.command()
 def evaluate(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
     """Measure, compare with the baselines, write the report."""
-    finished = _run(recipe, changes, out, "evaluate")
+    finished = run_to(recipe, changes, out, "evaluate")
     progress.note(f"report: {finished.report}")
 
 
@@ -130,7 +130,7 @@ def _run_together(path: Path, changes: list[str] | None, out: Path | None, worke
 
     if ray is None:
         check_workers(load_recipe(path, changes), workers)
-    finished = _run(path, changes, out, "encode")  # once, before there are several
+    finished = run_to(path, changes, out, "encode")  # once, before there are several
     with _stoppable():
         if ray is None:
             told = [argument for change in changes or [] for argument in ("--set", change)]
@@ -140,7 +140,8 @@ def _run_together(path: Path, changes: list[str] | None, out: Path | None, worke
             progress.note(f"[green]✓[/green] pretrain: {finished.path / 'pretrain'}")
 
 
-def _run(recipe: Path, changes: list[str] | None, out: Path | None, until: str | None, ray: str | None = None) -> Run:
+def run_to(recipe: Path, changes: list[str] | None, out: Path | None, until: str | None = None, ray: str | None = None) -> Run:
+    """Run a recipe up to the stage of a verb, by default to its end; Ctrl-C ends with a note."""
     from bongsu.recipe import load_recipe
 
     parsed = load_recipe(recipe, changes)

@@ -5,6 +5,7 @@ Nothing in a bundle is code or pickle, and a file that is not as it was written 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,14 @@ def _how_to_make_one(folder: Path) -> str:
     if (folder / "recipe.toml").is_file():
         return f"a run's folder, not a bundle. `bongsu export {folder}` makes one in {folder / 'export' / 'onnx'}."
     return f"no bundle here ({MANIFEST} is missing). `bongsu export RUN` makes one in RUN/export/onnx."
+
+
+def origin(model_folder: Path) -> str:
+    """Return the hash of a model folder's files, which tells whether a bundle was made from the model as it is now."""
+    files = sorted(
+        path for path in model_folder.iterdir() if path.is_file() and path.name not in ("stage.json", "started.json")
+    )
+    return hashlib.sha256("".join(f"{path.name} {file_hash(path)}\n" for path in files).encode()).hexdigest()
 
 
 def refuse_to_replace(out: Path) -> None:

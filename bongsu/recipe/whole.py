@@ -12,7 +12,6 @@ from bongsu.recipe.pretraining import Adapt, Model, Pretrain
 from bongsu.recipe.section import Section
 from bongsu.recipe.task import Task
 
-
 NAMED = {"task:train": "where", "task:test": "test_where", "predict:input": ""}
 """What the path of a source may be in place of a file: the file that another section names, with the key of its conditions."""
 
