@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from bongsu import progress
 from bongsu.cli.common import Out, RecipePath, Set, app, need
 
 if TYPE_CHECKING:
+    from bongsu.pipeline.planning import Estimate
     from bongsu.pipeline.running import Run
 
 Ray = Annotated[
@@ -83,23 +84,37 @@ def evaluate(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
 
 @app.command()
 def plan(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
-    """Say what a recipe will run, and what it costs on this machine, before anything starts."""
+    """Say what a recipe will run, and how long each stage takes on this machine, before anything starts."""
     from bongsu.recipe import load_recipe
 
     parsed = load_recipe(recipe, changes)
     need("torch", "train")
-    from bongsu.pipeline.planning import estimate
-    from bongsu.pipeline.stages import stages
+    from bongsu.pipeline.checking import check_files
+    from bongsu.pipeline.timing import plan_run
     from bongsu.workspace import Workspace
 
+    check_files(parsed)
     workspace = Workspace(out or Path("runs") / parsed.name)
-    chain = stages(parsed, workspace)
-    rows: list[list[Any]] = [[stage.name, "done" if workspace.is_done(stage) else "to run"] for stage in chain]
-    progress.table(f"{parsed.name} → {workspace.path}", ["stage", "state"], rows)
-    if parsed.pretrain is None:
-        return
-    with progress.console.status("timing a few steps"):
-        found = estimate(parsed, workspace.path)
+    with progress.console.status("trying a little of each stage"):
+        planned = plan_run(parsed, workspace)
+    rows = [
+        [stage.name, "done" if stage.done else "to run", "" if stage.done else progress.duration(stage.seconds)]
+        for stage in planned.stages
+    ]
+    progress.table(
+        f"{parsed.name} → {workspace.path}",
+        ["stage", "state", "about"],
+        [*rows, ["total", "", progress.duration(planned.seconds)]],
+    )
+    if any(stage.seconds is None for stage in planned.stages):
+        progress.note("–: not known before there is a tokenizer; `bongsu encode` makes one.")
+    if parsed.task is not None and parsed.finetune.patience is not None:
+        progress.note("Fine-tuning is counted with all its epochs; it may stop earlier (finetune.patience).")
+    if planned.pretraining is not None:
+        _show_pretraining(planned.pretraining)
+
+
+def _show_pretraining(found: Estimate) -> None:
     about = "" if found.exact else "about "
     progress.table(
         "pre-training",
@@ -119,7 +134,7 @@ def plan(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
         ],
     )  # fmt: skip
     if not found.exact:
-        progress.note("Tokens and steps are guessed from the size of the files; `bongsu encode` makes them exact.")
+        progress.note("Tokens are counted in a sample of the text; `bongsu encode` makes them exact.")
 
 
 def _run_together(path: Path, changes: list[str] | None, out: Path | None, workers: int, ray: str | None) -> None:

@@ -18,7 +18,7 @@ from bongsu.export.onnx import export_masked_lm, export_task_model
 from bongsu.export.quantization import Int8Loss, int8_loss, quantize
 from bongsu.files import atomic_folder, write_json, write_text
 from bongsu.finetuning.data import AnyExample, load_data
-from bongsu.inference.bundle import CONFIG, MASKED_LM, MODEL, MODEL_INT8, refuse_to_replace, write_manifest
+from bongsu.inference.bundle import CONFIG, MASKED_LM, MODEL, MODEL_INT8, origin, refuse_to_replace, write_manifest
 from bongsu.inference.onnx import Engine, OnnxBackend
 from bongsu.inference.predictor import Predictor
 from bongsu.inference.torch_backend import TorchBackend, load_predictor, model_folder
