@@ -6,14 +6,17 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 from bongsu.corpus.readers import ReadStats, read_rows, resolve
-from bongsu.errors import DataError, MissingColumnError
-from bongsu.recipe import Source
+from bongsu.errors import DataError, MissingColumnError, RecipeError
+from bongsu.recipe import Source, Tokenizer
+from bongsu.recipe.section import BYTES, SPECIAL_TOKENS
+from bongsu.tokens.bpe import train_tokenizer
 
 LOOKED_AT = 5000
 """Rows that are looked at."""
@@ -51,6 +54,8 @@ class Look:
     """Of a text, as 99 in 100 have at most."""
     megabytes: float
     """Of all files together."""
+    vocabulary: int
+    """Entries of a tokenizer that the text fills."""
     korean: float
     """Share of letters that are Hangul."""
 
@@ -93,6 +98,7 @@ def look(path: str, text: str | None = None, label: str | None = None) -> Look:
         context=[name for name in columns if name.lower() == _CONTEXT and name not in (text, label)],
         characters=lengths[int(0.99 * (len(lengths) - 1))],
         megabytes=sum(Path(file).stat().st_size for file in resolve(path) if Path(file).is_file()) / 1e6,
+        vocabulary=_vocabulary(texts),
         korean=len(_HANGUL.findall("".join(letters))) / max(1, len(letters)),
     )
 
@@ -135,6 +141,8 @@ def _lines(
     else:
         share = "mostly Korean" if seen.korean > 0.7 else "Korean and others" if seen.korean > 0.1 else "hardly any Korean"
         yield f'# cleaning = {{ languages = ["ko", "en"] }}    # leaves texts in other scripts out; here: {share}'
+    if seen.rows < 2000:
+        yield "validation = 0.1                # share of texts held out, to measure the language model on"
     yield ""
     yield "[[corpus.sources]]"
     if seen.label:
@@ -153,7 +161,7 @@ def _lines(
         yield '# path = "more/*.txt"'
     yield ""
     yield "[tokenizer]"
-    yield f"vocab_size = {5000 if small else 8000}"
+    yield f"vocab_size = {8000 if unlabelled or not small else seen.vocabulary}"
     yield f"lowercase = {'false' if seen.korean > 0.7 else 'true'}"
     yield ""
     yield "[model]                         # small enough for a laptop; d_model = 256 for more text"
@@ -240,6 +248,17 @@ def _label_column(values: dict[str, list[str]]) -> str | None:
             return found
     few = {column: count for column, count in different.items() if 2 <= count <= min(20, len(values[column]) // 3)}
     return min(few, key=lambda column: few[column]) if few else None
+
+
+def _vocabulary(texts: Sequence[str]) -> int:
+    """Return the largest of some sizes that a tokenizer of most of these texts fills."""
+    most = list(dict.fromkeys(texts))
+    most = most[: max(1, int(0.8 * len(most)))]
+    for size in (5000, 3000, 2000, 1000, 500, 300):
+        with suppress(RecipeError):
+            train_tokenizer(Tokenizer(vocab_size=size, lowercase=True), most)
+            return size
+    return SPECIAL_TOKENS + BYTES
 
 
 def _is_number(value: str) -> bool:

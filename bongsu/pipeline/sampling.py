@@ -18,9 +18,10 @@ from bongsu import progress
 from bongsu.corpus.prepare import prepare
 from bongsu.corpus.readers import resolve
 from bongsu.corpus.streams import inner_suffix, is_packed, open_bytes
-from bongsu.errors import BongsuError, DataError, need
+from bongsu.errors import RecipeError, need
 from bongsu.files import read_json
 from bongsu.recipe import Recipe, Source
+from bongsu.recipe.section import BYTES, SPECIAL_TOKENS
 from bongsu.tokens.shards import Shards, open_shards
 
 SAMPLE_BYTES = 3_000_000
@@ -61,20 +62,23 @@ class _Part:
 
 
 def sample_corpus(recipe: Recipe, folder: Path) -> Sampled | None:
-    """Prepare, tokenize and encode a sample of the recipe's corpus in `folder`; None when too little text could be sampled.
+    """Prepare, tokenize and encode a sample of the recipe's corpus in `folder`; None when a source cannot be looked at.
 
-    The times of a corpus that is larger than the sample are those of the sample, longer by as much as there is more text;
-    what starting takes is found with a sample of a tenth and counted once.
+    A corpus that is small is prepared whole, so that what is wrong with it is found here. The times of a larger one are those
+    of the sample, longer by as much as there is more text; what starting takes is found with a sample of a tenth and counted
+    once.
+
+    Raises:
+        BongsuError: when the corpus cannot be prepared, or does not fill the vocabulary.
     """
     if recipe.corpus is None:
         return None
-    try:
-        large = _run(recipe, folder / "large", SAMPLE_BYTES)
-        if large.scale < 1.5:
-            return large
-        small = _run(recipe, folder / "small", SAMPLE_BYTES // 10)
-    except BongsuError:
+    if any("://" in source.path for source in [*recipe.corpus.validation_sources, *recipe.corpus.sources]):
         return None
+    large = _run(recipe, folder / "large", SAMPLE_BYTES)
+    if large.scale < 1.5:
+        return large
+    small = _run(recipe, folder / "small", SAMPLE_BYTES // 10)
     seconds = {}
     for name, measured in large.seconds.items():
         once = max(0.0, (10 * small.seconds[name] - measured) / 9)
@@ -84,7 +88,7 @@ def sample_corpus(recipe: Recipe, folder: Path) -> Sampled | None:
 
 
 def _run(recipe: Recipe, folder: Path, size: int) -> Sampled:
-    from bongsu.pipeline.stages import encode_corpus, make_tokenizer
+    from bongsu.pipeline.stages import encode_corpus
 
     corpus = recipe.corpus
     assert corpus is not None
@@ -101,7 +105,7 @@ def _run(recipe: Recipe, folder: Path, size: int) -> Sampled:
             if name == "corpus":
                 prepare(corpus.model_copy(update=update), target)
             elif name == "tokenizer":
-                make_tokenizer(recipe, folders["corpus"], target)
+                _make_tokenizer(recipe, folders["corpus"], target, cut=any(part.share < 1.0 for part in parts))
             else:
                 encode_corpus(folders["corpus"], folders["tokenizer"], target)
         seconds[name] = time.perf_counter() - start
@@ -118,12 +122,29 @@ def _run(recipe: Recipe, folder: Path, size: int) -> Sampled:
     return Sampled(folder, scale, float(train["tokens"]) * scale, round(sentences * scale), seconds)
 
 
+def _make_tokenizer(recipe: Recipe, corpus: Path, folder: Path, cut: bool) -> None:
+    """Train the recipe's tokenizer; where only a part of the text is there, one that this part can fill.
+
+    Raises:
+        RecipeError: when all of the text cannot fill the vocabulary.
+    """
+    from bongsu.pipeline.stages import make_tokenizer
+
+    while True:
+        try:
+            make_tokenizer(recipe, corpus, folder)
+            return
+        except RecipeError:
+            smaller = int(0.7 * recipe.tokenizer.vocab_size)
+            if not cut or smaller < SPECIAL_TOKENS + BYTES:
+                raise
+            recipe = recipe.model_copy(update={"tokenizer": recipe.tokenizer.model_copy(update={"vocab_size": smaller})})
+
+
 def _sampled(source: Source, folder: Path, size: int) -> _Part:
     """Copy the beginning of some of a source's files to `folder`."""
     if source.path.startswith("python:"):
         return _Part(source, 1.0)
-    if "://" in source.path:
-        raise DataError(f"{source.path}: is not looked at before the run.")
     files = resolve(source.path)
     sizes = {path: _unpacked_bytes(path) for path in files}
     if sum(sizes.values()) <= size:
