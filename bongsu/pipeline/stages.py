@@ -73,17 +73,17 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
                 lambda folder: _prepare(recipe, folder, ray),
             )
         )
-        start = named_encoder(recipe.pretrain.start) if recipe.pretrain and recipe.pretrain.start else None
+        start = start_folder(recipe)
         started = [file_fingerprint(str(file)) for file in weight_files(start)] if start else []
         chain.append(
             Stage(
                 "tokenizer",
                 {"start": True} if start else _settings(recipe, "tokenizer"),
                 [chain[-1].fingerprint, *started],
-                lambda folder: _tokenizer(recipe, corpus, folder, start),
+                lambda folder: make_tokenizer(recipe, corpus, folder),
             )
         )
-        chain.append(Stage("tokens", {}, [chain[-1].fingerprint], lambda folder: _encode(corpus, tokenizer, folder, ray)))
+        chain.append(Stage("tokens", {}, [chain[-1].fingerprint], lambda folder: encode_corpus(corpus, tokenizer, folder, ray)))
         if recipe.pretrain:
             settings = {**({} if start else _settings(recipe, "model")), **_settings(recipe, "pretrain"), "seed": recipe.seed}
             settings["pretrain"].pop("start")  # what it names counts, which is among the tokenizer's inputs
@@ -118,6 +118,11 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
             Stage("predictions", _settings(recipe, "predict"), inputs, lambda folder: _predict(recipe, workspace, folder))
         )
     return chain
+
+
+def start_folder(recipe: Recipe) -> Path | None:
+    """Return the folder of the encoder that pre-training goes on with, if it does."""
+    return named_encoder(recipe.pretrain.start) if recipe.pretrain and recipe.pretrain.start else None
 
 
 def named_encoder(name: str) -> Path:
@@ -155,8 +160,8 @@ def _prepare(recipe: Recipe, folder: Path, ray: str | None) -> None:
     )
 
 
-def _tokenizer(recipe: Recipe, corpus: Path, folder: Path, start: Path | None) -> None:
-    """Train a tokenizer, or take that of the encoder in `start`; measure it on the text."""
+def make_tokenizer(recipe: Recipe, corpus: Path, folder: Path) -> None:
+    """Train a tokenizer on the prepared corpus, or take that of `pretrain.start`; measure it; leave it in `folder`."""
     summary = read_json(corpus / "corpus.json")
     limit = 1e6 * recipe.tokenizer.sample_mb
     total = min(limit, summary["bytes"]) / 1e6
@@ -164,7 +169,7 @@ def _tokenizer(recipe: Recipe, corpus: Path, folder: Path, start: Path | None) -
     def sample() -> Iterator[str]:
         return sample_evenly(texts(corpus, "train"), summary["bytes"], limit)
 
-    if start:
+    if start := start_folder(recipe):
         tokenizer = load_tokenizer(start)
         save_tokenizer(tokenizer, folder, read_config(start, "masked_lm")["encoder"]["max_length"])
     else:
@@ -186,7 +191,8 @@ def _counted(stream: Iterator[str], bar: progress.Bar) -> Iterator[str]:
         yield text
 
 
-def _encode(corpus: Path, tokenizer_folder: Path, folder: Path, ray: str | None) -> None:
+def encode_corpus(corpus: Path, tokenizer_folder: Path, folder: Path, ray: str | None = None) -> None:
+    """Write the token shards of the prepared corpus in `corpus` to `folder`, which is there."""
     tokenizer = load_tokenizer(tokenizer_folder)
     summary = read_json(corpus / "corpus.json")
     splits = {}
