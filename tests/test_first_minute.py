@@ -151,7 +151,7 @@ def test_init_writes_over_nothing_and_names_columns(tmp_path: Path, monkeypatch:
     assert isinstance(result.exception, BongsuError)
     assert "--force" in str(result.exception)
     assert (tmp_path / "mine.toml").read_text(encoding="utf-8") == "mine"
-    with pytest.raises(DataError, match="no column 'body'; the columns are id, tweet, class. Name one of them with --text"):
+    with pytest.raises(DataError, match=r"no column 'body'; the columns are id, tweet, class\. Name one of them with --text"):
         look(str(path), text="body")
 
 
@@ -225,8 +225,8 @@ def test_a_run_is_exported_when_its_model_is_new(made_run: Path, tmp_path: Path)
     config.write_text(config.read_text(encoding="utf-8").replace("1.25", "1.5"), encoding="utf-8")
     assert open_bundle(ready_bundle(run)).version != version
     assert ready_bundle(bundle) == bundle
+    shutil.rmtree(run / "finetune")
     with pytest.raises(BongsuError, match="no fine-tuned model yet"):
-        shutil.rmtree(run / "finetune")
         ready_bundle(run)
 
 
