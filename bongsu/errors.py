@@ -5,6 +5,7 @@ Anything else that reaches the user is a bug. The command line prints these with
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
 
 
@@ -18,6 +19,19 @@ class RecipeError(BongsuError):
 
 class DataError(BongsuError):
     """Input that cannot be read. The message begins with the place (`file:line`, `file:row`)."""
+
+
+class MissingColumnError(DataError):
+    """A column that a setting names and that the file does not have; `advise` adds which setting to change."""
+
+    def __init__(self, where: str, column: str, columns: Sequence[str], advice: str = "") -> None:
+        self.where, self.column, self.columns = where, column, list(columns)
+        there = ", ".join(self.columns[:50])
+        super().__init__(f"{where}: there is no column {column!r}; the columns are {there}." + (f" {advice}" if advice else ""))
+
+    def advise(self, advice: str) -> MissingColumnError:
+        """Return the same error with a sentence that says what to do."""
+        return MissingColumnError(self.where, self.column, self.columns, advice)
 
 
 class WorkspaceError(BongsuError):

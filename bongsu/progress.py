@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["Bar", "bar", "console", "duration", "escape", "note", "number_text", "short", "silence", "table", "warn"]
+__all__ = ["Bar", "bar", "console", "duration", "escape", "grid", "note", "number_text", "short", "silence", "table", "warn"]
 
 console = Console(stderr=True, highlight=False)
 
@@ -92,15 +92,20 @@ def warn(text: str) -> None:
 
 def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A small table; numbers are set right."""
-    grid = Table(
+    console.print(grid(title, headings, rows))
+
+
+def grid(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+    """What `table` prints."""
+    made = Table(
         title=title or None, title_justify="left", title_style="bold", header_style="dim", box=None, padding=(0, 2, 0, 0)
     )
     for index, heading in enumerate(headings):
         number = bool(rows) and all(isinstance(row[index], int | float) for row in rows)
-        grid.add_column(heading, justify="right" if number else "left")
+        made.add_column(heading, justify="right" if number else "left")
     for row in rows:
-        grid.add_row(*(cell if isinstance(cell, str) else number_text(cell) for cell in row))
-    console.print(grid)
+        made.add_row(*(cell if isinstance(cell, str) else number_text(cell) for cell in row))
+    return made
 
 
 def number_text(value: object) -> str:

@@ -11,11 +11,25 @@ import sys
 from bongsu import progress
 
 # Each adds its verbs to the application.
-from bongsu.cli import auditing, embedding, exporting, predicting, running, searching, serving, watching  # noqa: F401
+from bongsu.cli import (  # noqa: F401
+    auditing,
+    embedding,
+    exporting,
+    inspecting,
+    predicting,
+    running,
+    searching,
+    serving,
+    starting,
+    watching,
+)
 from bongsu.cli.common import app
+from bongsu.cli.contents import arrange
 from bongsu.cluster import show_token
 from bongsu.errors import BongsuError
 from bongsu.printable import printable
+
+arrange(app)
 
 
 def main() -> None:
@@ -24,7 +38,8 @@ def main() -> None:
     try:
         app()
     except BongsuError as error:
-        progress.console.print(f"[red]error:[/red] {progress.escape(printable(str(error)))}", soft_wrap=True)
+        lines = map(printable, str(error).splitlines())
+        progress.console.print(f"[red]error:[/red] {progress.escape(chr(10).join(lines))}", soft_wrap=True)
         sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,6 +9,7 @@ import typer
 
 from bongsu import progress
 from bongsu.cli.common import app, need
+from bongsu.errors import MissingColumnError
 from bongsu.files import write_bytes
 
 
@@ -33,7 +34,11 @@ def audit(
     from bongsu.tasks.classification import ClassificationTask
 
     task = ClassificationTask(Classification(train=str(train), text=text, label=label, id=id, context=context or []))
-    examples = task.read(str(train), {})
+    try:
+        examples = task.read(str(train), {})
+    except MissingColumnError as error:
+        option = next((name for name, column in (("--text", text), ("--label", label)) if column == error.column), "--context")
+        raise error.advise(f"Name another with {option}.") from None
     task.schema = task.learn_schema(examples)
     others: list[str] = []
     if test is not None:

@@ -1,23 +1,24 @@
-"""What the verbs share: the application, the options every recipe verb takes, and the check for an extra."""
+"""What the verbs share: the application, the options every recipe verb takes, tables, and the bundle of a run."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
-from bongsu import __version__
+from bongsu import __version__, progress
 from bongsu.errors import BongsuError, need
 
-__all__ = ["Out", "RecipePath", "Set", "app", "first_line", "need"]
+__all__ = ["Out", "RecipePath", "Set", "app", "first_line", "need", "ready_bundle", "show"]
 
 app = typer.Typer(
     name="bongsu",
     help="From raw text to a small language model of your own, and from there to a detector.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -32,6 +33,42 @@ def _root(version: Annotated[bool, typer.Option("--version", help="Say the versi
     if version:
         print(f"bongsu {__version__}")
         raise typer.Exit
+
+
+def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table to standard output; to a file or a pipe as wide as it needs to be."""
+    console = Console(highlight=False)
+    table = progress.grid(title, headings, rows)
+    if not console.is_terminal:
+        console.width = max(console.width, console.measure(table, options=console.options.update(width=10_000)).maximum)
+    console.print(table)
+
+
+def ready_bundle(path: Path) -> Path:
+    """Return a bundle to serve: `path` itself, or of a run's folder its bundle, exported anew if the model has changed.
+
+    Raises:
+        BongsuError: when the run has no fine-tuned model, or packages for the export are missing.
+    """
+    from bongsu.files import read_json
+    from bongsu.inference.bundle import CONFIG, MODEL_INT8, is_bundle, origin
+
+    model = path / "finetune" / "model"
+    if is_bundle(path) or not (path / "recipe.toml").is_file():
+        return path
+    if not (model / "config.json").is_file():
+        raise BongsuError(f"{path}: this run has no fine-tuned model yet; `bongsu run {path / 'recipe.toml'} --out {path}`.")
+    folder = path / "export" / "onnx"
+    if is_bundle(folder) and read_json(folder / CONFIG).get("origin") == origin(model):
+        return folder
+    need("torch", "train")
+    need("onnxscript", "export")
+    from bongsu.export.bundle import export_onnx
+
+    with progress.console.status(f"exporting to {folder}"):
+        export_onnx(path, folder, int8=(folder / MODEL_INT8).is_file())
+    progress.note(f"exported to {folder}")
+    return folder
 
 
 def first_line(file: Path | None, variable: str, what: str) -> str | None:

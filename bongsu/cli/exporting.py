@@ -34,13 +34,13 @@ def export(
         if loss is not None:
             progress.note(
                 f"int8: {loss.changed:,} of {loss.rows:,} answers changed, {loss.metric} "
-                f"{loss.float32:.4f} in float32 and {loss.int8:.4f} in int8 ({loss.source})"
+                f"{loss.float32:.4f} in float32 and {loss.int8:.4f} in int8: {loss.change} ({loss.source})"
             )
             if not loss.accurate:
                 progress.warn("int8 loses more than half a point; it is used only when asked for (--engine int8).")
         elif int8:
             progress.warn("This run keeps no labelled rows to measure int8 on; it is used only when asked for (--engine int8).")
-        progress.note(f'{folder}: try `bongsu predict {folder} "Forest fire near La Ronge Sask."`')
+        progress.note(f'{folder}: try `bongsu serve {folder}`, or `bongsu predict {folder} "Forest fire near La Ronge Sask."`')
         return
     from bongsu.export.bundle import export_hf
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from bongsu import progress
 from bongsu.cli.common import Out, RecipePath, Set, app, need
 
 if TYPE_CHECKING:
+    from bongsu.pipeline.planning import Estimate
     from bongsu.pipeline.running import Run
 
 Ray = Annotated[
@@ -24,7 +25,7 @@ Ray = Annotated[
 @app.command()
 def run(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
     """Run a recipe, all stages; what is done is not done again."""
-    finished = _run(recipe, changes, out, None)
+    finished = run_to(recipe, changes, out)
     if finished.report.is_file():
         progress.note(f"report: {finished.report}")
 
@@ -32,19 +33,19 @@ def run(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
 @app.command()
 def prepare(recipe: RecipePath, changes: Set = None, out: Out = None, ray: Ray = None) -> None:
     """Read, clean, de-duplicate and split the corpus."""
-    _run(recipe, changes, out, "prepare", ray)
+    run_to(recipe, changes, out, "prepare", ray)
 
 
 @app.command()
 def tokenizer(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
     """Train the tokenizer (after the corpus is prepared)."""
-    _run(recipe, changes, out, "tokenizer")
+    run_to(recipe, changes, out, "tokenizer")
 
 
 @app.command()
 def encode(recipe: RecipePath, changes: Set = None, out: Out = None, ray: Ray = None) -> None:
     """Encode the corpus to token shards."""
-    _run(recipe, changes, out, "encode", ray)
+    run_to(recipe, changes, out, "encode", ray)
 
 
 @app.command()
@@ -57,7 +58,7 @@ def pretrain(
 ) -> None:
     """Pre-train the encoder with masked-language modelling, on one device or several."""
     if workers == 1 and ray is None:
-        _run(recipe, changes, out, "pretrain")
+        run_to(recipe, changes, out, "pretrain")
     else:
         _run_together(recipe, changes, out, workers, ray)
 
@@ -65,41 +66,55 @@ def pretrain(
 @app.command()
 def adapt(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
     """Go on with pre-training on the task's own texts."""
-    _run(recipe, changes, out, "adapt")
+    run_to(recipe, changes, out, "adapt")
 
 
 @app.command()
 def finetune(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
     """Fine-tune the encoder for the task, fold by fold, and make the model that is kept."""
-    _run(recipe, changes, out, "finetune")
+    run_to(recipe, changes, out, "finetune")
 
 
 @app.command()
 def evaluate(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
     """Measure, compare with the baselines, write the report."""
-    finished = _run(recipe, changes, out, "evaluate")
+    finished = run_to(recipe, changes, out, "evaluate")
     progress.note(f"report: {finished.report}")
 
 
 @app.command()
 def plan(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
-    """Say what a recipe will run, and what it costs on this machine, before anything starts."""
+    """Say what a recipe will run, and how long each stage takes on this machine, before anything starts."""
     from bongsu.recipe import load_recipe
 
     parsed = load_recipe(recipe, changes)
     need("torch", "train")
-    from bongsu.pipeline.planning import estimate
-    from bongsu.pipeline.stages import stages
+    from bongsu.pipeline.checking import check_files
+    from bongsu.pipeline.timing import plan_run
     from bongsu.workspace import Workspace
 
+    check_files(parsed)
     workspace = Workspace(out or Path("runs") / parsed.name)
-    chain = stages(parsed, workspace)
-    rows: list[list[Any]] = [[stage.name, "done" if workspace.is_done(stage) else "to run"] for stage in chain]
-    progress.table(f"{parsed.name} → {workspace.path}", ["stage", "state"], rows)
-    if parsed.pretrain is None:
-        return
-    with progress.console.status("timing a few steps"):
-        found = estimate(parsed, workspace.path)
+    with progress.console.status("trying a little of each stage"):
+        planned = plan_run(parsed, workspace)
+    rows = [
+        [stage.name, "done" if stage.done else "to run", "" if stage.done else progress.duration(stage.seconds)]
+        for stage in planned.stages
+    ]
+    progress.table(
+        f"{parsed.name} → {workspace.path}",
+        ["stage", "state", "about"],
+        [*rows, ["total", "", progress.duration(planned.seconds)]],
+    )
+    if any(stage.seconds is None for stage in planned.stages):
+        progress.note("–: not known before there is a tokenizer; `bongsu encode` makes one.")
+    if parsed.task is not None and parsed.finetune.patience is not None:
+        progress.note("Fine-tuning is counted with all its epochs; it may stop earlier (finetune.patience).")
+    if planned.pretraining is not None:
+        _show_pretraining(planned.pretraining)
+
+
+def _show_pretraining(found: Estimate) -> None:
     about = "" if found.exact else "about "
     progress.table(
         "pre-training",
@@ -119,7 +134,7 @@ def plan(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
         ],
     )  # fmt: skip
     if not found.exact:
-        progress.note("Tokens and steps are guessed from the size of the files; `bongsu encode` makes them exact.")
+        progress.note("Tokens are counted in a sample of the text; `bongsu encode` makes them exact.")
 
 
 def _run_together(path: Path, changes: list[str] | None, out: Path | None, workers: int, ray: str | None) -> None:
@@ -130,7 +145,7 @@ def _run_together(path: Path, changes: list[str] | None, out: Path | None, worke
 
     if ray is None:
         check_workers(load_recipe(path, changes), workers)
-    finished = _run(path, changes, out, "encode")  # once, before there are several
+    finished = run_to(path, changes, out, "encode")  # once, before there are several
     with _stoppable():
         if ray is None:
             told = [argument for change in changes or [] for argument in ("--set", change)]
@@ -140,7 +155,8 @@ def _run_together(path: Path, changes: list[str] | None, out: Path | None, worke
             progress.note(f"[green]✓[/green] pretrain: {finished.path / 'pretrain'}")
 
 
-def _run(recipe: Path, changes: list[str] | None, out: Path | None, until: str | None, ray: str | None = None) -> Run:
+def run_to(recipe: Path, changes: list[str] | None, out: Path | None, until: str | None = None, ray: str | None = None) -> Run:
+    """Run a recipe up to the stage of a verb, by default to its end; Ctrl-C ends with a note."""
     from bongsu.recipe import load_recipe
 
     parsed = load_recipe(recipe, changes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import app, first_line, need
+from bongsu.cli.common import app, first_line, need, ready_bundle
 from bongsu.errors import BongsuError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ _ENGINES = ("auto", "float32", "int8")
 
 @app.command()
 def serve(
-    bundle: Annotated[Path, typer.Argument(help="A bundle that `bongsu export --to onnx` wrote", show_default=False)],
+    bundle: Annotated[Path, typer.Argument(help="A run's folder, which is exported first, or a bundle", show_default=False)],
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one of this machine")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on", min=0, max=65535)] = 8000,
     engine: Annotated[str, typer.Option(help="auto, float32 or int8")] = "auto",
@@ -62,7 +62,7 @@ def serve(
     )
 
     def load() -> BundlePredictor:
-        return BundlePredictor.load(bundle, engine, threads)  # type: ignore[arg-type]
+        return BundlePredictor.load(ready_bundle(bundle), engine, threads)  # type: ignore[arg-type]
 
     service = Service(load, limits, api_key, log_text)
     listening = listen(host, port)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import app, first_line, need
+from bongsu.cli.common import app, first_line, need, ready_bundle
 from bongsu.errors import BongsuError
 from bongsu.printable import printable
 
@@ -29,7 +29,7 @@ _WEBHOOK, _SECRET, _API_KEY = "BONGSU_WEBHOOK", "BONGSU_WEBHOOK_SECRET", "BONGSU
 @app.command()
 def watch(
     bundle: Annotated[
-        Path | None, typer.Argument(help="An exported bundle, such as one of `bongsu export --to onnx`", show_default=False)
+        Path | None, typer.Argument(help="A run's folder, which is exported first, or a bundle", show_default=False)
     ] = None,
     sources: Annotated[
         list[str] | None,
@@ -108,7 +108,7 @@ def watch(
         _resend(hook)
         return
     if bundle is None:
-        raise BongsuError("Name a bundle: bongsu watch BUNDLE [SOURCES]")
+        raise BongsuError("Name a run or a bundle: bongsu watch BUNDLE [SOURCES]")
     reading = Reading(time_zone(timezone), columns_of(columns or []))
     opened = _sources(sources or ["-"], follow, replay, speed, reading, report)
     key = first_line(api_key_file, _API_KEY, "the API key")
@@ -214,7 +214,7 @@ def _resend(hook: Webhook | None) -> None:
 def _detector(bundle: Path) -> BundlePredictor:
     from bongsu.inference.onnx import BundlePredictor
 
-    detector = BundlePredictor.load(bundle)
+    detector = BundlePredictor.load(ready_bundle(bundle))
     labels = detector.task.schema.labels
     if detector.task.kind != "classification" or len(labels) != 2:
         raise BongsuError(f"{bundle}: a {detector.task.kind} model of {len(labels)} labels; a watch needs a classifier of two.")
@@ -255,7 +255,7 @@ def _page(stack: ExitStack, detector: BundlePredictor, watching: Watch, host: st
 
     service = Service(lambda: detector, Limits(), key)
     register(watching, service.metrics.registry)
-    address = stack.enter_context(server_in_thread(service, listen(host, port)))
+    address = stack.enter_context(server_in_thread(service, listen(host, port, "--host or --page")))
     progress.note(f"page: {address}")
     return service
 

@@ -77,12 +77,12 @@ def line_end(text: str) -> str:
 
 
 def detect_delimiter(header: str, preferred: str, columns: Sequence[str]) -> str:
-    """Return what separates cells: what finds all the columns in the header, or most cells."""
+    """Return what separates cells: what finds all the columns in the header, or without any most cells."""
     found: dict[str, list[str]] = {
         delimiter: header_names(header, delimiter) for delimiter in dict.fromkeys([preferred, *DELIMITERS])
     }
     for delimiter, names in found.items():
-        if all(name in names for name in columns):
+        if columns and all(name in names for name in columns):
             return delimiter
     return max(found, key=lambda each: len(found[each]))
 

@@ -29,7 +29,7 @@ from bongsu.corpus.lines import Part, codec_of, json_lines, text_lines
 from bongsu.corpus.stats import Place, ReadStats
 from bongsu.corpus.streams import DAMAGED, FileList, inner_suffix, list_files, open_bytes, read_some, resolve
 from bongsu.corpus.tables import Rows, csv_rows, jsonl_rows
-from bongsu.errors import BongsuError, DataError, need
+from bongsu.errors import BongsuError, DataError, MissingColumnError, need
 from bongsu.files import redacted, redacted_text
 from bongsu.progress import escape, warn
 from bongsu.recipe import Source
@@ -164,12 +164,21 @@ def documents(source: Source, stats: ReadStats, file: File) -> Iterator[Document
             yield Document(text, Place(topic, row + 1, row), name, "en")
     else:
         column = "text" if file.form == "kaggle" else source.text
-        for place, values in _rows(source, stats, file, _KAGGLE if file.form == "kaggle" else [column], []):
+        rows = _rows(source, stats, file, _KAGGLE if file.form == "kaggle" else [column], [])
+        for place, values in _advised(rows, f"Name the text column with the key `text` of the source {name!r}."):
             text = values[column]
             if text.strip():
                 yield Document(text, place, name)
             else:
                 stats.drop("no text")
+
+
+def _advised(rows: Rows, advice: str) -> Rows:
+    """Yield the rows; an error about a missing column says what to do."""
+    try:
+        yield from rows
+    except MissingColumnError as error:
+        raise error.advise(advice) from None
 
 
 def nothing_read(source: Source, stats: ReadStats) -> DataError:

@@ -12,7 +12,7 @@ import orjson
 from bongsu.corpus.detection import Dialect
 from bongsu.corpus.lines import Line, Part, decoded_lines, json_lines
 from bongsu.corpus.stats import Place, ReadStats
-from bongsu.errors import DataError
+from bongsu.errors import DataError, MissingColumnError
 from bongsu.files import redacted
 
 Rows = Iterator[tuple[Place, dict[str, str]]]
@@ -101,7 +101,7 @@ def columns_of(names: Sequence[str], columns: Sequence[str], also: Sequence[str]
     if len(names) > MOST_COLUMNS:
         raise DataError(f"{shown}: more than {MOST_COLUMNS:,} columns.")
     if missing := [name for name in columns if name not in names]:
-        raise DataError(f"{shown}: there is no column {missing[0]!r}; the columns are {', '.join(map(str, names[:50]))}.")
+        raise MissingColumnError(shown, missing[0], list(map(str, names)))
     if twice := [name for name in columns if names.count(name) > 1]:
         raise DataError(f"{shown}: the column {twice[0]!r} occurs {names.count(twice[0])} times; rename all but one.")
     wanted = dict.fromkeys(names if also is None else [*columns, *(name for name in also if name in names)])

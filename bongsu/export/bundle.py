@@ -18,7 +18,7 @@ from bongsu.export.onnx import export_masked_lm, export_task_model
 from bongsu.export.quantization import Int8Loss, int8_loss, quantize
 from bongsu.files import atomic_folder, write_json, write_text
 from bongsu.finetuning.data import AnyExample, load_data
-from bongsu.inference.bundle import CONFIG, MASKED_LM, MODEL, MODEL_INT8, refuse_to_replace, write_manifest
+from bongsu.inference.bundle import CONFIG, MASKED_LM, MODEL, MODEL_INT8, origin, refuse_to_replace, write_manifest
 from bongsu.inference.onnx import Engine, OnnxBackend
 from bongsu.inference.predictor import Predictor
 from bongsu.inference.torch_backend import TorchBackend, load_predictor, model_folder
@@ -50,7 +50,7 @@ def export_onnx(run: Path, out: Path, int8: bool = False, licence: str | None = 
     assert isinstance(torch_predictor.backend, TorchBackend)
     model = torch_predictor.backend.model
     shortest, pad_id = model.head.config.shortest, model.encoder.config.pad_id
-    examples, origin = _rows(run, recipe)
+    examples, rows_of = _rows(run, recipe)
     checked = examples[:_CHECKED] or torch_predictor.examples([_SAMPLE] * 4 if model.pairs else list(_SAMPLE))
     with atomic_folder(out) as folder, ThreadPoolExecutor(1) as pool:
 
@@ -67,7 +67,7 @@ def export_onnx(run: Path, out: Path, int8: bool = False, licence: str | None = 
         if int8:
             quantize(folder / MODEL, folder / MODEL_INT8)
             if examples:
-                loss = int8_loss(exact, predictor("int8", MODEL_INT8), examples[:_MEASURED], origin)
+                loss = int8_loss(exact, predictor("int8", MODEL_INT8), examples[:_MEASURED], rows_of)
         encoder = masked_lm_folder(run, recipe)
         if encoder is not None:
             export_masked_lm(load_masked_lm(encoder), folder / MASKED_LM)
@@ -78,6 +78,7 @@ def export_onnx(run: Path, out: Path, int8: bool = False, licence: str | None = 
         config = {
             "name": recipe.name,
             "model": torch_predictor.details.to_dict(),
+            "origin": origin(source),
             "shortest": shortest,
             "int8_accurate": loss is not None and loss.accurate,
             "int8": None if loss is None else {**asdict(loss), "points": loss.points},

@@ -98,7 +98,7 @@ def _measured(run: Path, recipe: Recipe, int8: Int8Loss | None) -> str:
         seen = "" if held_out else " (which it was trained on: they tell what int8 changes)"
         lines.append(
             f"- int8 engine, on {int8.rows:,} {int8.source}{seen}: {int8.changed:,} answers changed, {int8.metric} "
-            f"{int8.float32:.4f} in float32, {int8.int8:.4f} in int8"
+            f"{int8.float32:.4f} in float32, {int8.int8:.4f} in int8 ({int8.change})"
         )
         if not int8.accurate:
             lines.append(f"- int8 loses more than {LARGEST_LOSS} points here, so it is used only when asked for")

@@ -36,6 +36,14 @@ class Int8Loss:
         return 100 * (self.float32 - self.int8)
 
     @property
+    def change(self) -> str:
+        """What int8 does to the metric, in words: "0.32 points lost", "0.05 points gained", "nothing lost"."""
+        size = f"{abs(self.points):.2f}"
+        if float(size) == 0.0:
+            return "nothing lost"
+        return f"{size} points {'lost' if self.points > 0 else 'gained'}"
+
+    @property
     def accurate(self) -> bool:
         return self.points <= LARGEST_LOSS
 

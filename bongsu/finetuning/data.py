@@ -14,7 +14,7 @@ import orjson
 
 from bongsu import progress
 from bongsu.arrays import Int64
-from bongsu.errors import DataError
+from bongsu.errors import DataError, MissingColumnError
 from bongsu.files import atomic_file, read_json, write_bytes, write_json
 from bongsu.finetuning.splits import Split, near_duplicate_groups, protocol_splits
 from bongsu.recipe import Recipe
@@ -105,14 +105,31 @@ def check_columns(recipe: Recipe) -> None:
     assert settings is not None
     task = build_task(settings)
     leave_out = [recipe.validation.leave_out] if recipe.validation.leave_out else []
-    row = task.first_row(settings.train, settings.where, [*task.columns, *leave_out])
-    if settings.test:
-        task.first_row(settings.test, settings.test_where, task.columns)
+    try:
+        row = task.first_row(settings.train, settings.where, [*task.columns, *leave_out])
+        if settings.test:
+            task.first_row(settings.test, settings.test_where, task.columns)
+    except MissingColumnError as error:
+        raise error.advise(f"Change it with --set {setting_of(recipe, error.column)}.") from None
     if recipe.predict is not None and recipe.predict.format == "kaggle" and (found := sorted(_TEST_LABELS & row.keys())):
         raise DataError(
             f"{settings.train}: column {found[0]!r} belongs to the file that Kaggle drew its test rows from, with their "
             "labels. A submission trained on them measures nothing; use Kaggle's own train.csv."
         )
+
+
+def setting_of(recipe: Recipe, column: str) -> str:
+    """Return the setting that names a column, as `--set` takes it: `task.text=COLUMN`, `task.context=[]`."""
+    assert recipe.task is not None
+    for key, value in recipe.task:
+        if value == column and key not in ("kind", "train", "test"):
+            return f"task.{key}=COLUMN"
+        if isinstance(value, list) and column in value:
+            rest = [each for each in value if each != column]
+            return f"'task.{key}={orjson.dumps(rest).decode()}'"
+        if isinstance(value, dict) and column in value:
+            return f"task.{key}.COLUMN=VALUE"
+    return "validation.leave_out=COLUMN"
 
 
 def _write_examples(path: Path, examples: list[AnyExample]) -> None:

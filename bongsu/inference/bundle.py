@@ -5,6 +5,7 @@ Nothing in a bundle is code or pickle, and a file that is not as it was written 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,7 @@ def open_bundle(folder: Path) -> Bundle:
     refuse_pickles(folder)
     path = folder / MANIFEST
     if not path.is_file():
-        hint = "no such folder" if not folder.exists() else f"no bundle here ({MANIFEST} is missing)"
-        raise WorkspaceError(f"{folder}: {hint}. Make one with `bongsu export RUN --to onnx --out {folder}`.")
+        raise WorkspaceError(f"{folder}: {_how_to_make_one(folder)}")
     manifest = read_json(path)
     if not isinstance(manifest, dict) or not isinstance(manifest.get("sha256"), dict):
         raise WorkspaceError(f"{path}: damaged. Export the run again.")
@@ -82,6 +82,23 @@ def open_bundle(folder: Path) -> Bundle:
     return Bundle(folder, str(manifest.get("kind")), file_hash(path)[:12])
 
 
+def _how_to_make_one(folder: Path) -> str:
+    """Return what is in a folder that is no bundle, and the command that makes one: never into a folder that is in use."""
+    if not folder.exists():
+        return f"no such folder. Name a bundle, or make one with `bongsu export RUN --out {folder}`."
+    if (folder / "recipe.toml").is_file():
+        return f"a run's folder, not a bundle. `bongsu export {folder}` makes one in {folder / 'export' / 'onnx'}."
+    return f"no bundle here ({MANIFEST} is missing). `bongsu export RUN` makes one in RUN/export/onnx."
+
+
+def origin(model_folder: Path) -> str:
+    """Return the hash of a model folder's files, which tells whether a bundle was made from the model as it is now."""
+    files = sorted(
+        path for path in model_folder.iterdir() if path.is_file() and path.name not in ("stage.json", "started.json")
+    )
+    return hashlib.sha256("".join(f"{path.name} {file_hash(path)}\n" for path in files).encode()).hexdigest()
+
+
 def refuse_to_replace(out: Path) -> None:
     """A folder named by mistake, such as the run's own, must not make way for an export.
 
@@ -89,7 +106,7 @@ def refuse_to_replace(out: Path) -> None:
         WorkspaceError: when `out` is there, not empty, and no bundle.
     """
     if out.exists() and not is_bundle(out) and (out.is_file() or any(out.iterdir())):
-        raise WorkspaceError(f"{out}: holds something else than an export. Name a new folder with --out.")
+        raise WorkspaceError(f"{out}: holds something else than an export. Name a new folder with --out, such as {out}/onnx.")
 
 
 def refuse_pickles(path: Path) -> None:

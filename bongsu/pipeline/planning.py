@@ -1,4 +1,4 @@
-"""What a recipe will cost, said before anything starts: parameters, tokens, steps, memory and time on this machine."""
+"""What pre-training will cost, found before anything starts: parameters, tokens, steps, memory and time on this machine."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from bongsu.model.encoder import EncoderConfig
 from bongsu.model.initialization import initialize
 from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.model.sizes import flops_per_token, parameter_count
+from bongsu.pipeline.sampling import Sampled
 from bongsu.pretraining.masked_lm import MaskedLanguageModelling, total_steps
 from bongsu.pretraining.memory import pretraining_bytes, suggest_batch_size
 from bongsu.recipe import Pretrain, Recipe
@@ -27,7 +28,7 @@ from bongsu.tokens.shards import open_shards
 from bongsu.training.devices import Precision, autocast, compiles, memory_errors, resolve_device, resolve_precision
 from bongsu.training.optimizers import build_optimizer
 
-BYTES_A_TOKEN = 4.0  # of English under a vocabulary of about 8,000; used until the corpus is encoded
+BYTES_A_TOKEN = 4.0  # of English under a vocabulary of about 8,000; used where no sample could be encoded
 TOKENS_A_SENTENCE = 25.0
 COMPRESSED = {".zst": 3.2, ".gz": 2.8, ".parquet": 2.5, ".xlsx": 3.0, ".zip": 3.0}
 TRIAL_SECONDS = 8.0
@@ -58,8 +59,11 @@ class Estimate:
     precision: str
 
 
-def estimate(recipe: Recipe, run: Path) -> Estimate:
-    """Counts, and times a few steps of the recipe's own size on random tokens.
+def estimate(recipe: Recipe, run: Path, sampled: Sampled | None = None) -> Estimate:
+    """Count, and time a few steps of the recipe's own size on random tokens.
+
+    Args:
+        sampled: a sample of the corpus, to count by until the run has encoded it.
 
     Raises:
         BongsuError: when the recipe cannot be run at all.
@@ -71,6 +75,8 @@ def estimate(recipe: Recipe, run: Path) -> Estimate:
         shards = open_shards(run / "tokens", "train", verify=False)
         tokens, sentences = float(read_json(run / "tokens" / "tokens.json")["splits"]["train"]["tokens"]), shards.sentences
         shape = training_shape(shards, settings)
+    elif sampled is not None:
+        tokens, sentences, shape = sampled.tokens, sampled.sentences, training_shape(sampled.shards, settings)
     else:
         size = sum(
             _text_bytes(path) for source in (recipe.corpus.sources if recipe.corpus else []) for path in resolve(source.path)
@@ -80,6 +86,8 @@ def estimate(recipe: Recipe, run: Path) -> Estimate:
         shape = likely_shape(settings)
     steps = total_steps(recipe.model_copy(update={"pretrain": settings}), sentences, shape)
     trial = _trial(recipe, settings, config, shape, steps)
+    evaluated = settings.evaluations * min(settings.validation_sentences, max(1, sentences // 20)) / shape.sentences
+    passes = steps * settings.accumulate + evaluated / 3  # a forward pass is a third of a step
     work = 3 * flops_per_token(config, shape.row_length, shape.masked / shape.positions)
     return Estimate(
         parameters=parameter_count(config),
@@ -91,7 +99,7 @@ def estimate(recipe: Recipe, run: Path) -> Estimate:
         flops_per_token=work,
         tokens_per_second=shape.positions / trial.seconds_a_step,
         compile_seconds=trial.compile_seconds,
-        seconds=trial.compile_seconds + steps * settings.accumulate * trial.seconds_a_step,
+        seconds=trial.compile_seconds + passes * trial.seconds_a_step,
         memory_bytes=trial.memory_bytes,
         estimated_bytes=pretraining_bytes(config, shape, settings, trial.device.type),
         device=str(trial.device),

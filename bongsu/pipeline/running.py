@@ -8,6 +8,7 @@ from pathlib import Path
 from bongsu import progress
 from bongsu.errors import RecipeError
 from bongsu.files import write_text
+from bongsu.pipeline.checking import check_files
 from bongsu.pipeline.stages import FOLDERS, Listener, stages
 from bongsu.recipe import Recipe, dump_recipe
 from bongsu.training.distributed import is_main_process, leave
@@ -49,6 +50,7 @@ def run(
     Raises:
         BongsuError: when the recipe or its input cannot be used; what is done stays done.
     """
+    check_files(recipe)
     workspace = Workspace(out or Path("runs") / recipe.name, store)
     chain = _until(stages(recipe, workspace, listener, ray), until)
     if is_main_process():

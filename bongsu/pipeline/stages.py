@@ -77,10 +77,10 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
                 "tokenizer",
                 _settings(recipe, "tokenizer"),
                 [chain[-1].fingerprint],
-                lambda folder: _tokenizer(recipe, corpus, folder),
+                lambda folder: make_tokenizer(recipe, corpus, folder),
             )
         )
-        chain.append(Stage("tokens", {}, [chain[-1].fingerprint], lambda folder: _encode(corpus, tokenizer, folder, ray)))
+        chain.append(Stage("tokens", {}, [chain[-1].fingerprint], lambda folder: encode_corpus(corpus, tokenizer, folder, ray)))
         if recipe.pretrain:
             settings = {**_settings(recipe, "model"), **_settings(recipe, "pretrain"), "seed": recipe.seed}
             chain.append(
@@ -151,7 +151,8 @@ def _prepare(recipe: Recipe, folder: Path, ray: str | None) -> None:
     )
 
 
-def _tokenizer(recipe: Recipe, corpus: Path, folder: Path) -> None:
+def make_tokenizer(recipe: Recipe, corpus: Path, folder: Path) -> None:
+    """Train the tokenizer on the prepared corpus in `corpus`; leave it in `folder`, which is there."""
     summary = read_json(corpus / "corpus.json")
     limit = 1e6 * recipe.tokenizer.sample_mb
     total = min(limit, summary["bytes"]) / 1e6
@@ -177,7 +178,8 @@ def _counted(stream: Iterator[str], bar: progress.Bar) -> Iterator[str]:
         yield text
 
 
-def _encode(corpus: Path, tokenizer_folder: Path, folder: Path, ray: str | None) -> None:
+def encode_corpus(corpus: Path, tokenizer_folder: Path, folder: Path, ray: str | None = None) -> None:
+    """Write the token shards of the prepared corpus in `corpus` to `folder`, which is there."""
     tokenizer = load_tokenizer(tokenizer_folder)
     summary = read_json(corpus / "corpus.json")
     splits = {}

@@ -28,7 +28,11 @@ class TextFormat(Section):
 
 
 class Source(TextFormat):
-    """Where text comes from. `path` is a file, a pattern, a folder, a URL (http, s3, gs, az, hf), or `bongsu:NAME`."""
+    """Where text comes from. `path` is a file, a pattern, a folder, a URL (http, s3, gs, az, hf), or `bongsu:NAME`.
+
+    So that a recipe names a file once, `path` may also be "task:train", "task:test" or "predict:input": the texts of the file
+    that [task] or [predict] names, in the column and the rows that [task] reads.
+    """
 
     path: str
     format: Literal["auto", "text", "csv", "tsv", "jsonl", "parquet", "pile", "aihub", "kaggle", "python"] = "auto"

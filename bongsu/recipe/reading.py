@@ -14,6 +14,30 @@ from bongsu.errors import RecipeError
 from bongsu.recipe.section import Section, SectionT
 from bongsu.recipe.whole import Recipe
 
+_SYNONYMS = {
+    "silu": "swish",
+    "adam": "adamw",
+    "fp32": "float32",
+    "float": "float32",
+    "bf16": "bfloat16",
+    "ner": "tagging",
+    "token-classification": "tagging",
+    "qa": "answering",
+    "question-answering": "answering",
+    "nli": "pair",
+    "sts": "pair",
+    "multi-label": "multilabel",
+    "text-classification": "classification",
+    "binary": "classification",
+    "txt": "text",
+    "json": "jsonl",
+    "ndjson": "jsonl",
+    "xlsx": "aihub",
+    "korean": "ko",
+    "english": "en",
+}
+"""What others call a value of a recipe."""
+
 
 def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     """Reads a recipe and applies `section.key=value` overrides (values are TOML, or plain text; `none` leaves a key empty).
@@ -138,15 +162,23 @@ def _explain(item: Any, kind: type[Section]) -> str:
         return f"{path}: this key must be given"
     if item["type"] == "union_tag_invalid":
         expected = item["ctx"]["expected_tags"].replace("'", "")
-        near = difflib.get_close_matches(item["ctx"]["tag"], expected.split(", "), n=1, cutoff=0.4)
+        near = _meant(item["ctx"]["tag"], expected.split(", "))
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"{path}.kind: {item['ctx']['tag']!r} is not one of {expected}{hint}"
     if item["type"] == "literal_error":
         expected = item["ctx"]["expected"].replace("'", "").replace(" or ", ", ").split(", ")
-        near = difflib.get_close_matches(str(item["input"]), expected, n=1, cutoff=0.4)
+        near = _meant(str(item["input"]), expected)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"{path}: {item['input']!r} is not one of {', '.join(expected)}{hint}"
     return f"{path}: {message[0].lower()}{message[1:]} (given: {item['input']!r})"
+
+
+def _meant(given: str, expected: list[str]) -> list[str]:
+    """Return the value that was meant, if any: another name of one of `expected`, or the one that is spelled most alike."""
+    name = given.lower()
+    if _SYNONYMS.get(name) in expected:
+        return [_SYNONYMS[name]]
+    return difflib.get_close_matches(name, expected, n=1, cutoff=0.5)
 
 
 def _keys_at(kind: type[Section], location: tuple[Any, ...]) -> list[str]:

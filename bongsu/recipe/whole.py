@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
@@ -11,6 +11,9 @@ from bongsu.recipe.finetuning import HUB, Ensemble, Evaluate, Finetune, Predict,
 from bongsu.recipe.pretraining import Adapt, Model, Pretrain
 from bongsu.recipe.section import Section
 from bongsu.recipe.task import Task
+
+NAMED = {"task:train": "where", "task:test": "test_where", "predict:input": ""}
+"""What the path of a source may be in place of a file: the file that another section names, with the key of its conditions."""
 
 
 class Recipe(Section):
@@ -29,6 +32,20 @@ class Recipe(Section):
     ensemble: Ensemble = Ensemble()
     evaluate: Evaluate = Evaluate()
     predict: Predict | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_once(cls, values: Any) -> Any:
+        """Put the file that another section names in the place of "task:train" and the like, with its column of texts."""
+        if not isinstance(values, dict):
+            return values
+        values = dict(values)
+        for section, key in (("corpus", "sources"), ("corpus", "validation_sources"), ("adapt", "sources")):
+            part = values.get(section)
+            if isinstance(part, dict) and isinstance(part.get(key), list):
+                sources = [_resolved(values, each, f"{section}.{key}.{number}") for number, each in enumerate(part[key])]
+                values[section] = {**values[section], key: sources}
+        return values
 
     @model_validator(mode="after")
     def _whole(self) -> Recipe:
@@ -67,3 +84,23 @@ class Recipe(Section):
                 raise ValueError(f"finetune.unfreeze_last: the encoder has {left} layers")
         elif self.adapt and finetune.encoder.startswith(HUB):
             raise ValueError("finetune.encoder: only an encoder that Bongsu pre-trained can be adapted")
+
+
+def _resolved(values: dict[str, Any], source: Any, where: str) -> Any:
+    """Return a source whose path, where it was one of `NAMED`, is that of the file.
+
+    Raises:
+        ValueError: when the file is not named, or its kind of task has no column with one text a row.
+    """
+    if not isinstance(source, dict) or source.get("path") not in NAMED:
+        return source
+    section, key = source["path"].split(":")
+    task, part = values.get("task"), values.get(section)
+    if not isinstance(task, dict) or not isinstance(part, dict) or not isinstance(part.get(key), str):
+        raise ValueError(f"{where}.path: {source['path']!r} stands for the file of {section}.{key}, which is not given")
+    kind = task.get("kind", "classification")
+    if kind not in ("classification", "multilabel", "regression"):
+        raise ValueError(f"{where}.path: {source['path']!r} is for kinds of task with one text a row, not {kind}; name a file")
+    conditions = NAMED[source["path"]]
+    inherited = {"text": task.get("text", "text"), **({"where": task[conditions]} if conditions in task else {})}
+    return {**inherited, **source, "path": part[key]}

@@ -76,8 +76,11 @@ async def _reload(service: Service) -> None:
         await service.swap()
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, options: str = "--host or --port") -> socket.socket:
     """A socket that listens; port 0 takes any that is free.
+
+    Args:
+        options: of the command line that choose the address, for the message.
 
     Raises:
         WorkspaceError: when the address is taken or not of this machine.
@@ -91,5 +94,5 @@ def listen(host: str, port: int) -> socket.socket:
         listening.listen(2048)
     except (OSError, OverflowError) as error:
         listening.close()
-        raise WorkspaceError(f"{host}:{port}: cannot listen here ({error}). Choose another --host or --port.") from None
+        raise WorkspaceError(f"{host}:{port}: cannot listen here ({error}). Choose another {options}.") from None
     return listening

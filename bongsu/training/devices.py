@@ -39,7 +39,11 @@ def resolve_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise RecipeError(f"device: {name!r} cannot be used on this machine ({reason}); try auto, cpu or cuda.") from None
+        there = ["auto", "cpu"]
+        there += ["cuda"] if torch.cuda.is_available() else []
+        there += ["mps"] if torch.backends.mps.is_available() else []
+        others = " or ".join([", ".join(there[:-1]), there[-1]])
+        raise RecipeError(f"device: {name!r} cannot be used on this machine ({reason}); here it may be {others}.") from None
     return device
 
 

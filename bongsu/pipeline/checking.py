@@ -1,0 +1,59 @@
+"""What is looked at before a run starts: whether every file that the recipe names is there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bongsu.corpus.readers import resolve
+from bongsu.errors import DataError
+from bongsu.recipe import HUB, Recipe
+
+
+def check_files(recipe: Recipe) -> None:
+    """Look for all files and folders that a recipe names; those at a URL are not looked for.
+
+    Raises:
+        DataError: naming every one that is missing with its settings, and the folder that paths are relative to.
+    """
+    settings_of: dict[str, list[str]] = {}
+    for setting, path in named_paths(recipe):
+        if not _is_there(path):
+            settings_of.setdefault(path, []).append(setting)
+    if not settings_of:
+        return
+    lines = [f"  {path} ({', '.join(settings)})" for path, settings in settings_of.items()]
+    first = next(iter(settings_of.values()))[0]
+    raise DataError(
+        f"{'A file that the recipe names is' if len(lines) == 1 else 'Files that the recipe names are'} missing. Paths are "
+        f"relative to {os.getcwd()}:\n" + "\n".join(lines) + f"\nName another with --set {first}=FILE"
+        + ("." if len(lines) == 1 else ", one --set for each.")
+    )  # fmt: skip
+
+
+def named_paths(recipe: Recipe) -> list[tuple[str, str]]:
+    """Return the settings of a recipe that name files or folders, as (setting, path); those that are read first come first."""
+    found: list[tuple[str, str | None]] = []
+    if task := recipe.task:
+        found += [(f"task.{key}", getattr(task, key, None)) for key in ("train", "test", "corrections")]
+        found.append(("finetune.encoder", recipe.finetune.encoder))
+    if recipe.predict:
+        found += [("predict.input", recipe.predict.input), ("predict.sample", recipe.predict.sample)]
+    if recipe.corpus:
+        found += [(f"corpus.sources.{n}.path", source.path) for n, source in enumerate(recipe.corpus.sources)]
+        found += [(f"corpus.validation_sources.{n}.path", each.path) for n, each in enumerate(recipe.corpus.validation_sources)]
+    if recipe.adapt:
+        found += [(f"adapt.sources.{n}.path", source.path) for n, source in enumerate(recipe.adapt.sources)]
+    return [(setting, path) for setting, path in found if path is not None]
+
+
+def _is_there(path: str) -> bool:
+    if "://" in path:
+        return True
+    if Path(path.removeprefix(HUB)).exists():
+        return True
+    try:
+        resolve(path)
+    except DataError:
+        return False
+    return True
