@@ -1,6 +1,7 @@
 """The first stage of fine-tuning: the rows, which of them are near-duplicates, and who is measured on whom.
 
-What it leaves: `train.jsonl` and `test.jsonl` (an `Example` a line), `schema.json`, `groups.npy` and `splits.json`.
+What it leaves: `train.jsonl` and `test.jsonl` (an `Example` a line), `rows.json` (of each file what became of its rows),
+`schema.json`, `groups.npy` and `splits.json`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import orjson
 from bongsu import progress
 from bongsu.arrays import Int64
 from bongsu.errors import DataError
-from bongsu.files import atomic_file, read_json, write_bytes, write_json
+from bongsu.files import atomic_file, read_json, redacted, write_bytes, write_json
 from bongsu.finetuning.splits import Split, near_duplicate_groups, protocol_splits
 from bongsu.recipe import Recipe
 from bongsu.tasks.registry import AnyTask, build_task
@@ -56,15 +57,18 @@ def prepare_data(recipe: Recipe, folder: Path) -> None:
     assert recipe.task is not None
     settings, validation = recipe.task, recipe.validation
     task = build_task(settings)
-    training = task.read(settings.train, settings.where, validation.leave_out)
+    stats = {"train": task.new_stats(), "test": task.new_stats()}
+    training = task.read(settings.train, settings.where, validation.leave_out, stats["train"])
     task.schema = task.learn_schema(training)
-    test = task.read(settings.test, settings.test_where) if settings.test else []
+    test = task.read(settings.test, settings.test_where, stats=stats["test"]) if settings.test else []
     task.check(test, settings.test or "")
     groups = near_duplicate_groups([example.cleaned for example in training])
     values = [example.group for example in training]
     splits = protocol_splits(validation, strata_of(task, training), values, groups, recipe.seed)
     _write_examples(folder / "train.jsonl", training)
     _write_examples(folder / "test.jsonl", test)
+    paths = {"train": settings.train, **({"test": settings.test} if settings.test else {})}
+    write_json(folder / "rows.json", {name: {"path": redacted(path), **stats[name].as_dict()} for name, path in paths.items()})
     write_json(folder / "schema.json", asdict(task.schema))
     with atomic_file(folder / "groups.npy") as file:
         np.save(file, groups)
@@ -105,7 +109,7 @@ def check_columns(recipe: Recipe) -> None:
     assert settings is not None
     task = build_task(settings)
     leave_out = [recipe.validation.leave_out] if recipe.validation.leave_out else []
-    row = task.first_row(settings.train, settings.where, [*task.columns, *leave_out])
+    row = task.first_row(settings.train, settings.where, [*task.columns, *leave_out], sorted(_TEST_LABELS))
     if settings.test:
         task.first_row(settings.test, settings.test_where, task.columns)
     if recipe.predict is not None and recipe.predict.format == "kaggle" and (found := sorted(_TEST_LABELS & row.keys())):
