@@ -50,10 +50,12 @@ def texts(recipe: Recipe) -> Iterator[str]:
     assert recipe.adapt is not None
     assert recipe.task is not None
     task = build_task(recipe.task)
-    own = [(recipe.task.train, recipe.task.where), (recipe.task.test, recipe.task.test_where)]
-    for path, where in [*own, (recipe.predict and recipe.predict.input, {})]:
+    own = recipe.task
+    files = [(own.train, own.where, own), (own.test, own.test_where, own)]
+    files += [(recipe.predict.input, {}, recipe.predict)] if recipe.predict else []
+    for path, where, written in files:
         if path:
-            yield from (text for example in task.read_unlabelled(path, where) for text in example.inputs)
+            yield from (text for each in task.read_unlabelled(path, where, written=written) for text in each.inputs)
     for source in recipe.adapt.sources:
         for document in read(source, ReadStats(source.max_bad)):
             if (cleaned := task.cleaner.clean(document.text)) is not None:
