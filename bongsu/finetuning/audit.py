@@ -108,7 +108,7 @@ def out_of_fold(task: ClassificationTask, examples: Sequence[Example[str]], grou
     """Return TF-IDF's probabilities of each row, learned from rows that hold no near-duplicate of it."""
     table = np.zeros((len(examples), len(task.schema.labels)))
     with progress.bar("looking for label errors", FOLDS, "folds") as bar:
-        for train, held_out in folds(task.classes_of(examples), groups, FOLDS, seed):
+        for train, held_out in folds(task.classes_of(examples), groups, FOLDS, seed, task.schema.labels):
             model = task.fit_tfidf([examples[row] for row in train])
             outputs = task.tfidf_outputs(model, [examples[row] for row in held_out])
             table[held_out] = task.probabilities(outputs, Calibration()).values
