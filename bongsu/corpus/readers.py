@@ -341,6 +341,8 @@ def _rows(source: Source, stats: ReadStats, file: File, columns: Sequence[str], 
 
         rows = parquet_rows(part.path, needed, also, stats)
     elif file.form == "text":
+        if missing := [name for name in needed if name != source.text]:
+            raise DataError(f"{redacted(part.path)}: a file of text has no columns, and so none that is called {missing[0]!r}.")
         rows = ((place, {source.text: text}) for place, text in text_lines(part, stats))
     else:
         raise DataError(

@@ -22,7 +22,7 @@ from tokenizers import Tokenizer
 
 from bongsu.arrays import Array, Float32, Float64, Int64
 from bongsu.corpus.cleaning import Cleaner, key
-from bongsu.corpus.readers import Place, ReadStats, read_rows, resolve
+from bongsu.corpus.readers import Place, ReadStats, format_of, read_rows, resolve
 from bongsu.errors import DataError
 from bongsu.files import redacted
 from bongsu.model.tfidf import Tfidf
@@ -239,6 +239,8 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
     ) -> list[Example[None]]:
         """Return the rows of a file whose labels, if it has any, are not read. A row without text is one, too.
 
+        A file of text, which has no columns, has no context.
+
         Args:
             stats: what is counted in; afterwards its `used` is the number of examples.
             written: how the file is written; by default this is found by looking.
@@ -252,17 +254,22 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
             raise DataError(
                 f"{redacted(path)}: rows without a label cannot be told from others in files of a {self.kind} task."
             )
-        columns = [*self.text_columns, *self.context_columns, *(self.label_columns if only_unlabelled else [])]
+        before = [] if self.context_columns and self._is_text(path, written) else self.context_columns
+        columns = [*self.text_columns, *before, *(self.label_columns if only_unlabelled else [])]
         examples = []
         for _, name, row in self.rows(path, where or {}, columns, stats, written):
             if only_unlabelled and self._has_label(row):
                 stats.drop("has a label")
                 continue
-            texts, context = ([row[column] for column in columns] for columns in (self.text_columns, self.context_columns))
+            texts, context = ([row[column] for column in names] for names in (self.text_columns, before))
             examples.append(replace(self.example(texts, context), id=name))
         if not examples:
             raise DataError(f"{redacted(path)}: no row is left to read{stats.summary()}.")
         return examples
+
+    def _is_text(self, path: str, written: TextFormat) -> bool:
+        """Return whether a file is one text a line."""
+        return format_of(self.source(path, self.text_columns[0], {}, written), resolve(path)[0]) == "text"
 
     def _has_label(self, row: dict[str, str]) -> bool:
         try:
