@@ -5,18 +5,10 @@ BIN := $(VENV)/bin
 
 .PHONY: demo test install format clean
 
-demo: $(VENV)/train
-	$(BIN)/bongsu run recipes/demo.toml
+demo: $(VENV)/demo
+	$(BIN)/bongsu demo
 	@echo
-	$(BIN)/bongsu predict runs/demo \
-	  "Wildfire jumped the highway near Silver Creek, all homes on Mill Road being evacuated now" \
-	  "this new album is straight fire, burned through it twice already" \
-	  "Bridge collapsed after the flood, two cars in the river, rescue teams on site" \
-	  "my inbox exploded while I was at lunch, total disaster" \
-	  "규모 5.1 지진으로 건물 외벽이 무너져 주민들이 대피했습니다" \
-	  "오늘 신상 세일 폭탄 터졌다 지갑 붕괴"
-	@echo
-	@echo "report: runs/demo/evaluation/report.html"
+	@echo "To use it from here on: . $(BIN)/activate"
 
 test: install
 	$(BIN)/ruff check .
@@ -27,14 +19,17 @@ test: install
 
 install: $(VENV)/dev
 
-# The mark of an installation: `train` holds what the demo needs, `dev` everything.
+# The mark of an installation: `demo` holds what the demo and the next steps need, `dev` everything.
+$(VENV)/demo: EXTRAS := train,serve,export
+$(VENV)/dev: EXTRAS := dev
 # torch goes first, alone, so that the version of constraints.txt is taken and no other build of it.
-$(VENV)/train $(VENV)/dev: pyproject.toml constraints.txt
+$(VENV)/demo $(VENV)/dev: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Bongsu needs Python 3.11 or later: make PYTHON=python3.11"; rm -rf $(VENV); exit 1; }
-	$(BIN)/pip install --quiet --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[$(@F)]'
+	@echo "Installing PyTorch and the rest into $(VENV); the first time this is a few hundred megabytes or more."
+	$(BIN)/pip install --constraint constraints.txt torch
+	$(BIN)/pip install --constraint constraints.txt --editable '.[$(EXTRAS)]'
 	touch $@
 
 format: install

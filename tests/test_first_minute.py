@@ -22,6 +22,7 @@ from bongsu.inference.bundle import open_bundle
 from bongsu.pipeline.comparing import difference, load_compared
 from bongsu.recipe import load_recipe
 
+ROOT = Path(__file__).parent.parent
 TINY = {
     "tokenizer.vocab_size": "300",
     "model.d_model": "16",
@@ -90,6 +91,19 @@ def test_help_shows_panels_examples_and_completion() -> None:
     assert places == sorted(places)
     assert "--install-completion" in shown
     assert "bongsu compare runs/first runs/second" in runner.invoke(app, ["compare", "--help"], env={"COLUMNS": "120"}).output
+
+
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/*.toml")]
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "log.md"], ids=lambda page: page.name)
+def test_commands_of_the_documents_parse(page: Path) -> None:
+    group = typer.main.get_command(app)
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for line in re.findall(r"^(?:#   |    )?(bongsu [a-z]+ .*)$", text, re.MULTILINE):
+        words = shlex.split(re.split(r"\s[<|>&#]", line)[0])
+        if not any(word.startswith("[") for word in words):
+            group.commands[words[1]].make_context(words[1], words[2:])  # type: ignore[attr-defined]
 
 
 # init
