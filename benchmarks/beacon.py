@@ -1,6 +1,6 @@
-"""How good the detector that ships with Bongsu is, on held-out rows of its own kinds of data and on what it never saw.
+"""How good a detector that `recipes/beacon.toml` made is, on held-out rows of its own kinds of data and on what it never saw.
 
-    python -m benchmarks.beacon data/beacon --labelled kaggle=train.csv --labelled t6=T6.csv --everyday tweets=tweets.txt
+    python -m benchmarks.beacon data/beacon --model runs/beacon --labelled kaggle=train.csv --everyday tweets=tweets.txt
 
 Labelled files are CSV with `text` and either `target` (1 or 0), `label` (on-topic or not) or `informativeness`
 (CrisisLexT26); a column `event` is measured event by event. Each row of the table of held-out rows has TF-IDF with
@@ -135,7 +135,7 @@ def main() -> None:
     """Run what the arguments name."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="the folder with train.csv and test.csv that recipes/beacon/data.py made")
-    parser.add_argument("--model", default="bongsu:beacon")
+    parser.add_argument("--model", required=True)
     parser.add_argument("--labelled", action="append", default=[], metavar="NAME=FILE")
     parser.add_argument("--everyday", action="append", default=[], metavar="NAME=FILE")
     arguments = parser.parse_args()

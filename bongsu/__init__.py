@@ -2,7 +2,7 @@
 
 import bongsu
 run = bongsu.run("recipes/tweets.toml")
-detector = bongsu.load(run.path)  # or bongsu.load(): the detector that ships with Bongsu
+detector = bongsu.load(run.path)
 detector.predict(["Forest fire near La Ronge Sask."])
 """
 
@@ -37,19 +37,18 @@ def run(recipe: str | Path, *, out: str | Path | None = None, changes: list[str]
     return run_recipe(load_recipe(Path(recipe), changes), Path(out) if out is not None else None)
 
 
-def load(folder: str | Path = "bongsu:beacon") -> Predictor:
+def load(folder: str | Path) -> Predictor:
     """Open the fine-tuned model of a finished run, of a model folder, or of a bundle that `bongsu export` wrote.
 
-    A bundle needs no torch. "bongsu:beacon", the default, is the detector for English and Korean that ships with Bongsu.
+    A bundle needs no torch.
 
     Raises:
         WorkspaceError: when there is none.
     """
     from bongsu.errors import need
     from bongsu.inference.bundle import is_bundle, refuse_pickles
-    from bongsu.models import packaged
 
-    path = packaged(folder, "detector") or Path(folder)
+    path = Path(folder)
     if is_bundle(path):
         from bongsu.inference.onnx import BundlePredictor
 

@@ -1,4 +1,4 @@
-"""The models that ship with Bongsu. `bongsu:beacon` is an encoder for English and Korean, and a detector on it."""
+"""The models that ship with Bongsu: `bongsu:beacon` is an encoder for English and Korean."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from typing import Literal
 from bongsu.errors import WorkspaceError
 
 PREFIX = "bongsu:"
-BEACON = "bongsu:beacon"
-"""What `bongsu predict`, `serve` and `watch` use when no model is named."""
-
-Part = Literal["encoder", "detector"]
+Part = Literal["encoder"]
 
 
 def packaged(name: str | Path, part: Part) -> Path | None:
