@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from tokenizers import Tokenizer
 
 from bongsu import recipe
 from bongsu.tokens.bpe import load_tokenizer, save_tokenizer, train_tokenizer
 
 VOCAB_SIZE = 600
+settings.register_profile("any speed", deadline=None)
+settings.load_profile("any speed")
 
 
 def make_sentences(count: int, seed: int) -> list[str]:
