@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
-from hypothesis import settings
 from tokenizers import Tokenizer
 
 from bongsu import recipe
 from bongsu.tokens.bpe import load_tokenizer, save_tokenizer, train_tokenizer
 
 VOCAB_SIZE = 600
-settings.register_profile("any speed", deadline=None)
-settings.load_profile("any speed")
+hypothesis.settings.register_profile("any speed", deadline=None)
+hypothesis.settings.load_profile("any speed")
 
 
 def make_sentences(count: int, seed: int) -> list[str]:
