@@ -103,7 +103,7 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
         elif self._spelled.keys() & _TRUTH.values():
             called = dict(_TRUTH)
         else:
-            called = {word: next(iter(cells)) for word in _TRUTH if len(cells := self._spelled.get(word, {})) == 1}
+            called = {word: next(iter(cells)) for word in _TRUTH if len(cells := self._spelled.get(word, Counter[str]())) == 1}
         written: dict[str, Counter[str]] = defaultdict(Counter)
         for label, cells in self._spelled.items():
             written[called.get(label, label)] += cells
