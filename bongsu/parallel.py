@@ -6,12 +6,14 @@ machine it is an error, for it mostly means that memory ran out.
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from bongsu.cluster import connected
@@ -58,8 +60,51 @@ def _processes() -> Iterator[Workers]:
 
 
 def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return how many cores this process may use: by its affinity and by the quotas of its control groups, at least 1."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota()
+    return count if quota is None else max(1, min(count, math.ceil(quota)))
+
+
+def cpu_quota(groups: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """Return the cores' worth of time that Linux' control groups (version 1 or 2) leave this process, or None for no limit.
+
+    The least of its group's and of those above it counts. A container sees its own group at the root of the mount.
+
+    Args:
+        groups: where the process's groups are listed, a line each: number, controllers, path.
+        mount: where the groups are mounted.
+    """
+    quotas = []
+    for line in _text(groups).splitlines():
+        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        roots = [mount / controllers, mount / "cpu"] if controllers else [mount]
+        for root in roots:
+            folder = root / path.lstrip("/")
+            for place in (folder, *folder.parents):
+                if not place.is_relative_to(root):
+                    break
+                quotas.append(_quota_v1(place) if controllers else _quota_v2(place))
+    return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def _quota_v2(group: Path) -> float | None:
+    quota, period = [*_text(group / "cpu.max").split(), "", ""][:2]
+    return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() and int(period) else None
+
+
+def _quota_v1(group: Path) -> float | None:
+    quota, period = (_text(group / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
+    return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() and int(period) else None  # -1: no limit
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
 
 
 class _Processes:

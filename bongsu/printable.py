@@ -1,4 +1,5 @@
-"""Strangers' text made safe to show: on a terminal it must move no cursor, set no title, and hide nothing."""
+"""Strangers' text made safe to show: on a terminal it must move no cursor, set no title, and hide nothing; in a spreadsheet run
+nothing."""
 
 from __future__ import annotations
 
@@ -11,6 +12,17 @@ _CONTROL = re.compile(
     "\u200b\u2060-\u2065\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # what is not seen at all
     "\ud800-\udfff]"
 )
+
+
+_NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
+
+
+def unformula(cell: str) -> str:
+    """Return a cell that a spreadsheet would run as a formula with an apostrophe before it (OWASP, CSV injection).
+
+    A number, such as an id or a label of -1, is none.
+    """
+    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") and not _NUMBER.fullmatch(cell) else cell
 
 
 def printable(text: str, most: int | None = None) -> str:

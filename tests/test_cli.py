@@ -12,7 +12,8 @@ import pytest
 
 from bongsu.cli import main
 from bongsu.errors import DataError
-from bongsu.pipeline.predicting import check_ids, render, unformula
+from bongsu.pipeline.predicting import check_ids, render
+from bongsu.printable import unformula
 from bongsu.recipe import Classification
 from bongsu.tasks.classification import ClassificationTask, Prediction
 from bongsu.tasks.task import Schema
@@ -67,7 +68,10 @@ def test_cells_of_a_csv_are_no_formulas() -> None:
     text = '=HYPERLINK("http://evil"),\n"quoted"'
     rows = list(csv.reader(io.StringIO(render(TASK, ["1"], [[text]], [Prediction("other", 0.5, "0", {})], "csv").decode())))
     assert rows[1][1] == "'" + text
-    assert [unformula(cell) for cell in ("+1", "-1", "@x", "\tx", "plain", "")] == ["'+1", "'-1", "'@x", "'\tx", "plain", ""]
+    formulas = ["@x", "\tx", "+82-10", "-1+2", "=1", "-a"]
+    assert [unformula(cell) for cell in formulas] == [f"'{cell}" for cell in formulas]
+    others = ["-1", "+1", "-0.5", "-.5", "1e-3", "-1e5", "plain", ""]
+    assert [unformula(cell) for cell in others] == others
 
 
 def test_ids_are_checked_against_the_sample(tmp_path: Path) -> None:

@@ -8,21 +8,25 @@ from typing import Annotated
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import app, need
+from bongsu.cli.common import Delimiter, Encoding, MaxBad, Quoting, app, need, text_format
 from bongsu.errors import MissingColumnError
 from bongsu.files import write_bytes
 
 
 @app.command()
 def audit(
-    train: Annotated[Path, typer.Argument(help="A labelled CSV, TSV, JSON Lines or Parquet file", show_default=False)],
-    test: Annotated[Path | None, typer.Argument(help="A file to look for near-duplicates in")] = None,
+    train: Annotated[str, typer.Argument(help="A labelled CSV, TSV, JSON Lines or Parquet file", show_default=False)],
+    test: Annotated[str | None, typer.Argument(help="A file to look for near-duplicates in")] = None,
     text: Annotated[str, typer.Option("--text", help="The text column")] = "text",
     label: Annotated[str, typer.Option("--label", help="The label column")] = "target",
     id: Annotated[str, typer.Option("--id", help="The id column")] = "id",
     context: Annotated[list[str] | None, typer.Option("--context", help="A column put before the text")] = None,
     run: Annotated[Path | None, typer.Option("--run", help="Take the probabilities of this run's folds")] = None,
     output: Annotated[Path, typer.Option("--output", "-o", help="The rows worth a look, to edit")] = Path("audit.csv"),
+    encoding: Encoding = "auto",
+    delimiter: Delimiter = "auto",
+    quoting: Quoting = "auto",
+    max_bad: MaxBad = 1000,
 ) -> None:
     """Find copies, contradictions, near-duplicates and likely label errors in a labelled file."""
     need("torch", "train")
@@ -33,9 +37,11 @@ def audit(
     from bongsu.recipe import Classification
     from bongsu.tasks.classification import ClassificationTask
 
-    task = ClassificationTask(Classification(train=str(train), text=text, label=label, id=id, context=context or []))
+    written = text_format(encoding, delimiter, quoting, max_bad)
+    columns = {"text": text, "label": label, "id": id, "context": context or []}
+    task = ClassificationTask(Classification(**{"train": train, **columns, **written.model_dump()}))
     try:
-        examples = task.read(str(train), {})
+        examples = task.read(train, {})
     except MissingColumnError as error:
         option = next((name for name, column in (("--text", text), ("--label", label)) if column == error.column), "--context")
         raise error.advise(f"Name another with {option}.") from None
@@ -43,7 +49,7 @@ def audit(
     others: list[str] = []
     if test is not None:
         settings = task.settings.model_copy(update={"context": []})
-        others = [example.cleaned for example in ClassificationTask(settings).read_unlabelled(str(test))]
+        others = [example.cleaned for example in ClassificationTask(settings).read_unlabelled(test, written=written)]
     known = None
     if run is not None:
         known = of_run(load_data(run_recipe(run), run / "finetune" / "data"), run / "finetune" / "model", examples)

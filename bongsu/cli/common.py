@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -13,7 +13,24 @@ from rich.console import Console
 from bongsu import __version__, progress
 from bongsu.errors import BongsuError, need
 
-__all__ = ["Out", "RecipePath", "Set", "app", "first_line", "need", "ready_bundle", "show"]
+if TYPE_CHECKING:
+    from bongsu.recipe import TextFormat
+
+__all__ = [
+    "Delimiter",
+    "Encoding",
+    "MaxBad",
+    "Out",
+    "Quoting",
+    "RecipePath",
+    "Set",
+    "app",
+    "first_line",
+    "need",
+    "ready_bundle",
+    "show",
+    "text_format",
+]
 
 app = typer.Typer(
     name="bongsu",
@@ -26,6 +43,23 @@ app = typer.Typer(
 RecipePath = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.toml", show_default=False)]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: section.key=value", metavar="KEY=VALUE")]
 Out = Annotated[Path | None, typer.Option("--out", help="The run's folder (default: runs/NAME)", metavar="DIR")]
+Encoding = Annotated[str, typer.Option("--encoding", help="Of the file, such as cp949 (default: found by looking)")]
+Delimiter = Annotated[str, typer.Option("--delimiter", help="Between the cells of CSV and TSV (default: found by looking)")]
+Quoting = Annotated[str, typer.Option("--quoting", help="Of cells: rfc4180, none (default: found by looking)")]
+MaxBad = Annotated[int, typer.Option("--max-bad", help="Stop after this many rows that cannot be read", min=0)]
+
+
+def text_format(encoding: str, delimiter: str, quoting: str, max_bad: int) -> TextFormat:
+    """Return how a file is written, as the options say.
+
+    Raises:
+        RecipeError: when one of them is not valid.
+    """
+    from bongsu.recipe import TextFormat, parse_section
+
+    tab = "\t" if delimiter == "\\t" else delimiter
+    values = {"encoding": encoding, "delimiter": tab, "quoting": quoting, "max_bad": max_bad}
+    return parse_section(TextFormat, values, "options")
 
 
 @app.callback(invoke_without_command=True)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import app, need
+from bongsu.cli.common import Delimiter, Encoding, MaxBad, Quoting, app, need, text_format
 from bongsu.errors import BongsuError
 from bongsu.files import write_bytes
 
@@ -17,15 +17,20 @@ from bongsu.files import write_bytes
 @app.command()
 def embed(
     run: Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo, or a bundle", show_default=False)],
-    input: Annotated[Path, typer.Option("--input", "-i", help="CSV, TSV, JSON Lines, Parquet or text, one text a line")],
+    input: Annotated[str, typer.Option("--input", "-i", help="CSV, TSV, JSON Lines, JSON, Parquet or text, one text a line")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Vectors to write, as .npy or .parquet")] = None,
     query: Annotated[str | None, typer.Option("--query", help="Show the texts of the file nearest to this one")] = None,
     top: Annotated[int, typer.Option("--top", help="How many to show", min=1)] = 10,
+    encoding: Encoding = "auto",
+    delimiter: Delimiter = "auto",
+    quoting: Quoting = "auto",
+    max_bad: MaxBad = 1000,
 ) -> None:
     """Turn the texts of a file into vectors of length 1, or find those nearest to a query."""
     import numpy as np
 
     from bongsu import load
+    from bongsu.corpus.readers import ReadStats
 
     if output is None and query is None:
         raise BongsuError("Name a file to write with --output, or a text to look for with --query.")
@@ -34,7 +39,8 @@ def embed(
     predictor = load(run)
     if predictor.task.pairs:
         raise BongsuError(f"{run}: a {predictor.task.kind} model reads two texts at a time and has no vector of one.")
-    examples = predictor.task.read_unlabelled(str(input))
+    written = text_format(encoding, delimiter, quoting, max_bad)
+    examples = predictor.task.read_unlabelled(input, stats=ReadStats(max_bad), written=written)
     vectors = predictor.embed_examples(examples)
     if output is not None and output.suffix == ".npy":
         buffer = io.BytesIO()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
-import json
 import re
 import zipfile
 from collections.abc import Iterator
@@ -11,21 +9,21 @@ from typing import IO, Any
 
 from bongsu.corpus import workbooks
 from bongsu.corpus.detection import HEAD, detect_encoding
-from bongsu.corpus.lines import codec_of
+from bongsu.corpus.json_arrays import ARRAY_START, array_values
 from bongsu.corpus.stats import Place, ReadStats
-from bongsu.corpus.streams import inner_suffix, open_bytes, open_seekable, read_some, temporary_copy
+from bongsu.corpus.streams import inner_suffix, open_bytes, open_seekable, temporary_copy
 from bongsu.errors import DataError
 from bongsu.files import redacted
 
 KOREAN, ENGLISH = "원문", "번역문"
-JSON_START = re.compile(r'\A\s*(?:\[|\{.*?"data"\s*:\s*\[)', re.DOTALL)
-
-_HEAD = 2**16
-_BETWEEN = " \t\r\n,"
-_LONGEST_PAIR = 2**22
-_CHUNK = 2**18
+_KEYS = re.compile(r'"(?:ko|en)"\s*:')
 
 Sentences = Iterator[tuple[Place, str, str]]
+
+
+def is_pairs(head: str) -> bool:
+    """Return whether JSON that begins so is an array of pairs."""
+    return bool(ARRAY_START.search(head) and _KEYS.search(head))
 
 
 def sentences(path: str, languages: str, encoding: str, stats: ReadStats) -> Sentences:
@@ -102,49 +100,9 @@ def _workbook(path: str, stream: IO[bytes], languages: str, stats: ReadStats) ->
 
 
 def _json(path: str, stream: IO[bytes], languages: str, encoding: str, stats: ReadStats) -> Sentences:
-    for row, pair in enumerate(_objects(path, stream, encoding, stats)):
+    for row, pair in enumerate(array_values(path, stream, encoding, stats)):
         korean, english = (pair.get(key) if isinstance(pair, dict) else None for key in ("ko", "en"))
         yield from _pair(Place(path, row + 1, row), korean, english, languages, stats)
-
-
-def _objects(path: str, stream: IO[bytes], encoding: str, stats: ReadStats) -> Iterator[Any]:
-    """Read the values of the array under "data" (or of a bare array), one after the other, so that memory stays flat."""
-    codec = codec_of(encoding)[0]
-    decoder = codecs.getincrementaldecoder("utf-8-sig" if codec == "utf-8" else codec)()
-    parse = json.JSONDecoder().raw_decode
-    text, number, whole = "", 0, False
-    while (start := JSON_START.match(text)) is None:
-        chunk = read_some(stream, _HEAD)
-        try:
-            text += decoder.decode(chunk, not chunk)
-        except UnicodeError:
-            raise DataError(f"{path}: not {encoding}; set encoding for this source.") from None
-        if not chunk or len(text) > 2 * _HEAD:
-            raise DataError(f'{path}: not of AI Hub\'s form, {{"data": [{{"ko": ..., "en": ...}}]}}.')
-    at = start.end()
-    while True:
-        while text[at : at + 1] in _BETWEEN and at < len(text):
-            at += 1
-        try:
-            if text[at : at + 1] == "]":
-                return
-            value, end = parse(text, at)
-            if end == len(text) and not whole:
-                raise ValueError("more digits may follow")
-        except (ValueError, RecursionError) as error:
-            if whole or len(text) - at > _LONGEST_PAIR:
-                why = "the file ends too early" if not text[at:] else f"not valid JSON ({str(error)[:100]})"
-                stats.damage(f"{path}:{number + 1}", f"{why}; what came before it is kept")
-                return
-            chunk = read_some(stream, max(_CHUNK, len(text) - at))
-            try:
-                text, at, whole = text[at:] + decoder.decode(chunk, not chunk), 0, not chunk
-            except UnicodeError:
-                stats.damage(f"{path}:{number + 1}", f"not {encoding} from here on; what came before it is kept")
-                return
-            continue
-        number, at = number + 1, end
-        yield value
 
 
 def _pair(place: Place, korean: Any, english: Any, languages: str, stats: ReadStats) -> Sentences:

@@ -66,6 +66,10 @@ class Cleaner:
         """The cleaned text, or None when a rule drops it (counted in `dropped`). NUL is taken out, whatever the rules."""
         return self.clean_all([text])[0]
 
+    def rewrite(self, text: str) -> str:
+        """Return the cleaned text, whatever its length and script."""
+        return self._cleaned([text])[0]
+
     def clean_all(self, texts: Sequence[str]) -> list[str | None]:
         """What `clean` does, for many texts at once."""
         return [cleaned for batch in _batches(texts) for cleaned in self._batch(batch)]

@@ -50,7 +50,7 @@ def detect_encoding(head: bytes, whole: bool) -> str | None:
     for mark, name in _BOMS.items():
         if head.startswith(mark):
             return name
-    if b"\0" in head and (wide := _wide(head)):
+    if head.count(b"\0") > (len(head) / 4 if _is_utf8(head) else 0) and (wide := _wide(head)):
         return wide
     if not whole:
         head = head[: head.rfind(b"\n") + 1] or head[: head.rfind(b"\r") + 1] or head[:-3]
@@ -64,6 +64,15 @@ def detect_encoding(head: bytes, whole: bool) -> str | None:
     if _is_western(head):
         return "cp1252"
     return "utf-8" if wrong < len(head) / 100 else None
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Return whether bytes, which may end within a character, are UTF-8; so are those of UTF-16 whose characters are ASCII."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def kind_of(head: bytes) -> str | None:

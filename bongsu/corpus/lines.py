@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import json
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import IO, Any, NamedTuple
@@ -113,6 +114,9 @@ def json_lines(part: Part, stats: ReadStats) -> Iterator[tuple[Place, Any]]:
         except UnicodeDecodeError:
             stats.skip(place, f"not {part.encoding}", _hint(line, codec))
         except (ValueError, TypeError) as error:  # TypeError: a codec made lone surrogates
+            if (value := _with_nan(line, "utf-8" if wide else codec)) is not None:
+                yield place, value
+                continue
             stats.skip(place, "not valid JSON", f" ({error}){_hint(line, codec)}")
         else:
             yield place, value
@@ -203,6 +207,18 @@ def codec_of(encoding: str) -> tuple[str, bool]:
 def _byte_lines(part: Part) -> Iterator[tuple[int, bytes | None]]:
     with open_bytes(part.path) if part.lines is None else io.BytesIO(part.lines) as stream:
         yield from numbered_lines(stream, part.encoding, part.first, part.line_end)
+
+
+def _with_nan(line: bytes, codec: str) -> Any:
+    """Return the value of a line of JSON with NaN or Infinity in it, which Python writes though JSON has no such numbers."""
+    if b"NaN" not in line and b"Infinity" not in line:
+        return None
+    try:
+        value = json.loads(line.decode(codec))
+        json.dumps(value, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        return None
+    return value
 
 
 def _hint(line: bytes, codec: str) -> str:

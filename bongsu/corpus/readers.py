@@ -25,16 +25,29 @@ from bongsu.corpus.detection import (
     kind_of,
     line_end,
 )
-from bongsu.corpus.lines import Part, codec_of, json_lines, text_lines
+from bongsu.corpus.json_arrays import ARRAY_START
+from bongsu.corpus.lines import Line, Part, codec_of, decoded_lines, json_lines, text_lines
 from bongsu.corpus.stats import Place, ReadStats
 from bongsu.corpus.streams import DAMAGED, FileList, inner_suffix, list_files, open_bytes, read_some, resolve
-from bongsu.corpus.tables import Rows, csv_rows, jsonl_rows
+from bongsu.corpus.tables import Rows, array_rows, csv_rows, jsonl_rows
 from bongsu.errors import BongsuError, DataError, MissingColumnError, need
 from bongsu.files import redacted, redacted_text
 from bongsu.progress import escape, warn
 from bongsu.recipe import Source
 
-__all__ = ["Document", "Place", "ReadStats", "documents", "each_file", "format_of", "read", "read_rows", "resolve"]
+__all__ = [
+    "Document",
+    "Place",
+    "ReadStats",
+    "documents",
+    "each_file",
+    "format_of",
+    "lines_of",
+    "read",
+    "read_rows",
+    "resolve",
+    "whole_texts",
+]
 
 _BY_SUFFIX = {
     ".csv": "csv",
@@ -91,9 +104,10 @@ def read(source: Source, stats: ReadStats) -> Iterator[Document]:
 
 
 def read_rows(source: Source, stats: ReadStats, columns: Sequence[str], also: Sequence[str] | None = None) -> Rows:
-    """Stream the rows of a table (CSV, TSV, JSON Lines, Parquet; a text file has one column) as (place, values).
+    """Stream the rows of a table as (place, values): CSV, TSV, JSON Lines, JSON, Parquet; a text file has one column.
 
-    What was not used is printed at the end. A caller that cannot use a row says so by `stats.skip` or `stats.drop`.
+    In JSON a name with dots reaches into objects: "labels.score" is the key "score" of the object "labels". What was not used
+    is printed at the end. A caller that cannot use a row says so by `stats.skip` or `stats.drop`.
 
     Args:
         columns: must be there.
@@ -107,6 +121,38 @@ def read_rows(source: Source, stats: ReadStats, columns: Sequence[str], also: Se
         return _rows(source, stats, file, columns, also)
 
     return _checked(source, stats, each_file(source, stats, list_files(source.path), rows))
+
+
+def lines_of(source: Source, stats: ReadStats) -> Iterator[tuple[str, Line]]:
+    """Stream the lines of text files, blank and faulty ones included, as (path to show, line); rows are not counted.
+
+    Raises:
+        DataError: when a file cannot be read.
+    """
+
+    def lines(source: Source, stats: ReadStats, file: File) -> Iterator[tuple[str, Line]]:
+        return ((redacted(file.part.path), line) for line in decoded_lines(file.part))
+
+    return each_file(source.model_copy(update={"format": "text"}), stats, list_files(source.path), lines)
+
+
+def whole_texts(source: Source, stats: ReadStats) -> Iterator[tuple[str, str]]:
+    """Read text files whole, as (path to show, text); rows are not counted.
+
+    Raises:
+        DataError: when a file cannot be read, or is not of its encoding.
+    """
+
+    def whole(source: Source, stats: ReadStats, file: File) -> Iterator[tuple[str, str]]:
+        shown = redacted(file.part.path)
+        with open_bytes(file.part.path) as stream:
+            data = stream.read()
+        try:
+            yield shown, data.decode(codec_of(file.part.encoding)[0]).removeprefix("\ufeff")
+        except UnicodeError as error:
+            raise DataError(f"{shown}: not {file.part.encoding} ({error}); set encoding (or --encoding).") from None
+
+    return each_file(source.model_copy(update={"format": "text"}), stats, list_files(source.path), whole)
 
 
 def format_of(source: Source, path: str) -> str:
@@ -234,7 +280,7 @@ def _look(source: Source, path: str) -> File:
         if kind := kind_of(data):
             raise DataError(f"{shown}: by its first bytes this is a {kind} file; give it the name of one, or set format.")
         if found is None:
-            raise DataError(f"{shown}: neither UTF-8, UTF-16, cp949 nor cp1252; set encoding for this source.")
+            raise DataError(f"{shown}: neither UTF-8, UTF-16, cp949 nor cp1252; set encoding (or --encoding).")
         encoding = found
     head = data.decode(codec_of(encoding)[0], "replace").removeprefix("\ufeff")
     end = line_end(head)
@@ -246,7 +292,8 @@ def _look(source: Source, path: str) -> File:
 def _form(source: Source, form: str, head: str, end: str) -> str:
     """Return the format of a text by how it begins."""
     if form == "json":
-        form = "aihub" if aihub.JSON_START.search(head[:_LOOKED_AT]) else "jsonl"
+        start = head[:_LOOKED_AT]
+        form = "aihub" if aihub.is_pairs(start) else "json" if ARRAY_START.search(start) else "jsonl"
     if form == "jsonl" and _is_pile(next((line for line in _lines(head, end) if line.strip()), "")):
         return "pile"
     if form == "csv" and source.text == "text" and _KAGGLE_HEADER.match(head):
@@ -283,9 +330,7 @@ def _dialect(source: Source, stats: ReadStats, file: File, columns: Sequence[str
     if source.quoting == "auto" and delimiter == "\t" and '"' in complete:
         what.append("cells are quoted" if quoted else "a quote is a character as any other")
     if what:
-        shown = redacted(file.part.path)
-        before = stats.assumed.get(shown)
-        stats.assume(shown, ", ".join([*([before] if before else []), *what]))
+        stats.assume(redacted(file.part.path), ", ".join(what))
     return Dialect(delimiter, quoted)
 
 
@@ -297,15 +342,21 @@ def _rows(source: Source, stats: ReadStats, file: File, columns: Sequence[str], 
         rows = csv_rows(part, _dialect(source, stats, file, needed), needed, also, stats)
     elif file.form in ("jsonl", "pile"):
         rows = jsonl_rows(part, needed, also, stats)
+    elif file.form == "json" or (file.form == "aihub" and inner_suffix(part.path) == ".json"):
+        rows = array_rows(part, needed, also, stats)
     elif file.form == "parquet":
         need("pyarrow", "train")
         from bongsu.corpus.parquet import parquet_rows
 
         rows = parquet_rows(part.path, needed, also, stats)
     elif file.form == "text":
+        if missing := [name for name in needed if name != source.text]:
+            raise DataError(f"{redacted(part.path)}: a file of text has no columns, and so none that is called {missing[0]!r}.")
         rows = ((place, {source.text: text}) for place, text in text_lines(part, stats))
     else:
-        raise DataError(f"{redacted(part.path)}: a table is needed (CSV, TSV, JSON Lines or Parquet), this is {file.form}.")
+        raise DataError(
+            f"{redacted(part.path)}: a table is needed (CSV, TSV, JSON Lines, JSON or Parquet), this is {file.form}."
+        )
     for place, values in rows:
         if all(values.get(name) == value for name, value in source.where.items()):
             yield place, values

@@ -111,10 +111,13 @@ class ReadStats:
         self.dropped[reason] += count
 
     def assume(self, path: str, what: str) -> None:
-        """Say and remember what was found by looking at a file."""
-        if path not in self.assumed and not self.quiet:
+        """Say and remember what was found by looking at a file, once; of several things all are kept."""
+        before = self.assumed.get(path, "")
+        if what in before:
+            return
+        if not self.quiet:
             note(escape(f"{path}: {what}"))
-        self.assumed[path] = what
+        self.assumed[path] = f"{before}, {what}" if before else what
 
     def see_subset(self, name: str) -> None:
         """Remember the name of a subset of The Pile."""

@@ -161,11 +161,21 @@ def temporary_copy(stream: IO[bytes], path: str) -> Iterator[IO[bytes]]:
         yield copy
 
 
+class _Prompt:
+    """A stream whose `read` returns what there is: one that waits for more loses it where a connection breaks."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        self._raw = raw
+
+    def read(self, size: int) -> bytes:
+        return read_some(self._raw, size)
+
+
 class _Gzip:
     """Unpacks gzip, also several members one after the other."""
 
     def __init__(self, raw: IO[bytes]) -> None:
-        self._file = gzip.GzipFile(fileobj=raw)
+        self._file = gzip.GzipFile(fileobj=cast(IO[bytes], _Prompt(raw)))
 
     def read(self, size: int) -> bytes:
         return self._file.read1(size)  # read() would throw away what came before the damage
@@ -184,7 +194,7 @@ class _Zstd:
 
     def read(self, size: int) -> bytes | memoryview:
         while not self._ready:
-            self._packed = self._packed or self._raw.read(_ZSTD_FEED)
+            self._packed = self._packed or read_some(self._raw, _ZSTD_FEED)
             if not self._packed:
                 if self._frame is not None:
                     raise EOFError("the file ends in the middle of a Zstandard frame")

@@ -1,17 +1,20 @@
-"""Tables row by row: CSV and TSV, JSON Lines."""
+"""Tables row by row: CSV and TSV, JSON Lines, arrays of JSON."""
 
 from __future__ import annotations
 
 import csv
+import json
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import orjson
 
 from bongsu.corpus.detection import Dialect
+from bongsu.corpus.json_arrays import array_values
 from bongsu.corpus.lines import Line, Part, decoded_lines, json_lines
 from bongsu.corpus.stats import Place, ReadStats
+from bongsu.corpus.streams import open_bytes
 from bongsu.errors import DataError, MissingColumnError
 from bongsu.files import redacted
 
@@ -21,7 +24,9 @@ LARGEST_ROW = 16 * 2**20
 """Characters of a row of CSV, whatever the number of its lines."""
 MOST_COLUMNS = 10_000
 _MOST_AGAIN = 256 * 2**20  # characters read again after rows with a stray quote
-_NEVER_CLOSED = "mend it, or set quoting = 'none' for this source if a quote is a character as any other in this file"
+_NEVER_CLOSED = "mend it, or if a quote is a character as any other in this file set quoting = 'none' (--quoting none)"
+
+_ABSENT: Any = object()
 
 csv.field_size_limit(2**30)  # rows are bounded already
 
@@ -67,42 +72,89 @@ def jsonl_rows(part: Part, columns: Sequence[str], also: Sequence[str] | None, s
     """Read the objects of a JSON Lines file, their values as text.
 
     Args:
-        columns: must be in every object.
+        columns: must be in every object; a name with dots reaches into objects.
         also: keys that are read if they are there; None for all.
 
     Raises:
         DataError: when the first object lacks one of `columns`.
     """
-    first = part.first == 1
-    for place, value in json_lines(part, stats):
+    return _object_rows(json_lines(part, stats), part.first == 1, columns, also, stats)
+
+
+def array_rows(part: Part, columns: Sequence[str], also: Sequence[str] | None, stats: ReadStats) -> Rows:
+    """Read the objects of a JSON array; arguments and errors as of `jsonl_rows`."""
+    with open_bytes(part.path) as stream:
+        yield from _object_rows(_numbered(part, stream, stats), True, columns, also, stats)
+
+
+def _numbered(part: Part, stream: IO[bytes], stats: ReadStats) -> Iterator[tuple[Place, Any]]:
+    """Read the values of a JSON array with their places; one with half a character, which no file can hold, is counted."""
+    shown = redacted(part.path)
+    for row, value in enumerate(array_values(shown, stream, part.encoding, stats)):
+        stats.rows += 1
+        place = Place(shown, row + 1, row)
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            stats.skip(place, "half a character (a lone surrogate)")
+        else:
+            yield place, value
+
+
+def _object_rows(
+    values: Iterator[tuple[Place, Any]], first: bool, columns: Sequence[str], also: Sequence[str] | None, stats: ReadStats
+) -> Rows:
+    """Make rows of JSON values; with `first`, the first object has to have all columns."""
+    for place, value in values:
         if not isinstance(value, dict):
             stats.skip(place, "not a JSON object")
             continue
         if first:
-            columns_of(list(value), columns, also, place.path)
+            columns_of([name for name, _ in _flat(value)], columns, [], place.path)
             first = False
-        if missing := [name for name in columns if name not in value]:
+        cells = {name: _reach(value, name) for name in dict.fromkeys([*columns, *(value if also is None else also)])}
+        if missing := [name for name in columns if cells[name] is _ABSENT]:
             stats.skip(place, f"no key {missing[0]!r}")
             continue
-        names = list(value) if also is None else [*columns, *(name for name in also if name in value)]
-        row = as_texts({name: value[name] for name in names}, columns)
+        row = as_texts({name: cell for name, cell in cells.items() if cell is not _ABSENT}, columns)
         if row is None:
             stats.skip(place, "nested too deeply")
         else:
             yield place, row
 
 
+def _reach(value: dict[str, Any], name: str) -> Any:
+    """Return what a name stands for in an object: a key, or keys of nested objects with dots between; `_ABSENT` if nothing."""
+    if name in value:
+        return value[name]
+    parts = name.split(".")
+    for count in range(len(parts) - 1, 0, -1):
+        inner = value.get(".".join(parts[:count]), _ABSENT)
+        if isinstance(inner, dict):
+            return _reach(inner, ".".join(parts[count:]))
+    return _ABSENT
+
+
+def _flat(value: dict[str, Any], before: str = "", depth: int = 4) -> Iterator[tuple[str, Any]]:
+    """Yield the names that reach into an object, with what each stands for."""
+    for key, inner in value.items():
+        yield f"{before}{key}", inner
+        if isinstance(inner, dict) and depth:
+            yield from _flat(inner, f"{before}{key}.", depth - 1)
+
+
 def columns_of(names: Sequence[str], columns: Sequence[str], also: Sequence[str] | None, shown: str) -> dict[str, int]:
     """Return the place of each column that is wanted, the first where there are several.
 
     Raises:
-        DataError: when one of `columns` is missing, naming those there are, or occurs twice; when there are too many.
+        DataError: when one of `columns` is missing, naming those there are; when one of these or of `also` occurs twice; when
+            there are too many.
     """
     if len(names) > MOST_COLUMNS:
         raise DataError(f"{shown}: more than {MOST_COLUMNS:,} columns.")
     if missing := [name for name in columns if name not in names]:
         raise MissingColumnError(shown, missing[0], list(map(str, names)))
-    if twice := [name for name in columns if names.count(name) > 1]:
+    if twice := [name for name in [*columns, *(also or [])] if names.count(name) > 1]:
         raise DataError(f"{shown}: the column {twice[0]!r} occurs {names.count(twice[0])} times; rename all but one.")
     wanted = dict.fromkeys(names if also is None else [*columns, *(name for name in also if name in names)])
     first = {name: place for place, name in reversed(list(enumerate(names)))}
@@ -126,8 +178,8 @@ def as_texts(row: dict[str, Any], columns: Sequence[str]) -> dict[str, str] | No
 
 
 def text_of(value: Any) -> str:
-    """Return a cell as text: nothing is the empty text; true, numbers, lists and objects are JSON."""
-    if value is None:
+    """Return a cell as text: nothing, and a number that is none (NaN), is the empty text; the rest is JSON."""
+    if value is None or value != value:
         return ""
     if isinstance(value, str):
         return value

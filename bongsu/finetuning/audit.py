@@ -18,6 +18,7 @@ from bongsu.errors import DataError
 from bongsu.finetuning.data import Data
 from bongsu.finetuning.ensemble import load_measured
 from bongsu.finetuning.splits import folds, near_duplicate_groups
+from bongsu.printable import unformula
 from bongsu.tasks.classification import ClassificationTask
 from bongsu.tasks.task import Calibration, Example
 
@@ -107,7 +108,7 @@ def out_of_fold(task: ClassificationTask, examples: Sequence[Example[str]], grou
     """Return TF-IDF's probabilities of each row, learned from rows that hold no near-duplicate of it."""
     table = np.zeros((len(examples), len(task.schema.labels)))
     with progress.bar("looking for label errors", FOLDS, "folds") as bar:
-        for train, held_out in folds(task.classes_of(examples), groups, FOLDS, seed):
+        for train, held_out in folds(task.classes_of(examples), groups, FOLDS, seed, task.schema.labels):
             model = task.fit_tfidf([examples[row] for row in train])
             outputs = task.tfidf_outputs(model, [examples[row] for row in held_out])
             table[held_out] = task.probabilities(outputs, Calibration()).values
@@ -148,7 +149,9 @@ def render(found: Audit, task: ClassificationTask, examples: Sequence[Example[st
         suggested = task.schema.labels[best] if row in place else ""
         number = f"{found.probabilities[row, labels[row]]:.3f}"
         about = "; ".join(reasons[row]), group_of.get(row, "")
-        writer.writerow([example.id, "", example.target, suggested, number, *about, " ".join(example.raw[0].split())])
+        writer.writerow(
+            [example.id, "", example.target, suggested, number, *about, unformula(" ".join(example.raw[0].split()))]
+        )
     return buffer.getvalue().encode()
 
 

@@ -17,7 +17,7 @@ from bongsu import progress
 from bongsu.arrays import Array, Int64
 from bongsu.errors import DataError, RecipeError
 from bongsu.files import atomic_file, read_json, write_json
-from bongsu.finetuning.data import AnyExample, Data, strata_of
+from bongsu.finetuning.data import AnyExample, Data, class_names, strata_of
 from bongsu.finetuning.splits import Split, hold_out
 from bongsu.finetuning.trainable import FineTuning, predict
 from bongsu.model.hub import is_hub_folder
@@ -72,7 +72,13 @@ class CrossValidation:
         self.tokenizer = load_tokenizer(self.encoder_folder, foreign=is_hub_folder(self.encoder_folder))
 
     def run(self) -> None:
-        """Train and measure every fold from every seed; what is done is not done again."""
+        """Train and measure every fold from every seed; what is done is not done again.
+
+        Raises:
+            DataError: before anything is trained, when a fold has too few rows of a class.
+        """
+        for fold in range(len(self.data.splits)):
+            self.rows(fold)
         for seed in range(self.recipe.validation.seeds):
             for fold, split in enumerate(self.data.splits):
                 if not (self.fold_folder(fold, seed) / "result.json").is_file():
@@ -93,9 +99,15 @@ class CrossValidation:
         share = self.recipe.validation.development
         if not share:
             return rows, rows[:0]
-        kept, chosen = hold_out(
-            strata_of(self.task, self.data.take(rows)), self.data.groups[rows], share, self.recipe.seed + fold
-        )
+        examples, groups = self.data.take(rows), self.data.groups[rows]
+        strata = strata_of(self.task, examples, groups)
+        try:
+            kept, chosen = hold_out(strata, groups, share, self.recipe.seed + fold, class_names(self.task, strata, examples))
+        except DataError as error:
+            raise DataError(
+                f"validation.development: of the rows that fold {fold + 1} of {len(self.data.splits)} trains on, {error} "
+                "Set it to 0 to train on all of them to the end."
+            ) from None
         return rows[kept], rows[chosen]
 
     def training(self, examples: Sequence[AnyExample], development: Sequence[AnyExample], seed: int) -> FineTuning:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -27,33 +28,68 @@ def _groups(texts: tuple[str, ...]) -> Int64:
     return near_groups(texts).astype(np.int64)
 
 
-def protocol_splits(validation: Validation, strata: Int64, values: Sequence[str], groups: Int64, seed: int) -> list[Split]:
+def protocol_splits(
+    validation: Validation, strata: Int64, values: Sequence[str], groups: Int64, seed: int, names: Sequence[str] = ()
+) -> list[Split]:
     """Return the rows of each fold, or the one split of a hold-out.
 
     Args:
         strata: [rows], what folds are to have the same shares of.
         values: of each row the value of the column that `leave_out` names.
         groups: [rows], near-duplicates share a number.
+        names: of the strata, for messages.
+
+    Raises:
+        DataError: when the rows do not allow such folds, naming the class.
     """
     if validation.leave_out:
         return leave_out(strata, values, groups, validation.folds, seed)
     if validation.folds:
-        return folds(strata, groups, validation.folds, seed)
-    return [hold_out(strata, groups, validation.holdout, seed)]
+        return folds(strata, groups, validation.folds, seed, names)
+    return [hold_out(strata, groups, validation.holdout, seed, names)]
 
 
-def folds(labels: Int64, groups: Int64, count: int, seed: int) -> list[Split]:
-    """`count` pairs of (rows to train on, rows to measure on): stratified, groups never split.
+def folds(
+    labels: Int64, groups: Int64, count: int, seed: int, names: Sequence[str] = (), every_label: bool = True
+) -> list[Split]:
+    """Return `count` pairs of (rows to train on, rows to measure on): stratified, groups never split, none empty.
+
+    Args:
+        labels: [rows].
+        names: of the labels, for messages.
+        every_label: whether every fold has to have rows of every label on both sides.
 
     Raises:
-        DataError: when a class has fewer rows than folds.
+        DataError: when a label has fewer rows or groups than there are folds (`every_label`), or there are fewer groups.
     """
-    smallest = int(np.bincount(labels).min())
-    if smallest < count:
-        raise DataError(f"validation.folds: the smallest class has {smallest} rows, too few for {count} folds.")
     if (different := len(np.unique(groups))) < count:
         raise DataError(f"validation.folds: without near-duplicates there are {different} texts, too few for {count} folds.")
-    return list(_folds(labels.astype(np.int64).tobytes(), groups.astype(np.int64).tobytes(), count, seed % 2**32))
+    if every_label:
+        label, rows, texts = _rarest(labels, groups)
+        if texts < count:
+            same = f", {texts} without near-duplicates" if texts < rows else ""
+            raise DataError(f"validation.folds: {_name(label, names)} has {rows} rows{same}; too few for {count} folds.")
+    parts = _folds(labels.astype(np.int64).tobytes(), groups.astype(np.int64).tobytes(), count, seed % 2**32)
+    wanted = set(labels.tolist()) if every_label else set()
+    for fold, (_, held) in enumerate(parts):
+        if missing := sorted(wanted - set(labels[held].tolist())):
+            raise DataError(
+                f"validation.folds: fold {fold + 1} of {count} cannot have rows of {_name(missing[0], names)}, since "
+                "near-duplicates stay in one fold; use fewer folds."
+            )
+    return list(parts)
+
+
+def _rarest(labels: Int64, groups: Int64) -> tuple[int, int, int]:
+    """Return the label that has the fewest groups, with its rows and groups."""
+    pairs = np.unique(np.stack([labels, groups]), axis=1)[0]
+    present, texts = np.unique(pairs, return_counts=True)
+    label = int(present[texts.argmin()])
+    return label, int(np.count_nonzero(labels == label)), int(texts.min())
+
+
+def _name(label: int, names: Sequence[str]) -> str:
+    return f"class {names[label]!r}" if names else f"class number {label}"
 
 
 @lru_cache(maxsize=32)
@@ -61,17 +97,49 @@ def _folds(labels: bytes, groups: bytes, count: int, seed: int) -> tuple[Split, 
     """Remembered: of thousands of groups they take seconds, and the trials of a search ask for the same ones."""
     of_class, of_group = (np.frombuffer(values, dtype=np.int64) for values in (labels, groups))
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    parts = splitter.split(of_class, of_class, of_group)
-    return tuple((train.astype(np.int64), test.astype(np.int64)) for train, test in parts)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of a class with fewer rows than folds: what matters is checked
+        parts = [held for _, held in splitter.split(of_class, of_class, of_group)]
+    present = len(set(of_class.tolist()))
+    if any(len(set(of_class[held].tolist())) < present for held in parts):
+        parts = _dealt(of_class, of_group, count)
+    every = np.arange(len(of_class))
+    return tuple((np.setdiff1d(every, held), held.astype(np.int64)) for held in parts)
 
 
-def hold_out(labels: Int64, groups: Int64, share: float, seed: int) -> Split:
-    """Rows to train on and about `share` of the rows held out: stratified, groups never split."""
-    parts = min(20, int(np.bincount(labels).min()), len(np.unique(groups)))
-    if parts < 2:
-        raise DataError("A class has fewer than two rows, or all rows are near-duplicates; nothing can be held out.")
+def _dealt(labels: Int64, groups: Int64, count: int) -> list[Int64]:
+    """Deal groups to folds, the largest of the rarest label first, each to the fold that has the fewest rows of that label.
+
+    So no fold is empty, and none lacks a label that has enough groups, where scikit-learn's, which looks at shares alone, may.
+    """
+    names, owner = np.unique(groups, return_inverse=True)
+    present, number = np.unique(labels, return_inverse=True)
+    sizes = np.zeros((len(names), len(present)), dtype=np.int64)
+    np.add.at(sizes, (owner, number), 1)
+    fold_of = np.full(len(names), -1)
+    held = np.zeros((count, len(present)), dtype=np.int64)
+    for label in np.argsort((sizes > 0).sum(axis=0), kind="stable").tolist():
+        waiting = np.flatnonzero((sizes[:, label] > 0) & (fold_of < 0))
+        for group in waiting[np.argsort(-sizes[waiting, label], kind="stable")].tolist():
+            fold = min(range(count), key=lambda each: (held[each, label], held[each].sum()))
+            fold_of[group] = fold
+            held[fold] += sizes[group]
+    return [np.flatnonzero(fold_of[owner] == fold) for fold in range(count)]
+
+
+def hold_out(labels: Int64, groups: Int64, share: float, seed: int, names: Sequence[str] = ()) -> Split:
+    """Return rows to train on and about `share` of the rows held out: stratified, groups never split.
+
+    Raises:
+        DataError: when all rows of a label are near-duplicates of each other, naming it.
+    """
+    label, rows, texts = _rarest(labels, groups)
+    if texts < 2:
+        same = " that are near-duplicates of each other" if rows > 1 else ""
+        raise DataError(f"{_name(label, names)} has {rows} row{'s' * (rows > 1)}{same}; nothing of it can be held out.")
+    parts = min(20, texts)
     taken = min(parts - 1, max(1, round(share * parts)))
-    held = np.sort(np.concatenate([test for _, test in folds(labels, groups, parts, seed)[:taken]]))
+    held = np.sort(np.concatenate([test for _, test in folds(labels, groups, parts, seed, names)[:taken]]))
     return np.setdiff1d(np.arange(len(labels)), held), held
 
 
@@ -90,7 +158,7 @@ def leave_out(labels: Int64, values: Sequence[str], groups: Int64, count: int, s
     if len(names) < 2:
         raise DataError("validation.leave_out: the column holds one value only; nothing can be left out.")
     if len(names) <= count:
-        parts = LeaveOneGroupOut().split(labels, labels, owner)
+        parts = iter(LeaveOneGroupOut().split(labels, labels, owner))
     else:
-        parts = iter(folds(labels, owner.astype(np.int64), count, seed))
+        parts = iter(folds(labels, owner.astype(np.int64), count, seed, every_label=False))
     return [(train[~np.isin(groups[train], groups[held])].astype(np.int64), held.astype(np.int64)) for train, held in parts]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from tokenizers import Tokenizer
 
 from bongsu.arrays import Float32
-from bongsu.errors import WorkspaceError
+from bongsu.errors import DataError, WorkspaceError
 from bongsu.inference.explain import Word, explain
 from bongsu.model.tfidf import Tfidf
 from bongsu.recipe import Task as TaskSettings
@@ -90,7 +90,7 @@ class Predictor:
 
         Raises:
             TypeError: when one text is given in place of a list.
-            DataError: when an entry has another number of texts than the kind reads.
+            DataError: when an entry is no text (naming its place), or has another number of texts than the kind reads.
         """
         return self.predict_examples(self.examples(texts, context))
 
@@ -103,10 +103,13 @@ class Predictor:
         if isinstance(texts, str):
             raise TypeError("a list of texts is needed, not one text")
         fronts: Sequence[Sequence[str]] = context if context is not None else [()] * len(texts)
-        return [
-            self.task.example([text] if isinstance(text, str) else text, front)
-            for text, front in zip(texts, fronts, strict=True)
-        ]
+        if len(fronts) != len(texts):
+            raise DataError(f"context: {len(texts)} texts are given, and {len(fronts)} rows of context.")
+        rows = [[text] if isinstance(text, str) else text for text in texts]
+        for number, (row, front) in enumerate(zip(rows, fronts, strict=True)):
+            _require_strings(row, f"texts[{number}]", "a text")
+            _require_strings(front, f"context[{number}]", "a list of texts")
+        return [self.task.example(row, front) for row, front in zip(rows, fronts, strict=True)]
 
     def predict_examples(self, examples: Sequence[Example[Any]]) -> list[Any]:
         """Like `predict`, of examples."""
@@ -152,3 +155,16 @@ class Predictor:
         if self.tfidf is not None:
             outputs = self.task.merge([outputs, self.task.tfidf_outputs(self.tfidf, examples)])
         return self.task.probabilities(outputs, self.calibration)
+
+
+def _require_strings(values: object, where: str, needed: str) -> None:
+    """Refuse what is no list of texts, such as None or NaN in the column of a table.
+
+    Raises:
+        DataError: naming the place.
+    """
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        raise DataError(f"{where}: {needed} is needed, not {str(values)[:40]!r} ({type(values).__name__}).")
+    for number, value in enumerate(values):
+        if not isinstance(value, str):
+            raise DataError(f"{where}[{number}]: a text is needed, not {str(value)[:40]!r} ({type(value).__name__}).")

@@ -4,36 +4,112 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from typing import Any, Literal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, Literal
 
 import orjson
 
-from bongsu.corpus.readers import ReadStats, read_rows
+from bongsu import progress
+from bongsu.corpus.detection import detect_encoding
+from bongsu.corpus.lines import codec_of, numbered_lines
+from bongsu.corpus.readers import Place, ReadStats, read_rows
 from bongsu.errors import DataError
+from bongsu.files import redacted
 from bongsu.inference.predictor import Predictor
-from bongsu.recipe import Source
+from bongsu.printable import unformula
+from bongsu.recipe import Source, TextFormat
 from bongsu.tasks.registry import AnyTask
 
 Format = Literal["jsonl", "csv", "kaggle"]
 
 
-def predict_file(predictor: Predictor, source: str, form: Format, sample: str | None = None) -> tuple[bytes, int]:
-    """Answer the rows of `source` (CSV, TSV, JSON Lines, Parquet, or one text a line): the bytes of a file, and its rows.
+@dataclass(frozen=True)
+class Predictions:
+    """The answers to a file."""
+
+    content: bytes
+    """Of the file to write."""
+    stats: ReadStats
+    """What became of the rows; `used` of them were answered."""
+
+
+def predict_file(
+    predictor: Predictor,
+    source: str,
+    form: Format,
+    sample: str | None = None,
+    written: TextFormat | None = None,
+    unlabelled: bool = False,
+) -> Predictions:
+    """Answer the rows of `source` (CSV, TSV, JSON Lines, JSON, Parquet, or one text a line).
+
+    Args:
+        sample: Kaggle's sample submission, whose ids have to be those of the rows.
+        written: how the source is written; by default this is found by looking.
+        unlabelled: answer only the rows without a label.
 
     Raises:
-        DataError: when a column is missing, or for `kaggle` the ids are not those of the sample submission.
+        DataError: when a column is missing, no row has a text, or for `kaggle` the ids are not those of the sample submission.
     """
-    examples = predictor.task.read_unlabelled(source)
-    if not examples:
-        raise DataError(f"{source}: no text could be read.")
+    written = written or TextFormat()
+    stats = ReadStats(written.max_bad)
+    examples = predictor.task.read_unlabelled(source, None, stats, written, unlabelled)
+    empty = sum(not any(text.strip() for text in example.raw) for example in examples)
+    if empty == len(examples):
+        raise DataError(f"{redacted(source)}: none of {empty:,} rows has a text.")
+    if empty:
+        progress.note(progress.escape(f"{redacted(source)}: {empty:,} rows have an empty text; they are answered all the same"))
     ids = [example.id for example in examples]
     if form == "kaggle":
         if predictor.task.kind != "classification":
             raise DataError(f"--format kaggle: is for a classifier; this is a {predictor.task.kind} model.")
-        check_ids(ids, source, sample)
+        check_ids(ids, redacted(source), sample)
     texts = [example.raw for example in examples]
-    return render(predictor.task, ids, texts, predictor.predict_examples(examples), form), len(examples)
+    return Predictions(render(predictor.task, ids, texts, predictor.predict_examples(examples), form), stats)
+
+
+def stream_texts(stream: IO[bytes], encoding: str, stats: ReadStats, name: str) -> Iterator[tuple[str, str]]:
+    """Yield number and text of each line of a stream as it comes; blank lines and those that cannot be read are counted.
+
+    Args:
+        encoding: "auto" looks at what is there when the stream begins, and again at the first line that does not fit.
+        name: what messages call the stream.
+
+    Raises:
+        DataError: when no line can be read, or too many cannot.
+    """
+    buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)  # type: ignore[type-var]
+    looked = encoding == "auto"
+    if looked:
+        encoding = detect_encoding(buffered.peek(1), False) or "utf-8"
+    codec, wide = codec_of(encoding)
+    if encoding != "utf-8" and looked:
+        stats.assume(name, f"read as {encoding}")
+    for number, line in numbered_lines(buffered, encoding):
+        stats.rows += 1
+        place = Place(name, number, number - 1)
+        if line is None:
+            stats.skip(place, "a line too long")
+            continue
+        try:
+            text = line.decode("utf-8" if wide else codec)
+        except UnicodeDecodeError:
+            found = detect_encoding(line, True) if looked and codec == "utf-8" else None
+            if found in (None, "utf-8"):
+                stats.skip(place, f"not {encoding}")
+                continue
+            encoding = str(found)
+            codec = codec_of(encoding)[0]
+            stats.assume(name, f"read as {encoding} from line {number:,} on")
+            text = line.decode(codec, "replace")
+        if text.strip():
+            yield str(place.row), text.strip()
+        else:
+            stats.drop("blank line")
+    if not stats.used:
+        raise DataError(f"{name}: no text could be read{stats.summary()}.")
+    stats.report(name)
 
 
 def check_ids(ids: Sequence[str], source: str, sample: str | None) -> None:
@@ -49,7 +125,7 @@ def check_ids(ids: Sequence[str], source: str, sample: str | None) -> None:
         seen.add(name)
     if sample is None:
         return
-    rows = read_rows(Source(path=sample, text="target", format="csv"), ReadStats(0), ["id"])
+    rows = read_rows(Source(path=sample, text="target", format="csv"), ReadStats(0), ["id"], [])
     expected = {row["id"] for _, row in rows}
     if missing := sorted(expected - seen):
         raise DataError(f"{source}: id {missing[0]} of {sample} is missing ({len(missing):,} are).")
@@ -57,14 +133,26 @@ def check_ids(ids: Sequence[str], source: str, sample: str | None) -> None:
         raise DataError(f"{source}: id {extra[0]} is not in {sample} ({len(extra):,} are not).")
 
 
-def render(task: AnyTask, ids: Sequence[str], texts: Sequence[Sequence[str]], answers: Sequence[Any], form: Format) -> bytes:
-    """Return answers as bytes of a file. Kaggle's is exactly `id,target`."""
+def render(
+    task: AnyTask,
+    ids: Sequence[str],
+    texts: Sequence[Sequence[str]],
+    answers: Sequence[Any],
+    form: Format,
+    header: bool = True,
+) -> bytes:
+    """Return answers as bytes of a file. Kaggle's is exactly `id,target`.
+
+    Args:
+        header: of CSV, the names of the columns come first.
+    """
     if form == "kaggle":
         return _csv([["id", "target"], *([name, answer.value] for name, answer in zip(ids, answers, strict=True))])
     rows = [{"id": name, **_columns(text), **task.flat(answer)} for name, text, answer in zip(ids, texts, answers, strict=True)]
     if form == "jsonl":
         return b"".join(orjson.dumps(row) + b"\n" for row in rows)
-    return _csv([list(rows[0]) if rows else ["id"], *([_cell(value) for value in row.values()] for row in rows)])
+    names = [list(rows[0]) if rows else ["id"]] if header else []
+    return _csv([*names, *([_cell(value) for value in row.values()] for row in rows)])
 
 
 def _columns(text: Sequence[str]) -> dict[str, str]:
@@ -79,8 +167,3 @@ def _csv(rows: Sequence[Sequence[str]]) -> bytes:
     buffer = io.StringIO(newline="")
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     return buffer.getvalue().encode()
-
-
-def unformula(cell: str) -> str:
-    """A cell that a spreadsheet would run as a formula, made text by an apostrophe (OWASP, CSV injection)."""
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell

@@ -12,7 +12,7 @@ from bongsu.corpus.prepare import prepare
 from bongsu.corpus.readers import resolve
 from bongsu.corpus.split import SPLITS
 from bongsu.corpus.stored import parts, texts
-from bongsu.files import read_json, write_bytes, write_json, write_text
+from bongsu.files import read_json, redacted, write_bytes, write_json, write_text
 from bongsu.finetuning.baselines import Baselines, fit_baselines, load_baselines
 from bongsu.finetuning.cross_validation import CrossValidation
 from bongsu.finetuning.data import Data, check_columns, load_data, prepare_data
@@ -306,6 +306,8 @@ def _predict(recipe: Recipe, workspace: Workspace, folder: Path) -> None:
     settings = recipe.predict
     assert settings is not None
     name = {"jsonl": "predictions.jsonl", "csv": "predictions.csv", "kaggle": "submission.csv"}[settings.format]
-    content, count = predict_file(load_predictor(workspace.path), settings.input, settings.format, settings.sample)
-    write_bytes(folder / name, content)
-    progress.note(f"predict: {count:,} rows in {workspace.folder('predictions') / name}")
+    predictor = load_predictor(workspace.path)
+    found = predict_file(predictor, settings.input, settings.format, settings.sample, settings, settings.unlabelled)
+    write_bytes(folder / name, found.content)
+    write_json(folder / "rows.json", {"input": {"path": redacted(settings.input), **found.stats.as_dict()}})
+    progress.note(f"predict: {found.stats.used:,} rows in {workspace.folder('predictions') / name}")

@@ -15,7 +15,7 @@ from bongsu.errors import DataError, RecipeError
 from bongsu.files import write_json
 from bongsu.model.io import read_config
 from bongsu.pretraining.masked_lm import pretrain
-from bongsu.recipe import Recipe
+from bongsu.recipe import Recipe, TextFormat
 from bongsu.tasks.registry import build_task
 from bongsu.tokens.bpe import load_tokenizer
 from bongsu.tokens.shards import encode_texts, write_shards
@@ -50,10 +50,13 @@ def texts(recipe: Recipe) -> Iterator[str]:
     assert recipe.adapt is not None
     assert recipe.task is not None
     task = build_task(recipe.task)
-    own = [(recipe.task.train, recipe.task.where), (recipe.task.test, recipe.task.test_where)]
-    for path, where in [*own, (recipe.predict and recipe.predict.input, {})]:
+    own = recipe.task
+    files: list[tuple[str | None, dict[str, str], TextFormat]]
+    files = [(own.train, own.where, own), (own.test, own.test_where, own)]
+    files += [(recipe.predict.input, {}, recipe.predict)] if recipe.predict else []
+    for path, where, written in files:
         if path:
-            yield from (text for example in task.read_unlabelled(path, where) for text in example.inputs)
+            yield from (text for each in task.read_unlabelled(path, where, written=written) for text in each.inputs)
     for source in recipe.adapt.sources:
         for document in read(source, ReadStats(source.max_bad)):
             if (cleaned := task.cleaner.clean(document.text)) is not None:

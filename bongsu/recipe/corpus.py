@@ -18,6 +18,8 @@ class TextFormat(Section):
     """What separates the cells of csv and tsv: one character."""
     quoting: Literal["auto", "rfc4180", "none"] = "auto"
     """csv and tsv: `rfc4180` puts cells with separators and line ends between quotes; with `none` a quote is a character."""
+    max_bad: Annotated[int, Field(ge=0)] = 1000
+    """Stop with an error after this many unreadable lines, rows or files."""
 
     @field_validator("delimiter")
     @classmethod
@@ -35,9 +37,9 @@ class Source(TextFormat):
     """
 
     path: str
-    format: Literal["auto", "text", "csv", "tsv", "jsonl", "parquet", "pile", "aihub", "kaggle", "python"] = "auto"
+    format: Literal["auto", "text", "csv", "tsv", "jsonl", "json", "parquet", "pile", "aihub", "kaggle", "python"] = "auto"
     text: str = "text"
-    """Column or key that holds the text (csv, tsv, jsonl, parquet)."""
+    """Column or key that holds the text (csv, tsv, jsonl, json, parquet); in JSON, dots reach into objects: "document.text"."""
     where: dict[str, str] = {}
     """Keep only rows whose columns have these values (csv, tsv, jsonl, parquet)."""
     subsets: list[str] = []
@@ -48,8 +50,6 @@ class Source(TextFormat):
     """Split documents into sentences. By default only The Pile's documents and Python's documentation are split."""
     limit: Positive | None = None
     """Read at most this many documents."""
-    max_bad: Annotated[int, Field(ge=0)] = 1000
-    """Stop with an error after this many unreadable lines, rows or files."""
 
 
 class Cleaning(Section):

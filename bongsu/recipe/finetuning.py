@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from bongsu.recipe.corpus import TextFormat
 from bongsu.recipe.pretraining import Optimization
 from bongsu.recipe.section import Fraction, Positive, Probability, Schedule, Section
 
@@ -105,10 +106,12 @@ class Evaluate(Section):
         return self.threshold or 1.0 / (1.0 + self.miss_cost)
 
 
-class Predict(Section):
+class Predict(TextFormat):
     """Classify a file at the end of the run."""
 
     input: str
     sample: str | None = None
     """Kaggle's sample submission, to check the ids against."""
+    unlabelled: bool = False
+    """Answer only the rows that have no label, such as those of a file in which training and test rows stand together."""
     format: Literal["jsonl", "csv", "kaggle"] = "jsonl"

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Discriminator, Field, Tag
 
-from bongsu.recipe.corpus import Cleaning
+from bongsu.recipe.corpus import Cleaning, TextFormat
 from bongsu.recipe.section import Positive, Probability, Section
 
 
@@ -22,8 +22,8 @@ class CNN(Section):
     """Largest L2 norm of a class's weights, enforced after each step (Kim 2014, 3.1); "none" for no bound."""
 
 
-class Labelled(Section):
-    """The keys that every kind of task has."""
+class Labelled(TextFormat):
+    """The keys that every kind of task has. How files are written is said of `train` and `test`."""
 
     presentation: ClassVar[frozenset[str]] = frozenset()
     """Keys that change how answers are shown and nothing that is trained."""
@@ -36,7 +36,7 @@ class Labelled(Section):
     test: str | None = None
     """Rows kept apart and measured once, at the end."""
     id: str = "id"
-    """The column with a row's id; without one, rows are called by their number in the file, counted from 0."""
+    """The column with a row's id; without one, a row is called by its number in the file, from 0 (blank and bad ones count)."""
     where: dict[str, str] = {}
     """Read only the rows of `train` whose columns have these values."""
     test_where: dict[str, str] = {}

@@ -14,6 +14,7 @@ from bongsu.model.encoder import EncoderConfig
 from bongsu.model.hub import HubEncoder, is_hub_folder
 from bongsu.model.io import read_config
 from bongsu.model.memory import Load, training_bytes
+from bongsu.parallel import cores
 from bongsu.pipeline.planning import likely_shape
 from bongsu.pipeline.stages import named_encoder
 from bongsu.pretraining.memory import bytes_a_number, pretraining_bytes
@@ -112,7 +113,7 @@ def room_bytes(resources: Resources) -> float:
     if resources.memory_gb:
         return 1e9 * resources.memory_gb
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return memory * min(1.0, resources.cpus / (os.cpu_count() or 1))
+    return memory * min(1.0, resources.cpus / cores())
 
 
 def gpu_bytes() -> float:

@@ -31,7 +31,8 @@ from ray.tune.schedulers import AsyncHyperBandScheduler, FIFOScheduler, TrialSch
 from bongsu import progress
 from bongsu.cluster import LOCAL, SMALL, connected
 from bongsu.errors import WorkspaceError
-from bongsu.files import read_json, write_json
+from bongsu.files import read_json, redacted, write_json
+from bongsu.search.inputs import file_fingerprints
 from bongsu.search.ledger import FIGURES, Ledger
 from bongsu.search.searchers import NAME, SEED, Listed, Parzen
 from bongsu.search.space import Arms
@@ -178,12 +179,26 @@ def _scheduler(plan: Plan) -> TrialScheduler:
 
 
 def _claim(ledger: Ledger) -> None:
-    """Makes sure that what lies in the folder belongs to this study: how long and by what means to search may change,
-    what is measured may not."""
+    """Make sure that what lies in the folder belongs to this study: how long and by what means to search may change, what is
+    measured, and the files it is measured on, may not.
+
+    Raises:
+        WorkspaceError: when it belongs to another study, or a file has changed since.
+    """
     plan = ledger.plan
     arms = {name: domain.arms for name, domain in plan.study.space.items() if isinstance(domain, Arms)}
     mine = orjson.loads(orjson.dumps({"recipe": plan.tree, "objective": plan.study.objective, "arms": arms}))
+    files = file_fingerprints(plan)
     path = ledger.out / "study.json"
-    if path.is_file() and read_json(path) != mine:
-        raise WorkspaceError(f"{ledger.out}: holds trials of another study, or of this one with another recipe; use --out.")
-    write_json(path, mine)
+    if path.is_file():
+        before = read_json(path)
+        known = before.pop("files", {})
+        if before != mine:
+            raise WorkspaceError(f"{ledger.out}: holds trials of another study, or of this one with another recipe; use --out.")
+        if changed := [name for name, fingerprint in files.items() if known.get(name, fingerprint) != fingerprint]:
+            raise WorkspaceError(
+                f"{ledger.out}: {redacted(changed[0])} has changed since trials were run here; what they measured cannot be "
+                "compared with new ones. Use --out for a search on the new files, or delete the folder to begin anew."
+            )
+        files = {**known, **files}
+    write_json(path, {**mine, "files": files})

@@ -18,10 +18,11 @@ import orjson
 from tokenizers import Tokenizer
 
 from bongsu.arrays import Array, Float64, Int64
-from bongsu.corpus.streams import open_bytes, resolve
+from bongsu.corpus.readers import Place, ReadStats, whole_texts
 from bongsu.errors import DataError
 from bongsu.evaluation.temperature import minimize_temperature
-from bongsu.recipe import Answering
+from bongsu.files import redacted
+from bongsu.recipe import Answering, Source, TextFormat
 from bongsu.tasks.task import Calibration, Example, Metric, Outputs, Schema, Task
 from bongsu.tokens.inputs import Encoded, encode_windows
 
@@ -72,25 +73,43 @@ class AnsweringTask(Task[Answering, list[GoldAnswer], SpanAnswer]):
     def columns(self) -> list[str]:
         return ["question", "context"]
 
-    def read(self, path: str, where: dict[str, str], leave_out: str | None = None) -> list[Example[list[GoldAnswer]]]:
+    def read(
+        self, path: str, where: dict[str, str], leave_out: str | None = None, stats: ReadStats | None = None
+    ) -> list[Example[list[GoldAnswer]]]:
+        stats = stats or self.new_stats()
+        if where or leave_out not in (None, "title"):
+            raise DataError(
+                f"{redacted(path)}: SQuAD files have no columns to choose rows by; validation.leave_out may be title."
+            )
         examples = []
-        for name, question, context, title, answers in _read_squad(path):
-            for text, start in answers:
-                if context[start : start + len(text)] != text:
-                    raise DataError(f"{path}: question {name}: the answer {text[:40]!r} does not stand at character {start}.")
+        for place, name, question, context, title, answers in _read_squad(self.source(path, "question", {}), stats):
+            if bad := [(text, start) for text, start in answers if context[start : start + len(text)] != text]:
+                text, start = bad[0]
+                what = f": question {name}: the answer {text[:40]!r} does not stand at character {start}"
+                stats.skip(place, "an answer out of place", what)
+                continue
             group = title if leave_out == "title" else ""
             near = f"{context}\n{question}"  # questions about one paragraph belong in one fold
             examples.append(Example(name, (question, context), (question, context), near, answers, group))
-        if where or leave_out not in (None, "title"):
-            raise DataError(f"{path}: SQuAD files have no columns to choose rows by; validation.leave_out may be title.")
         if not examples:
-            raise DataError(f"{path}: it holds no question.")
+            raise DataError(f"{redacted(path)}: it holds no question that can be used{stats.summary()}.")
+        stats.report(redacted(path))
         return examples
 
-    def read_unlabelled(self, path: str, where: dict[str, str] | None = None) -> list[Example[None]]:
+    def read_unlabelled(
+        self,
+        path: str,
+        where: dict[str, str] | None = None,
+        stats: ReadStats | None = None,
+        written: TextFormat | None = None,
+        only_unlabelled: bool = False,
+    ) -> list[Example[None]]:
+        if only_unlabelled or where:
+            raise DataError(f"{redacted(path)}: SQuAD files have no columns to choose rows by.")
+        source = self.source(path, "question", {}, written or TextFormat())
         return [
             Example(name, (question, context), (question, context), question, None)
-            for name, question, context, _, _ in _read_squad(path)
+            for _, name, question, context, _, _ in _read_squad(source, stats or self.new_stats())
         ]
 
     def example(self, texts: Sequence[str], context: Sequence[str] = ()) -> Example[None]:
@@ -103,8 +122,10 @@ class AnsweringTask(Task[Answering, list[GoldAnswer], SpanAnswer]):
             raise DataError(f"{self.settings.train}: no question has an answer.")
         return Schema(["start", "end"])
 
-    def first_row(self, path: str, where: dict[str, str], columns: Sequence[str]) -> dict[str, str]:
-        return {"id": next(_read_squad(path), ("",))[0]}
+    def first_row(self, path: str, where: dict[str, str], columns: Sequence[str], also: Sequence[str] = ()) -> dict[str, str]:
+        source = self.source(path, "question", {})
+        next(_read_squad(source, ReadStats(self.settings.max_bad, quiet=True)), None)
+        return {}
 
     def strata(self, examples: Sequence[Example[list[GoldAnswer]]]) -> Int64:
         """Return 1 for questions with an answer and 0 for those without."""
@@ -339,19 +360,20 @@ def sliding_window(question: str, text: str) -> tuple[int, int]:
     return words[best][0], words[last][1]
 
 
-def _read_squad(path: str) -> Iterator[tuple[str, str, str, str, list[GoldAnswer]]]:
-    """Yield id, question, text, title and accepted answers of a SQuAD file."""
-    with open_bytes(resolve(path)[0]) as stream:
-        content = stream.read()
-    try:
-        articles = orjson.loads(content)["data"]
-        for article in articles:
-            title = str(article.get("title", ""))
-            for paragraph in article["paragraphs"]:
-                for question in paragraph["qas"]:
-                    answers = [] if question.get("is_impossible") else question.get("answers", [])
-                    accepted = [(str(answer["text"]), int(answer["answer_start"])) for answer in answers]
-                    unique = list(dict.fromkeys(accepted))
-                    yield str(question["id"]), str(question["question"]), str(paragraph["context"]), title, unique
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path}: not a file in the format of SQuAD ({type(error).__name__}: {error}).") from None
+def _read_squad(source: Source, stats: ReadStats) -> Iterator[tuple[Place, str, str, str, str, list[GoldAnswer]]]:
+    """Yield place, id, question, text, title and accepted answers of each question of SQuAD files, and count them as rows."""
+    for shown, content in whole_texts(source, stats):
+        row = 0
+        try:
+            for article in orjson.loads(content)["data"]:
+                title = str(article.get("title", ""))
+                for paragraph in article["paragraphs"]:
+                    for question in paragraph["qas"]:
+                        answers = [] if question.get("is_impossible") else question.get("answers", [])
+                        accepted = [(str(answer["text"]), int(answer["answer_start"])) for answer in answers]
+                        place, name = Place(shown, row + 1, row), str(question["id"])
+                        row, stats.rows = row + 1, stats.rows + 1
+                        unique = list(dict.fromkeys(accepted))
+                        yield place, name, str(question["question"]), str(paragraph["context"]), title, unique
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"{shown}: not a file in the format of SQuAD ({type(error).__name__}: {error}).") from None

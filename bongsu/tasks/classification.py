@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from bongsu import progress
 from bongsu.arrays import Array, Float64, Int64
 from bongsu.corpus.cleaning import key
 from bongsu.corpus.readers import ReadStats, read_rows
 from bongsu.errors import DataError, RecipeError
 from bongsu.evaluation.metrics import predictions
 from bongsu.evaluation.temperature import apply_temperature, fit_temperature, log_softmax
+from bongsu.files import redacted
 from bongsu.model.tfidf import Tfidf, constant_tfidf, fit_tfidf
 from bongsu.recipe import Classification, Evaluate, Pair, Source
-from bongsu.tasks.task import Calibration, Example, Metric, Outputs, Schema, Task
+from bongsu.tasks.task import Calibration, Example, Metric, Outputs, Schema, Task, label_of
 from bongsu.tokens.inputs import Encoded
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ DROP = "drop"  # in a corrections file: leave the row out
 _NEVER = -60.0  # the logit of a class without training rows
 _LEAST = math.log(1e-6)  # log probabilities below it are raised to it before models are averaged
 _MOST_CLASSES = 1000
+_TRUTH = {"0": "false", "1": "true"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,10 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
     naive_name = "majority class"
     tfidf_name = "TF-IDF + logistic regression"
 
+    def __init__(self, settings: Classification | Pair, schema: Schema | None = None) -> None:
+        super().__init__(settings, schema)
+        self._spelled: dict[str, Counter[str]] = defaultdict(Counter)  # of each label of the file that is read, its cells
+
     # Rows
 
     @staticmethod
@@ -69,12 +77,37 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
         return [settings.text], [settings.label], settings.context
 
     def parse(self, row: dict[str, str]) -> str | None:
-        return (row[self.settings.label] or "").strip() or None
+        cell = row[self.settings.label].strip()
+        label = label_of(cell)
+        if label is not None:
+            self._spelled[label][cell] += 1
+        return label
 
-    def read(self, path: str, where: dict[str, str], leave_out: str | None = None) -> list[Example[str]]:
-        examples = super().read(path, where, leave_out)
+    def read(
+        self, path: str, where: dict[str, str], leave_out: str | None = None, stats: ReadStats | None = None
+    ) -> list[Example[str]]:
+        """Return the labelled rows, as every task does; labels that differ only in how they are written are one class."""
+        stats = stats or self.new_stats()
+        self._spelled.clear()
+        examples = self._one_spelling(super().read(path, where, leave_out, stats), redacted(path), stats)
         corrected = self.settings.corrections is not None and path == self.settings.train
-        return self._corrected(examples) if corrected else examples
+        return self._corrected(examples, stats) if corrected else examples
+
+    def _one_spelling(self, examples: list[Example[str]], path: str, stats: ReadStats) -> list[Example[str]]:
+        """Write true and false as 1 and 0 where other rows (or the training rows) do, or the other way round; say what is
+        merged."""
+        found = set(self._spelled)
+        known = set(self.schema.labels) or found
+        numbers, words = known & _TRUTH.keys(), known & set(_TRUTH.values())
+        chosen = {word: number for number, word in _TRUTH.items()} if numbers else _TRUTH if words else {}
+        cells: dict[str, Counter[str]] = defaultdict(Counter)
+        for label, spellings in self._spelled.items():
+            cells[chosen.get(label, label)] += spellings
+        for label, spellings in sorted(cells.items()):
+            if set(spellings) != {label}:
+                written = ", ".join(f"{cell!r} ({count:,})" for cell, count in sorted(spellings.items()))
+                stats.assume(path, f"{written} in column {self.settings.label!r} read as the class {label!r}")
+        return [replace(example, target=chosen.get(example.target, example.target)) for example in examples]
 
     def learn_schema(self, examples: Sequence[Example[str]]) -> Schema:
         settings = self.settings
@@ -85,11 +118,12 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
         if len(found) > _MOST_CLASSES:
             raise DataError(f"{where} holds {len(found)} different values; is it the label?")
         if settings.positive is not None:
-            if settings.positive not in found or len(found) != 2:
+            positive = _as_known(settings.positive, found)
+            if positive not in found or len(found) != 2:
                 raise RecipeError(
                     f"task.positive: {settings.positive!r}; the labels of {settings.train} are {', '.join(found)}."
                 )
-            found = [label for label in found if label != settings.positive] + [settings.positive]
+            found = [label for label in found if label != positive] + [positive]
         return Schema(found)
 
     def check(self, examples: Sequence[Example[str]], path: str) -> None:
@@ -224,7 +258,9 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
     @property
     def names(self) -> list[str]:
         """The classes' names, in the order of the schema's labels."""
-        return [self.settings.names.get(label, label) for label in self.schema.labels]
+        labels = self.schema.labels
+        names = {_as_known(label, labels): name for label, name in self.settings.names.items()}
+        return [names.get(label, label) for label in labels]
 
     # Baselines
 
@@ -263,17 +299,29 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
         result: Float64 = np.log(np.maximum(shares, math.exp(_NEVER)))
         return result
 
-    def _corrected(self, examples: list[Example[str]]) -> list[Example[str]]:
-        """Return the rows with the labels of the corrections file; those it says to drop are left out.
+    def _corrected(self, examples: list[Example[str]], stats: ReadStats) -> list[Example[str]]:
+        """Return the rows with the labels of the corrections file; those it says to drop are left out, and counted.
 
         Raises:
             DataError: when it names a row that is not there.
         """
         path = self.settings.corrections
         assert path is not None
-        entries = read_rows(Source(path=path, format="csv"), ReadStats(0), ["id", "correction"])
+        entries = read_rows(Source(path=path, format="csv"), ReadStats(0), ["id", "correction"], [])
         corrections = {row["id"]: row["correction"].strip() for _, row in entries if row["correction"].strip()}
         if unknown := sorted(corrections.keys() - {example.id for example in examples}):
             raise DataError(f"{path}: there is no row with id {unknown[0]!r} in {self.settings.train}.")
+        labels = sorted({example.target for example in examples})
         kept = [example for example in examples if corrections.get(example.id) != DROP]
-        return [replace(example, target=corrections.get(example.id, example.target)) for example in kept]
+        stats.drop("left out by task.corrections", len(examples) - len(kept))
+        changed = [replace(each, target=_as_known(corrections.get(each.id, each.target), labels)) for each in kept]
+        count = sum(before.target != after.target for before, after in zip(kept, changed, strict=True))
+        progress.note(progress.escape(f"{path}: {count:,} labels changed, {len(examples) - len(kept):,} rows left out"))
+        return changed
+
+
+def _as_known(label: str, known: Collection[str]) -> str:
+    """Return a label that a person wrote as those that are known are written."""
+    name = label_of(label) or label
+    swapped = {**_TRUTH, **{word: number for number, word in _TRUTH.items()}}.get(name, name)
+    return next((each for each in (label, name, swapped) if each in known), name)

@@ -11,11 +11,12 @@ import orjson
 
 from bongsu import progress
 from bongsu.arrays import Array, Bool, Float64, Int64
+from bongsu.corpus.tables import text_of
 from bongsu.errors import DataError
 from bongsu.evaluation.temperature import minimize_temperature
 from bongsu.model.tfidf import Tfidf, constant_tfidf, fit_tfidf
 from bongsu.recipe import Multilabel
-from bongsu.tasks.task import Calibration, Example, Metric, Outputs, Schema, Table, Task
+from bongsu.tasks.task import Calibration, Example, Metric, Outputs, Schema, Table, Task, label_of
 from bongsu.tokens.inputs import Encoded
 
 if TYPE_CHECKING:
@@ -58,17 +59,23 @@ class MultilabelTask(Task[Multilabel, list[str], LabelSet]):
     def named_columns(settings: Multilabel) -> tuple[list[str], list[str], list[str]]:
         return [settings.text], settings.label_columns or [settings.labels], settings.context
 
-    def parse(self, row: dict[str, str]) -> list[str]:
+    def parse(self, row: dict[str, str]) -> list[str] | None:
         settings = self.settings
         if settings.label_columns:
-            return [name for name in settings.label_columns if (row[name] or "").strip().lower() in _YES]
-        cell = (row[settings.labels] or "").strip()
+            if all(label_of(row[name]) is None for name in settings.label_columns):
+                return None
+            return [name for name in settings.label_columns if row[name].strip().lower() in _YES]
+        cell = row[settings.labels].strip()
+        if cell and label_of(cell) is None:
+            return None
         if cell.startswith("["):
             try:
-                return [str(label) for label in orjson.loads(cell)]
+                cells = [text_of(label) for label in orjson.loads(cell)]
             except orjson.JSONDecodeError:
                 raise ValueError(f"labels {cell[:40]!r} are no JSON list") from None
-        return [label.strip() for label in cell.split(settings.separator) if label.strip()]
+        else:
+            cells = cell.split(settings.separator)
+        return [label for each in cells if (label := label_of(each)) is not None]
 
     def learn_schema(self, examples: Sequence[Example[list[str]]]) -> Schema:
         settings = self.settings

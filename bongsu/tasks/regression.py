@@ -13,7 +13,7 @@ from bongsu.arrays import Array, Float64, Int64
 from bongsu.errors import DataError
 from bongsu.model.tfidf import Tfidf, constant_tfidf, fit_tfidf
 from bongsu.recipe import Pair, Regression
-from bongsu.tasks.task import Calibration, Example, Metric, Outputs, Schema, Task
+from bongsu.tasks.task import Calibration, Example, Metric, Outputs, Schema, Task, label_of
 from bongsu.tokens.inputs import Encoded
 
 if TYPE_CHECKING:
@@ -53,14 +53,16 @@ class RegressionTask(Task[Regression | Pair, float, Number]):
         return [settings.text], [settings.label], settings.context
 
     def parse(self, row: dict[str, str]) -> float | None:
-        cell = (row[self.settings.label] or "").strip()
-        if not cell:
+        cell = row[self.settings.label].strip()
+        if label_of(cell) is None:
             return None
         try:
             value = float(cell)
         except ValueError:
             raise ValueError(f"{cell[:40]!r} in column {self.settings.label!r} is no number") from None
-        return value if math.isfinite(value) else None
+        if not math.isfinite(value):
+            raise ValueError(f"{cell[:40]!r} in column {self.settings.label!r} is not finite")
+        return value
 
     def learn_schema(self, examples: Sequence[Example[float]]) -> Schema:
         values = _targets(examples)

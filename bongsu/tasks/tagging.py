@@ -6,7 +6,6 @@ cut into pieces that is the first piece (Devlin et al. 2019, section 5.3).
 
 from __future__ import annotations
 
-import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -18,12 +17,13 @@ import orjson
 from tokenizers import Tokenizer
 
 from bongsu.arrays import Array, Float64, Int64
-from bongsu.corpus.readers import ReadStats, read_rows
-from bongsu.corpus.streams import open_bytes, resolve
+from bongsu.corpus.readers import Place, ReadStats, lines_of
+from bongsu.corpus.streams import inner_suffix
 from bongsu.errors import DataError
 from bongsu.evaluation.temperature import fit_temperature, softmax
-from bongsu.recipe import Source, Tagging
-from bongsu.tasks.task import Calibration, Example, Metric, Outputs, Schema, Table, Task
+from bongsu.files import redacted
+from bongsu.recipe import Source, Tagging, TextFormat
+from bongsu.tasks.task import Calibration, Example, Metric, Outputs, Schema, Table, Task, label_of
 from bongsu.tokens.inputs import Encoded, encode_one
 from bongsu.tokens.special import UNK_ID
 
@@ -71,34 +71,48 @@ class TaggingTask(Task[Tagging, list[SpanTuple], list[Span]]):
 
     # Rows
 
-    @property
-    def columns(self) -> list[str]:
-        return [self.settings.text, self.settings.spans]
+    @staticmethod
+    def named_columns(settings: Tagging) -> tuple[list[str], list[str], list[str]]:
+        return [settings.text], [settings.spans], []
 
-    def read(self, path: str, where: dict[str, str], leave_out: str | None = None) -> list[Example[list[SpanTuple]]]:
-        problems = ReadStats(1000)
-        examples = []
-        for number, (place, row, text, spans) in enumerate(self._labelled(path, where, leave_out)):
-            bad = next((span for span in spans if not 0 <= span[0] < span[1] <= len(text)), None)
-            if not text.strip() or bad is not None:
-                problems.skip(place, f"span {bad} is outside of the text" if bad else "no text")
-                continue
-            name = row.get(self.settings.id) or str(number)
-            examples.append(Example(name, (text,), (text,), text, sorted(spans), row.get(leave_out or "", "")))
-        if not examples:
-            raise DataError(f"{path}: no labelled text could be read{problems.summary()}.")
-        return examples
+    def parse(self, row: dict[str, str]) -> list[SpanTuple] | None:
+        cell = row[self.settings.spans].strip()
+        if cell and label_of(cell) is None:
+            return None
+        try:
+            spans = [_span(each) for each in orjson.loads(cell or "[]")]
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"the spans in {self.settings.spans!r} cannot be read ({error})") from None
+        if bad := [span for span in spans if not 0 <= span[0] < span[1] <= len(row[self.settings.text])]:
+            raise ValueError(f"span {bad[0]} is outside of the text")
+        return sorted(spans)
 
-    def read_unlabelled(self, path: str, where: dict[str, str] | None = None) -> list[Example[None]]:
-        if path.removesuffix(".zst").removesuffix(".gz").endswith(_CONLL[:3]):
-            return [Example(str(number), (text,), (text,), text, None) for number, (_, text, _) in enumerate(_read_conll(path))]
-        source = Source(path=path, text=self.settings.text, where=where or {})
-        rows = enumerate(read_rows(source, ReadStats(1000), [self.settings.text]))
+    def read(
+        self, path: str, where: dict[str, str], leave_out: str | None = None, stats: ReadStats | None = None
+    ) -> list[Example[list[SpanTuple]]]:
+        if not _is_conll(path):
+            return super().read(path, where, leave_out, stats)
+        if where or leave_out:
+            raise DataError(f"{redacted(path)}: CoNLL files have no columns to choose rows by; use JSON Lines.")
         return [
-            Example(row.get(self.settings.id) or str(number), (text,), (text,), text, None)
-            for number, (_, row) in rows
-            if (text := row[self.settings.text]).strip()
+            Example(name, (text,), (text,), text, sorted(spans))
+            for name, text, spans in self._conll(path, stats or self.new_stats(), None)
         ]
+
+    def read_unlabelled(
+        self,
+        path: str,
+        where: dict[str, str] | None = None,
+        stats: ReadStats | None = None,
+        written: TextFormat | None = None,
+        only_unlabelled: bool = False,
+    ) -> list[Example[None]]:
+        if not inner_suffix(path).endswith(_CONLL[:3]):  # a .txt or .tsv file that is to be predicted holds texts
+            return super().read_unlabelled(path, where, stats, written, only_unlabelled)
+        if only_unlabelled or where:
+            raise DataError(f"{redacted(path)}: CoNLL files have no columns to choose rows by; use JSON Lines.")
+        rows = self._conll(path, stats or self.new_stats(), written or TextFormat())
+        return [Example(name, (text,), (text,), text, None) for name, text, _ in rows]
 
     def example(self, texts: Sequence[str], context: Sequence[str] = ()) -> Example[None]:
         """Return an example of a text as it was sent: spans are places in it, so nothing is cleaned."""
@@ -112,8 +126,11 @@ class TaggingTask(Task[Tagging, list[SpanTuple], list[Span]]):
         unit = self.settings.unit if self.settings.unit != "auto" else self._best_unit(examples)
         return Schema(["O", *(f"{prefix}-{kind}" for kind in types for prefix in "BI")], unit=unit)
 
-    def first_row(self, path: str, where: dict[str, str], columns: Sequence[str]) -> dict[str, str]:
-        return next((row for _, row, _, _ in self._labelled(path, where, None)), {})
+    def first_row(self, path: str, where: dict[str, str], columns: Sequence[str], also: Sequence[str] = ()) -> dict[str, str]:
+        if not _is_conll(path):
+            return super().first_row(path, where, columns, also)
+        next(iter(self._conll(path, ReadStats(self.settings.max_bad, quiet=True), None)))
+        return {}
 
     def strata(self, examples: Sequence[Example[list[SpanTuple]]]) -> Int64:
         """Return 1 for texts with a span and 0 for those without."""
@@ -327,22 +344,23 @@ class TaggingTask(Task[Tagging, list[SpanTuple], list[Span]]):
             before = kind
         return spans
 
-    def _labelled(
-        self, path: str, where: dict[str, str], leave_out: str | None
-    ) -> Iterator[tuple[str, dict[str, str], str, list[SpanTuple]]]:
-        """Yield place, other columns, text and spans of each text of a file."""
-        if path.removesuffix(".zst").removesuffix(".gz").endswith(_CONLL):
-            if where or leave_out:
-                raise DataError(f"{path}: CoNLL files have no columns to choose rows by; use JSON Lines.")
-            for place, text, spans in _read_conll(path):
-                yield place, {}, text, spans
-            return
-        for place, _, row in self.rows(path, where, [*self.columns, *([leave_out] if leave_out else [])]):
-            try:
-                spans = [_span(each) for each in orjson.loads(row[self.settings.spans] or "[]")]
-            except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-                raise DataError(f"{place}: the spans in {self.settings.spans!r} cannot be read ({error}).") from None
-            yield place, row, row[self.settings.text], spans
+    def _conll(self, path: str, stats: ReadStats, written: TextFormat | None) -> Iterator[tuple[str, str, list[SpanTuple]]]:
+        """Yield id, text and spans of each text of a CoNLL file that can be read; print how many cannot.
+
+        Raises:
+            DataError: when there is none.
+        """
+        found = 0
+        for place, tokens, fault in _blocks(self.source(path, "text", {}, written), stats):
+            stats.rows += 1
+            if fault:
+                stats.skip(place, *fault)
+                continue
+            found += 1
+            yield str(place.row), *_joined(tokens)
+        if not found:
+            raise DataError(f"{redacted(path)}: no labelled text could be read{stats.summary()}.")
+        stats.report(redacted(path))
 
 
 def count_overlaps(wanted: Sequence[SpanTuple], answered: Sequence[SpanTuple]) -> int:
@@ -376,33 +394,46 @@ def _span(value: Any) -> SpanTuple:
     return int(start), int(end), str(kind)
 
 
-def _read_conll(path: str) -> Iterator[tuple[str, str, list[SpanTuple]]]:
-    """Yield place, text and spans of each block of a CoNLL file; the first column is the token, the last its tag.
+def _is_conll(path: str) -> bool:
+    return inner_suffix(path) in _CONLL
 
-    Tokens are joined by blanks, or not at all where blanks are tokens themselves (character by character, as KLUE's).
+
+def _blocks(source: Source, stats: ReadStats) -> Iterator[tuple[Place, list[tuple[str, str]], tuple[str, str] | None]]:
+    """Yield place, tokens with their tags, and what is wrong, of each block of lines of CoNLL files.
+
+    The first column is the token, the last its tag.
     """
     tokens: list[tuple[str, str]] = []
-    first = 0
-    with open_bytes(resolve(path)[0]) as stream:
-        lines = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="strict").read().split("\n")
-    for number, line in enumerate(lines, 1):
-        line = line.rstrip("\r")
-        cells = line.split("\t") if "\t" in line else line.split()
-        if not line.strip():
-            if tokens:
-                yield f"{path}:{first}", *_joined(tokens)
-            tokens = []
-        elif not line.startswith(("## ", "-DOCSTART-")):
-            if len(cells) < 2:
-                raise DataError(f"{path}:{number}: a token and its tag are needed, not {line[:40]!r}.")
-            first = first if tokens else number
+    fault: tuple[str, str] | None = None
+    first = row = 0
+    file = ""
+    for shown, line in lines_of(source, stats):
+        ended = shown != file or (line.fault is None and not line.text.strip())
+        if ended and first:
+            yield Place(file, first, row), tokens, fault
+            tokens, fault, first, row = [], None, 0, row + 1
+        if shown != file:
+            file, row = shown, 0
+        if line.text.startswith(("## ", "-DOCSTART-")) or (line.fault is None and not line.text.strip()):
+            continue
+        first = first or line.number
+        cells = line.text.split("\t") if "\t" in line.text else line.text.split()
+        if line.fault is not None:
+            fault = fault or line.fault
+        elif len(cells) < 2:
+            what = f": line {line.number} has {line.text[:40]!r}; a token and its tag are needed"
+            fault = fault or ("a line without a tag", what)
+        else:
             tokens.append((cells[0], cells[-1]))
-    if tokens:
-        yield f"{path}:{first}", *_joined(tokens)
+    if first:
+        yield Place(file, first, row), tokens, fault
 
 
 def _joined(tokens: Sequence[tuple[str, str]]) -> tuple[str, list[SpanTuple]]:
-    """Return the text of tokens with their tags, and its spans (BIO, or IOB1, where spans begin with I)."""
+    """Return the text of tokens with their tags, and its spans (BIO, or IOB1, where spans begin with I).
+
+    Tokens are joined by blanks, or not at all where blanks are tokens themselves (character by character, as KLUE's).
+    """
     between = "" if any(not token.strip() for token, _ in tokens) else " "
     text = ""
     spans: list[SpanTuple] = []

@@ -10,9 +10,11 @@ says what they mean. `score` and `statistics` compare them with the targets.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -20,10 +22,11 @@ from tokenizers import Tokenizer
 
 from bongsu.arrays import Array, Float32, Float64, Int64
 from bongsu.corpus.cleaning import Cleaner, key
-from bongsu.corpus.readers import ReadStats, read_rows
+from bongsu.corpus.readers import Place, ReadStats, format_of, read_rows, resolve
 from bongsu.errors import DataError
+from bongsu.files import redacted
 from bongsu.model.tfidf import Tfidf
-from bongsu.recipe import Evaluate, Labelled, Source
+from bongsu.recipe import Evaluate, Labelled, Source, TextFormat
 from bongsu.tokens.inputs import Encoded, cleaned, encode, in_context
 
 if TYPE_CHECKING:
@@ -34,6 +37,24 @@ if TYPE_CHECKING:
 SettingsT = TypeVar("SettingsT", bound=Labelled)
 TargetT = TypeVar("TargetT")
 AnswerT = TypeVar("AnswerT")
+
+NO_LABEL = "no label"
+"""The reason under which rows are counted that have none, and so are not learned from."""
+_MISSING = {"", "nan", "<na>", "null"}
+_WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
+
+
+def label_of(cell: str) -> str | None:
+    """Return a label as it is called whoever wrote it, or None for a cell that says there is none, such as "" or "NaN".
+
+    1.0 is "1", as a column of whole numbers with gaps is written; True and TRUE are "true".
+    """
+    cell = cell.strip()
+    folded = cell.casefold()
+    if folded in _MISSING:
+        return None
+    whole = _WHOLE.fullmatch(cell)
+    return whole[1] if whole else folded if folded in ("true", "false") else cell
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,42 +196,90 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
         """
         raise NotImplementedError(self.kind)
 
-    def read(self, path: str, where: dict[str, str], leave_out: str | None = None) -> list[Example[TargetT]]:
-        """Return the labelled rows of a file; others are counted and passed over.
+    def read(
+        self, path: str, where: dict[str, str], leave_out: str | None = None, stats: ReadStats | None = None
+    ) -> list[Example[TargetT]]:
+        """Return the labelled rows of a file; others are counted and passed over, and the counts printed.
+
+        Args:
+            stats: what is counted in; afterwards its `used` is the number of examples.
 
         Raises:
             DataError: when a column is missing, no row has a label, or too many labels cannot be read.
         """
-        problems = ReadStats(1000)
+        stats = stats or self.new_stats()
         examples: list[Example[TargetT]] = []
-        for place, name, row in self.rows(path, where, [*self.columns, *([leave_out] if leave_out else [])]):
+        for place, name, row in self.rows(path, where, [*self.columns, *([leave_out] if leave_out else [])], stats):
             texts = [row[column] for column in self.text_columns]
             try:
                 target = self.parse(row)
             except ValueError as error:
-                problems.skip(place, str(error))
+                stats.skip(place, "a label that cannot be read", f": {error}")
                 continue
-            if target is None or not all(text.strip() for text in texts):
-                problems.skip(place, "no label" if target is None else "no text")
+            if target is None:
+                stats.drop(NO_LABEL)
+                continue
+            if not all(text.strip() for text in texts):
+                stats.drop("no text")
                 continue
             example = self.example(texts, [row[column] for column in self.context_columns])
             group = row[leave_out] if leave_out else ""
             examples.append(Example(name, example.inputs, example.raw, example.cleaned, target, group))
         if not examples:
-            raise DataError(f"{path}: no labelled row could be read{problems.summary()}.")
+            raise DataError(f"{redacted(path)}: no labelled row could be read{stats.summary()}.")
         return examples
 
-    def read_unlabelled(self, path: str, where: dict[str, str] | None = None) -> list[Example[None]]:
-        """Return the rows of a file whose labels, if it has any, are not read.
+    def read_unlabelled(
+        self,
+        path: str,
+        where: dict[str, str] | None = None,
+        stats: ReadStats | None = None,
+        written: TextFormat | None = None,
+        only_unlabelled: bool = False,
+    ) -> list[Example[None]]:
+        """Return the rows of a file whose labels, if it has any, are not read. A row without text is one, too.
+
+        A file of text, which has no columns, has no context.
+
+        Args:
+            stats: what is counted in; afterwards its `used` is the number of examples.
+            written: how the file is written; by default this is found by looking.
+            only_unlabelled: pass over the rows that have a label.
 
         Raises:
             DataError: when a column is missing, or no row can be read.
         """
+        stats, written = stats or self.new_stats(), written or TextFormat()
+        if only_unlabelled and not self.label_columns:
+            raise DataError(
+                f"{redacted(path)}: rows without a label cannot be told from others in files of a {self.kind} task."
+            )
+        before = [] if self.context_columns and self._is_text(path, written) else self.context_columns
+        columns = [*self.text_columns, *before, *(self.label_columns if only_unlabelled else [])]
         examples = []
-        for _, name, row in self.rows(path, where or {}, [*self.text_columns, *self.context_columns]):
-            texts, context = ([row[column] for column in columns] for columns in (self.text_columns, self.context_columns))
+        for _, name, row in self.rows(path, where or {}, columns, stats, written):
+            if only_unlabelled and self._has_label(row):
+                stats.drop("has a label")
+                continue
+            texts, context = ([row[column] for column in names] for names in (self.text_columns, before))
             examples.append(replace(self.example(texts, context), id=name))
+        if not examples:
+            raise DataError(f"{redacted(path)}: no row is left to read{stats.summary()}.")
         return examples
+
+    def _is_text(self, path: str, written: TextFormat) -> bool:
+        """Return whether a file is one text a line."""
+        return format_of(self.source(path, self.text_columns[0], {}, written), resolve(path)[0]) == "text"
+
+    def _has_label(self, row: dict[str, str]) -> bool:
+        try:
+            return self.parse(row) is not None
+        except ValueError:
+            return True
+
+    def new_stats(self) -> ReadStats:
+        """Return counts for a file that is about to be read."""
+        return ReadStats(self.settings.max_bad)
 
     def example(self, texts: Sequence[str], context: Sequence[str] = ()) -> Example[None]:
         """Return an example without a target, of texts as they were sent.
@@ -363,19 +432,43 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
 
     # Shared by the kinds
 
-    def rows(self, path: str, where: dict[str, str], columns: Sequence[str]) -> Iterator[tuple[str, str, dict[str, str]]]:
-        """Yield place, id and values of each row of a table; `columns` must be there.
+    def rows(
+        self,
+        path: str,
+        where: dict[str, str],
+        columns: Sequence[str],
+        stats: ReadStats,
+        written: TextFormat | None = None,
+        also: Sequence[str] = (),
+    ) -> Iterator[tuple[Place, str, dict[str, str]]]:
+        """Yield place, id and values of each row of a table.
+
+        Without an id, a row is called by its number in the file; where there are several files, with the file's name before it.
+
+        Args:
+            columns: must be there.
+            stats: what is counted in.
+            written: how the file is written; by default as the settings say.
+            also: columns that are read if they are there.
 
         Raises:
             DataError: when a column is missing, or no row can be read.
         """
-        source = Source(path=path, text=columns[0], where=where)
-        for number, (place, row) in enumerate(read_rows(source, ReadStats(1000), list(columns))):
-            yield str(place), row.get(self.settings.id) or str(number), row
+        source = self.source(path, columns[0], where, written)
+        several = not path.lower().startswith(("http://", "https://")) and len(resolve(path)) > 1
+        for place, row in read_rows(source, stats, list(columns), [self.settings.id, *also]):
+            number = f"{PurePath(place.path).name}:{place.row}" if several else str(place.row)
+            yield place, row.get(self.settings.id) or number, row
 
-    def first_row(self, path: str, where: dict[str, str], columns: Sequence[str]) -> dict[str, str]:
-        """Return the first row of a table, to find out early that a column is missing."""
-        return next((row for _, _, row in self.rows(path, where, columns)), {})
+    def source(self, path: str, text: str, where: dict[str, str], written: TextFormat | None = None) -> Source:
+        """Return a file as readers take it; `written` says how it is written, by default the settings do."""
+        keys = {name: getattr(written or self.settings, name) for name in TextFormat.model_fields}
+        return Source(path=path, text=text, where=where, **keys)
+
+    def first_row(self, path: str, where: dict[str, str], columns: Sequence[str], also: Sequence[str] = ()) -> dict[str, str]:
+        """Return the first row of a table, to find out early that a column is missing; arguments as of `rows`."""
+        stats = ReadStats(self.settings.max_bad, quiet=True)
+        return next((row for _, _, row in self.rows(path, where, columns, stats, also=also)), {})
 
     def require_texts(self, texts: Sequence[str], count: int) -> None:
         """Refuse an example with another number of texts.

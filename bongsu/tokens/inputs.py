@@ -39,8 +39,9 @@ def format_input(cleaner: Cleaner, text: str, context: Sequence[str] = ()) -> st
 
 
 def cleaned(cleaner: Cleaner, text: str) -> str:
-    """Return the text as cleaning leaves it, never dropped altogether."""
-    return cleaner.clean(text) or text.strip()
+    """Return the text as the rules of cleaning rewrite it, however long it is; of one that they leave nothing of, itself."""
+    rewritten = cleaner.rewrite(text)
+    return rewritten if rewritten.strip() else text.replace("\0", "").strip()
 
 
 def in_context(text: str, context: Sequence[str]) -> str:

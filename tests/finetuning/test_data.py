@@ -64,7 +64,7 @@ def test_a_test_file_with_another_label_is_refused(tokenizer: Tokenizer, tmp_pat
 def test_too_few_rows_to_measure_on_are_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
     recipe = make(tokenizer, tmp_path)
     write(tmp_path / "train.csv", "text,target\n" + "".join(f"text {n},{int(n < 2)}\n" for n in range(20)))
-    with pytest.raises(DataError, match=r"validation\.folds: the smallest class has 2 rows"):
+    with pytest.raises(DataError, match=r"validation\.folds: class '1' has 2 rows"):
         data_of(recipe, tmp_path)
 
 

@@ -72,9 +72,9 @@ def test_the_recipe_says_which_rows_are_measured_on() -> None:
 
 
 def test_too_few_rows_are_refused() -> None:
-    with pytest.raises(DataError, match="smallest class has 2 rows, too few for 3 folds"):
-        folds(np.array([0] * 9 + [1] * 2), np.arange(11), 3, 0)
+    with pytest.raises(DataError, match="class 'b' has 2 rows; too few for 3 folds"):
+        folds(np.array([0] * 9 + [1] * 2), np.arange(11), 3, 0, ["a", "b"])
     with pytest.raises(DataError, match="without near-duplicates there are 2 texts"):
         folds(np.arange(12) % 2, np.arange(12) % 2, 3, 0)
-    with pytest.raises(DataError, match="nothing can be held out"):
+    with pytest.raises(DataError, match="class number 1 has 1 row; nothing of it can be held out"):
         hold_out(np.array([0, 0, 1]), np.arange(3), 0.5, 0)

@@ -103,12 +103,32 @@ def test_nothing_is_answered_with_nothing(predictor: Predictor) -> None:
         ("one text", None, TypeError),
         ([("one", "two")], None, DataError),
         ([()], None, DataError),
-        (["a", "b"], [["x"]], ValueError),
+        (["a", "b"], [["x"]], DataError),
+        (["a", "b"], ["x", "y"], DataError),
     ],
 )
 def test_what_is_no_list_of_texts_is_refused(predictor: Predictor, texts: Any, context: Any, error: type[Exception]) -> None:
     with pytest.raises(error):
         predictor.predict(texts, context)
+
+
+@pytest.mark.parametrize(
+    ("texts", "context", "message"),
+    [
+        (["a", None], None, r"texts\[1\]: a text is needed, not 'None' \(NoneType\)"),
+        (["a", float("nan")], None, r"texts\[1\]: a text is needed, not 'nan' \(float\)"),
+        ([b"a"], None, r"texts\[0\]\[0\]: a text is needed, not '97' \(int\)"),
+        (["a", ("b", 7)], None, r"texts\[1\]\[1\]: a text is needed, not '7'"),
+        (["a"], [[None]], r"context\[0\]\[0\]: a text is needed, not 'None'"),
+    ],
+)
+def test_what_is_no_text_is_named_with_its_place(predictor: Predictor, texts: Any, context: Any, message: str) -> None:
+    for answer in (predictor.predict, predictor.probabilities):
+        with pytest.raises(DataError, match=message):
+            answer(texts, context)
+    if context is None:
+        with pytest.raises(DataError, match=message):
+            predictor.embed(texts)
 
 
 def test_the_threshold_is_the_calibrations_or_a_half(predictor: Predictor) -> None:

@@ -13,7 +13,7 @@ import pytest
 from bongsu.inference.onnx import BundlePredictor
 
 ROOT = Path(__file__).parents[2]
-ABSENT = ("torch", "sklearn", "pyarrow", "transformers", "onnx", "onnxscript", "datasketch", "python_calamine", "matplotlib")
+ABSENT = ("torch", "sklearn", "pyarrow", "transformers", "onnx", "onnxscript", "datasketch", "matplotlib")
 WITHOUT = f"""
 import sys
 class Absent:
