@@ -33,7 +33,7 @@ def disk_errors(path: Path) -> Iterator[None]:
                 f"{path}: the disk is full. Nothing was left half-written; free some space and run the same command again."
             ) from error
         if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise WorkspaceError(f"{path}: no permission to write here. Choose another folder with --out.") from error
+            raise WorkspaceError(f"{path}: no permission to write here. Choose another place.") from error
         raise
 
 
