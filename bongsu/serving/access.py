@@ -1,4 +1,4 @@
-"""Who may ask: the API key is compared before the body of a request is read."""
+"""The prefix of a proxy, and the API key, which is compared before the body of a request is read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,21 @@ from collections.abc import Collection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from bongsu.serving.api_errors import ApiError
+
+
+class Prefix:
+    """ASGI middleware for a proxy that serves the application under a prefix, whether or not the proxy removes it."""
+
+    def __init__(self, app: ASGIApp, prefix: str) -> None:
+        self._app = app
+        self._prefix = prefix
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            path = scope["path"]
+            whole = path if path.startswith(f"{self._prefix}/") else self._prefix + path
+            scope = {**scope, "root_path": self._prefix, "path": whole}
+        await self._app(scope, receive, send)
 
 
 class RequireKey:

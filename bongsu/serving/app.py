@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from bongsu import __version__
 from bongsu.errors import BongsuError
-from bongsu.serving.access import RequireKey
+from bongsu.serving.access import Prefix, RequireKey
 from bongsu.serving.api_errors import ApiError, format_validation_errors
 from bongsu.serving.broadcast import Broadcaster
 from bongsu.serving.limits import BodyLimit
@@ -220,7 +220,6 @@ def create_app(service: Service, root_path: str = "", cors: Sequence[str] = ()) 
         redoc_url=None,
         swagger_ui_oauth2_redirect_url="/docs/oauth2-redirect",
         static_url=_STATIC,
-        root_path=root_path.rstrip("/"),
     )
     app.state.service = service
     app.include_router(open_routes)
@@ -246,6 +245,8 @@ def create_app(service: Service, root_path: str = "", cors: Sequence[str] = ()) 
         )
     paths = frozenset(described | {"/", "/docs"})
     app.add_middleware(Observe, metrics=service.metrics, paths=paths, draining=lambda: service.draining)
+    if prefix := root_path.rstrip("/"):
+        app.add_middleware(Prefix, prefix=prefix)
     return app
 
 

@@ -16,10 +16,10 @@ from bongsu.serving.limits import Limits
 
 _KEPT = 75
 """Seconds that an idle connection is kept: longer than proxies do, or a request of theirs would meet a closed connection."""
-_BACKLOG = 128
-"""Connections accepted at a time."""
-_OTHER_FILES = 64
-"""Files that the process needs besides its connections."""
+_ACCEPTED = 16
+"""Connections accepted in one turn of the event loop; a connection that is refused is closed some turns later."""
+_OTHER_FILES = 64 + 8 * _ACCEPTED
+"""Files that the process needs besides the connections it keeps."""
 
 
 class BoundedConfig(uvicorn.Config):
@@ -35,11 +35,11 @@ class BoundedConfig(uvicorn.Config):
             server_header=False,
             log_config=None,
             timeout_keep_alive=_KEPT,
-            backlog=_BACKLOG,
+            backlog=_ACCEPTED,
         )
         self.limits = limits
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.connections = limits.connections if files < 0 else max(1, min(limits.connections, files - _BACKLOG - _OTHER_FILES))
+        self.connections = limits.connections if files < 0 else max(1, min(limits.connections, files - _OTHER_FILES))
 
 
 class BoundedProtocol(H11Protocol):

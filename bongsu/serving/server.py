@@ -18,6 +18,8 @@ from bongsu.serving.app import create_app
 from bongsu.serving.connections import BoundedConfig
 from bongsu.serving.service import Service
 
+_BACKLOG = 2048
+"""Connections that may wait until they are accepted."""
 _FAREWELL = 1.0
 """Seconds in which a client that keeps its connection may learn that it will be closed, from the answer to one more request."""
 
@@ -28,6 +30,11 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listening in sockets or []:
+            listening.listen(_BACKLOG)  # uvicorn lets no more wait than are accepted at a time
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._service.drain()
@@ -91,7 +98,7 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
-        listening.listen(2048)
+        listening.listen(_BACKLOG)
     except (OSError, OverflowError) as error:
         listening.close()
         raise WorkspaceError(f"{host}:{port}: cannot listen here ({error}). Choose another --host or --port.") from None
