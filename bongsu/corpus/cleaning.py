@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import compress
+from itertools import compress, pairwise
 from typing import Literal, TypeVar
 
 from bongsu import recipe
@@ -81,7 +81,7 @@ class Cleaner:
         if self._entities and "&" in joined:
             joined = _ENTITY.sub(lambda match: html.unescape(match[0]), joined)
         if self._form is not None and not joined.isascii():  # of a text that has the form already the check alone is quick
-            joined = "\0".join([unicodedata.normalize(self._form, text) for text in joined.split("\0")])
+            joined = "\0".join([unicodedata.normalize(self._form, text) for text in cut_marks(joined).split("\0")])
         if self._control:
             if joined.isascii():
                 joined = joined.encode().translate(_ASCII_BLANK, _ASCII_REMOVED).decode()
@@ -170,7 +170,18 @@ def _only_words(folded: str, blank: str) -> str:
 
 def fold(text: str) -> str:
     """Characters that differ only in case or in form made the same (Unicode's caseless compatibility match)."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", cut_marks(text)).casefold())
+
+
+def cut_marks(text: str) -> str:
+    """Return the text with at most 30 combining marks after one another, which is more than any language needs.
+
+    Normalising sorts the marks of a run, in time that grows with the square of its length. The bound is that of Unicode's
+    stream-safe text format (UAX 15), which puts a joiner after 30; here the rest is removed.
+    """
+    if _NON_STARTER.search(text[::_MARKS]) is None:  # a longer run has a mark at one of these places
+        return text
+    return _LONG_RUN.sub(lambda run: run[0][:_MARKS], text)
 
 
 def without_tokens(text: str) -> str:
@@ -234,11 +245,24 @@ def _together(ascii_alone: list[Item], others: list[Item], places: list[int]) ->
 
 
 def _marks() -> str:
-    """The combining marks, for a character class: vowels of Indic scripts and Thai are marks, and tell words apart."""
+    """Return the combining marks, for a character class: vowels of Indic scripts and Thai are marks, and tell words apart."""
     blocks = (range(0x300, 0x3100), range(0xA600, 0xAC00))  # the rest of the first plane is ideographs, Hangul and presentation
     return "".join(chr(code) for block in blocks for code in block if unicodedata.category(chr(code)) in ("Mn", "Mc"))
 
 
+def _non_starters() -> str:
+    """Return the characters that normalising may move, as ranges of a character class."""
+    blocks = (range(0x300, 0x3100), range(0xA600, 0xAC00), range(0xFB00, 0x1F000))
+    vowels = (0xF73, 0xF75, 0xF81)  # are no such characters, but decompose to some
+    codes = sorted({*vowels, *(code for block in blocks for code in block if unicodedata.combining(chr(code)))})
+    starts = [code for before, code in pairwise([-1, *codes]) if code != before + 1]
+    ends = [code for code, after in pairwise([*codes, -1]) if after != code + 1]
+    return "".join(f"{chr(start)}-{chr(end)}" for start, end in zip(starts, ends, strict=True))
+
+
+_MARKS = 30
+_NON_STARTER = re.compile(f"[{_non_starters()}]")
+_LONG_RUN = re.compile(f"{_NON_STARTER.pattern}{{{_MARKS + 1},}}")
 _NOT_WORD = re.compile(f"[^\\w{_marks()}\0]+")
 _ASCII_FOLD = str.maketrans({c: c.lower() if c.isalnum() else " " for c in _ASCII})
 _ASCII_LOWER = bytes(code + 32 if 65 <= code <= 90 else code for code in range(256))

@@ -263,6 +263,19 @@ def test_a_bundle_is_swapped_under_load_and_a_bad_one_refused() -> None:
     assert list(dict.fromkeys(served)) == ["one", "two", "three"]
 
 
+def test_long_messages_count_for_more_in_the_queue() -> None:
+    def cost(path: str, body: dict[str, Any]) -> float:
+        _, metrics = ask(fake_service(), (path, body), "/metrics")
+        [line] = [line for line in metrics.text.splitlines() if line.startswith("bongsu_batch_items_sum")]
+        return float(line.split()[1])
+
+    assert cost("/v1/classify", {"text": ["a" * 4500, "b", "c" * 1000]}) == 5 + 1 + 1
+    assert cost("/v1/classify", {"text": "a", "context": [["b" * 2500]]}) == 3
+    assert cost("/v1/classify", {"text": "one two " + "a" * 1500, "explain": True}) == 2 * (2 + 3)
+    assert cost("/v1/predict", {"inputs": ["a" * 4500, "b"]}) == 5 + 1
+    assert cost("/v1/embed", {"text": ["a" * 4500]}) == 5
+
+
 def test_reload_needs_a_key_to_be_set() -> None:
     [answer] = ask(fake_service(), ("/v1/admin/reload", {}))
     assert answer.status_code == 403
