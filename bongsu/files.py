@@ -184,3 +184,37 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+HASHES = "sha256.json"
+"""Where a folder keeps the hashes of its files."""
+
+
+def record_hashes(folder: Path, *names: str) -> None:
+    """Note the SHA-256 of files of a folder in its `sha256.json`, for `check_hashes`."""
+    path = folder / HASHES
+    known = _hashes(path) if path.exists() else {}
+    write_json(path, {**known, **{name: file_hash(folder / name) for name in names}})
+
+
+def check_hashes(folder: Path, *names: str) -> None:
+    """Check that files of a folder are as they were when their hashes were noted; one without a hash passes.
+
+    Raises:
+        WorkspaceError: when a file was changed.
+    """
+    path = folder / HASHES
+    known = _hashes(path) if path.exists() else {}
+    for name in names:
+        if name in known and file_hash(folder / name) != known[name]:
+            raise WorkspaceError(
+                f"{folder / name}: its content has changed since it was written (SHA-256 differs from {HASHES}). "
+                "Copy the folder again from where it was made, or run the stage again."
+            )
+
+
+def _hashes(path: Path) -> dict[str, str]:
+    found = read_json(path)
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise WorkspaceError(f"{path}: damaged; it should list the SHA-256 of files. Run the stage again.")
+    return found

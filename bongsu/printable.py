@@ -1,4 +1,4 @@
-"""Strangers' text made safe to show: on a terminal it must move no cursor, set no title, and hide nothing."""
+"""Strangers' text made safe to show: a terminal must run no control sequence, a spreadsheet no formula."""
 
 from __future__ import annotations
 
@@ -11,6 +11,21 @@ _CONTROL = re.compile(
     "\u200b\u2060-\u2065\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # what is not seen at all
     "\ud800-\udfff]"
 )
+_FORMULA = re.compile("'*\\s*[=+@＝＋－＠-]|'*[\t\r\n]")
+
+
+def unformula(cell: str) -> str:
+    """Return a cell of a CSV file with an apostrophe in front where a spreadsheet would run it as a formula.
+
+    That is one that begins with = + - @ (also in full width, as Korean and Japanese input methods write them, and after blanks
+    or line ends) or with a tab or line end (OWASP, CSV injection). `reformula` takes the apostrophe away.
+    """
+    return f"'{cell}" if _FORMULA.match(cell) else cell
+
+
+def reformula(cell: str) -> str:
+    """Return the cell that `unformula` was given."""
+    return cell[1:] if cell.startswith("'") and unformula(cell[1:]) == cell else cell
 
 
 def printable(text: str, most: int | None = None) -> str:

@@ -18,6 +18,7 @@ from bongsu.errors import DataError
 from bongsu.finetuning.data import Data
 from bongsu.finetuning.ensemble import load_measured
 from bongsu.finetuning.splits import folds, near_duplicate_groups
+from bongsu.printable import unformula
 from bongsu.tasks.classification import ClassificationTask
 from bongsu.tasks.task import Calibration, Example
 
@@ -148,7 +149,8 @@ def render(found: Audit, task: ClassificationTask, examples: Sequence[Example[st
         suggested = task.schema.labels[best] if row in place else ""
         number = f"{found.probabilities[row, labels[row]]:.3f}"
         about = "; ".join(reasons[row]), group_of.get(row, "")
-        writer.writerow([example.id, "", example.target, suggested, number, *about, " ".join(example.raw[0].split())])
+        cells = [example.id, "", example.target, suggested, number, *map(str, about), " ".join(example.raw[0].split())]
+        writer.writerow(map(unformula, cells))
     return buffer.getvalue().encode()
 
 

@@ -12,6 +12,7 @@ import orjson
 from bongsu.corpus.readers import ReadStats, read_rows
 from bongsu.errors import DataError
 from bongsu.inference.predictor import Predictor
+from bongsu.printable import unformula
 from bongsu.recipe import Source
 from bongsu.tasks.registry import AnyTask
 
@@ -64,7 +65,9 @@ def render(task: AnyTask, ids: Sequence[str], texts: Sequence[Sequence[str]], an
     rows = [{"id": name, **_columns(text), **task.flat(answer)} for name, text, answer in zip(ids, texts, answers, strict=True)]
     if form == "jsonl":
         return b"".join(orjson.dumps(row) + b"\n" for row in rows)
-    return _csv([list(rows[0]) if rows else ["id"], *([_cell(value) for value in row.values()] for row in rows)])
+    return _csv(
+        [list(map(unformula, rows[0])) if rows else ["id"], *([_cell(value) for value in row.values()] for row in rows)]
+    )
 
 
 def _columns(text: Sequence[str]) -> dict[str, str]:
@@ -79,8 +82,3 @@ def _csv(rows: Sequence[Sequence[str]]) -> bytes:
     buffer = io.StringIO(newline="")
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     return buffer.getvalue().encode()
-
-
-def unformula(cell: str) -> str:
-    """A cell that a spreadsheet would run as a formula, made text by an apostrophe (OWASP, CSV injection)."""
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
