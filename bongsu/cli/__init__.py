@@ -15,6 +15,7 @@ from bongsu.cli import auditing, embedding, exporting, predicting, running, sear
 from bongsu.cli.common import app
 from bongsu.cluster import show_token
 from bongsu.errors import BongsuError
+from bongsu.files import redacted_text
 from bongsu.printable import printable
 
 
@@ -24,7 +25,7 @@ def main() -> None:
     try:
         app()
     except BongsuError as error:
-        progress.console.print(f"[red]error:[/red] {progress.escape(printable(str(error)))}", soft_wrap=True)
+        progress.console.print(f"[red]error:[/red] {progress.escape(printable(redacted_text(str(error))))}", soft_wrap=True)
         sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,13 +9,13 @@ import typer
 
 from bongsu import progress
 from bongsu.cli.common import app, need
-from bongsu.files import write_bytes
+from bongsu.files import redacted, write_bytes
 
 
 @app.command()
 def audit(
-    train: Annotated[Path, typer.Argument(help="A labelled CSV, TSV, JSON Lines or Parquet file", show_default=False)],
-    test: Annotated[Path | None, typer.Argument(help="A file to look for near-duplicates in")] = None,
+    train: Annotated[str, typer.Argument(help="A labelled CSV, TSV, JSON Lines or Parquet file", show_default=False)],
+    test: Annotated[str | None, typer.Argument(help="A file to look for near-duplicates in")] = None,
     text: Annotated[str, typer.Option("--text", help="The text column")] = "text",
     label: Annotated[str, typer.Option("--label", help="The label column")] = "target",
     id: Annotated[str, typer.Option("--id", help="The id column")] = "id",
@@ -32,18 +32,18 @@ def audit(
     from bongsu.recipe import Classification
     from bongsu.tasks.classification import ClassificationTask
 
-    task = ClassificationTask(Classification(train=str(train), text=text, label=label, id=id, context=context or []))
-    examples = task.read(str(train), {})
+    task = ClassificationTask(Classification(train=train, text=text, label=label, id=id, context=context or []))
+    examples = task.read(train, {})
     task.schema = task.learn_schema(examples)
     others: list[str] = []
     if test is not None:
         settings = task.settings.model_copy(update={"context": []})
-        others = [example.cleaned for example in ClassificationTask(settings).read_unlabelled(str(test))]
+        others = [example.cleaned for example in ClassificationTask(settings).read_unlabelled(test)]
     known = None
     if run is not None:
         known = of_run(load_data(run_recipe(run), run / "finetune" / "data"), run / "finetune" / "model", examples)
     found = look(task, examples, others, known)
-    progress.table(f"{train}: {len(examples):,} rows", ["", "groups", "rows"], summary(found, len(others)))
+    progress.table(f"{redacted(train)}: {len(examples):,} rows", ["", "groups", "rows"], summary(found, len(others)))
     write_bytes(output, render(found, task, examples))
     progress.note(
         f"{output}: every row worth a look. Fill in its column `correction` (a label, or drop), then "

@@ -17,7 +17,7 @@ from bongsu.files import write_bytes
 @app.command()
 def embed(
     run: Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo, or a bundle", show_default=False)],
-    input: Annotated[Path, typer.Option("--input", "-i", help="CSV, TSV, JSON Lines, Parquet or text, one text a line")],
+    input: Annotated[str, typer.Option("--input", "-i", help="CSV, TSV, JSON Lines, Parquet or text, one text a line")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Vectors to write, as .npy or .parquet")] = None,
     query: Annotated[str | None, typer.Option("--query", help="Show the texts of the file nearest to this one")] = None,
     top: Annotated[int, typer.Option("--top", help="How many to show", min=1)] = 10,
@@ -34,7 +34,7 @@ def embed(
     predictor = load(run)
     if predictor.task.pairs:
         raise BongsuError(f"{run}: a {predictor.task.kind} model reads two texts at a time and has no vector of one.")
-    examples = predictor.task.read_unlabelled(str(input))
+    examples = predictor.task.read_unlabelled(input)
     vectors = predictor.embed_examples(examples)
     if output is not None and output.suffix == ".npy":
         buffer = io.BytesIO()

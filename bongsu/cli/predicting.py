@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 def predict(
     run: Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo, or a bundle", show_default=False)],
     texts: Annotated[list[str] | None, typer.Argument(help="Messages; without any, one a line from --input or stdin")] = None,
-    input: Annotated[Path | None, typer.Option("--input", "-i", help="CSV, TSV, JSON Lines, Parquet or text")] = None,
+    input: Annotated[str | None, typer.Option("--input", "-i", help="CSV, TSV, JSON Lines, Parquet or text")] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where to write (default: standard output)")] = None,
     format: Annotated[str, typer.Option("--format", "-f", help="jsonl, csv or kaggle")] = "jsonl",
-    sample: Annotated[Path | None, typer.Option("--sample", help="Kaggle's sample_submission.csv, to check ids")] = None,
+    sample: Annotated[str | None, typer.Option("--sample", help="Kaggle's sample_submission.csv, to check ids")] = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show what each word did for the probability")] = False,
 ) -> None:
     """Answer texts, with a run or (without torch) with an exported bundle."""
@@ -41,7 +41,7 @@ def predict(
     if input is not None:
         if texts:
             raise BongsuError("Give messages or --input, not both.")
-        content, count = predict_file(load(run), str(input), format, str(sample) if sample else None)  # type: ignore[arg-type]
+        content, count = predict_file(load(run), input, format, sample)  # type: ignore[arg-type]
         if output is None:
             _write(content)
         else:
