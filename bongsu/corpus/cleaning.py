@@ -71,8 +71,8 @@ class Cleaner:
         return [cleaned for batch in _batches(texts) for cleaned in self._batch(batch)]
 
     def _batch(self, texts: Sequence[str]) -> Sequence[str | None]:
-        ascii_alone, others, places = _apart(texts)
-        return self._kept(_together(self._cleaned(ascii_alone), self._cleaned(others), places))
+        ascii_alone, others, places = _separated(texts)
+        return self._kept(_merged(self._cleaned(ascii_alone), self._cleaned(others), places))
 
     def _cleaned(self, texts: Sequence[str]) -> list[str]:
         joined = join(texts)
@@ -154,10 +154,10 @@ def solid_keys(texts: Sequence[str]) -> list[bytes]:
 
 
 def _solid_keys(texts: Sequence[str]) -> list[bytes]:
-    ascii_alone, others, places = _apart(texts)
+    ascii_alone, others, places = _separated(texts)
     keys = without_tokens(join(ascii_alone)).encode().translate(_ASCII_LOWER, _ASCII_NOT_WORD).split(b"\0")[: len(ascii_alone)]
     folded = join(list(map(fold, without_tokens(join(others)).split("\0"))))
-    keys = _together(keys, _only_words(folded, "").encode("utf-8", "surrogatepass").split(b"\0")[: len(others)], places)
+    keys = _merged(keys, _only_words(folded, "").encode("utf-8", "surrogatepass").split(b"\0")[: len(others)], places)
     if b"" in keys:  # one that has neither letters nor digits is its own key
         own = ["".join(text.replace("\0", "").split()).encode("utf-8", "surrogatepass") for text in texts]
         keys = [solid or itself for solid, itself in zip(keys, own, strict=True)]
@@ -228,8 +228,8 @@ def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
         yield texts[start : start + _BATCH]
 
 
-def _apart(texts: Sequence[str]) -> tuple[list[str], list[str], list[int]]:
-    """The texts of ASCII alone, the others, and the places of the others."""
+def _separated(texts: Sequence[str]) -> tuple[list[str], list[str], list[int]]:
+    """Return the texts of ASCII alone, the others, and the places of the others."""
     of_ascii = list(map(str.isascii, texts))
     if all(of_ascii):
         return list(texts), [], []
@@ -237,8 +237,8 @@ def _apart(texts: Sequence[str]) -> tuple[list[str], list[str], list[int]]:
     return list(compress(texts, of_ascii)), [texts[place] for place in places], places
 
 
-def _together(ascii_alone: list[Item], others: list[Item], places: list[int]) -> list[Item]:
-    """The opposite."""
+def _merged(ascii_alone: list[Item], others: list[Item], places: list[int]) -> list[Item]:
+    """Return what `_separated` was given."""
     for place, other in zip(places, others, strict=True):
         ascii_alone.insert(place, other)
     return ascii_alone
