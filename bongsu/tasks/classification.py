@@ -19,6 +19,7 @@ from bongsu.evaluation.metrics import predictions
 from bongsu.evaluation.temperature import apply_temperature, fit_temperature, log_softmax
 from bongsu.files import redacted
 from bongsu.model.tfidf import Tfidf, constant_tfidf, fit_tfidf
+from bongsu.printable import reformula
 from bongsu.recipe import Classification, Evaluate, Pair, Source
 from bongsu.tasks.task import Calibration, Example, Metric, Outputs, Schema, Task, label_of
 from bongsu.tokens.inputs import Encoded
@@ -312,7 +313,9 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
         path = self.settings.corrections
         assert path is not None
         entries = read_rows(Source(path=path, format="csv"), ReadStats(0), ["id", "correction"], [])
-        corrections = {row["id"]: row["correction"].strip() for _, row in entries if row["correction"].strip()}
+        corrections = {
+            reformula(row["id"]): reformula(row["correction"].strip()) for _, row in entries if row["correction"].strip()
+        }
         if unknown := sorted(corrections.keys() - {example.id for example in examples}):
             raise DataError(f"{path}: there is no row with id {unknown[0]!r} in {self.settings.train}.")
         labels = sorted({example.target for example in examples})
