@@ -5,7 +5,8 @@ Anything else that reaches the user is a bug. The command line prints these with
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 
@@ -58,3 +59,27 @@ def need(package: str, extra: str) -> None:
     """
     if find_spec(package) is None:
         raise MissingExtraError(f"This needs packages that are not installed: pip install 'bongsu[{extra}]'")
+
+
+class LibraryPanicError(BongsuError):
+    """A library written in Rust gave up in the middle of a call, mostly because of one text."""
+
+
+@contextmanager
+def panics_as_errors(what: str) -> Iterator[None]:
+    """Raise a panic of a library written in Rust as an error; also usable as a decorator.
+
+    Such a panic (PyO3's PanicException) is a BaseException, so that no `except Exception` catches it.
+
+    Args:
+        what: the beginning of the message, such as "The tokenizer cannot read this text".
+
+    Raises:
+        LibraryPanicError: in place of a panic.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise LibraryPanicError(f"{what} ({error}).") from None

@@ -33,7 +33,7 @@ def disk_errors(path: Path) -> Iterator[None]:
                 f"{path}: the disk is full. Nothing was left half-written; free some space and run the same command again."
             ) from error
         if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise WorkspaceError(f"{path}: no permission to write here. Choose another folder with --out.") from error
+            raise WorkspaceError(f"{path}: no permission to write here. Choose another place.") from error
         raise
 
 
@@ -55,10 +55,12 @@ def fsync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path, lasting: bool = True) -> Iterator[IO[bytes]]:
-    """Opens a binary file that appears under `path`, whole, when the block ends without an error.
+def atomic_file(path: Path, lasting: bool = True, private: bool = False) -> Iterator[IO[bytes]]:
+    """Open a binary file that appears under `path`, whole, when the block ends without an error.
 
-    A file that is needed for a while only is not `lasting`: it does not wait for the disk.
+    Args:
+        lasting: whether to wait for the disk; a file that is needed only for a while does not.
+        private: whether nobody but its owner may read it (mode 0600).
 
     Raises:
         WorkspaceError: when `path` is a folder or a device, which a file must not take the place of.
@@ -69,7 +71,9 @@ def atomic_file(path: Path, lasting: bool = True) -> Iterator[IO[bytes]]:
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with open(temporary, "wb") as file:
+            temporary.unlink(missing_ok=True)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600 if private else 0o666)
+            with open(descriptor, "wb") as file:
                 yield file
                 file.flush()
                 if lasting:
@@ -115,15 +119,15 @@ def replace_folder(source: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Writes `data` to `path`, whole or not at all."""
-    with atomic_file(path) as file:
+def write_bytes(path: Path, data: bytes, private: bool = False) -> None:
+    """Write `data` to `path`, whole or not at all; see `atomic_file`."""
+    with atomic_file(path, private=private) as file:
         file.write(data)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes `text` as UTF-8 to `path`, whole or not at all."""
-    write_bytes(path, text.encode())
+def write_text(path: Path, text: str, private: bool = False) -> None:
+    """Write `text` as UTF-8 to `path`, whole or not at all; see `atomic_file`."""
+    write_bytes(path, text.encode(), private)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -184,3 +188,37 @@ def file_hash(path: Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+HASHES = "sha256.json"
+"""Where a folder keeps the hashes of its files."""
+
+
+def record_hashes(folder: Path, *names: str) -> None:
+    """Note the SHA-256 of files of a folder in its `sha256.json`, for `check_hashes`."""
+    path = folder / HASHES
+    known = _hashes(path) if path.exists() else {}
+    write_json(path, {**known, **{name: file_hash(folder / name) for name in names}})
+
+
+def check_hashes(folder: Path, *names: str) -> None:
+    """Check that files of a folder are as they were when their hashes were noted; one without a hash passes.
+
+    Raises:
+        WorkspaceError: when a file was changed.
+    """
+    path = folder / HASHES
+    known = _hashes(path) if path.exists() else {}
+    for name in names:
+        if name in known and file_hash(folder / name) != known[name]:
+            raise WorkspaceError(
+                f"{folder / name}: its content has changed since it was written (SHA-256 differs from {HASHES}). "
+                "Copy the folder again from where it was made, or run the stage again."
+            )
+
+
+def _hashes(path: Path) -> dict[str, str]:
+    found = read_json(path)
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise WorkspaceError(f"{path}: damaged; it should list the SHA-256 of files. Run the stage again.")
+    return found

@@ -1,5 +1,4 @@
-"""Strangers' text made safe to show: on a terminal it must move no cursor, set no title, and hide nothing; in a spreadsheet run
-nothing."""
+"""Strangers' text made safe to show: a terminal must run no control sequence, a spreadsheet no formula."""
 
 from __future__ import annotations
 
@@ -12,17 +11,23 @@ _CONTROL = re.compile(
     "\u200b\u2060-\u2065\ufeff\ufff9-\ufffb\U000e0000-\U000e007f"  # what is not seen at all
     "\ud800-\udfff]"
 )
-
-
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
+_FORMULA = re.compile("'*\\s*[=+@＝＋－＠-]|'*[\t\r\n]")
 
 
 def unformula(cell: str) -> str:
-    """Return a cell that a spreadsheet would run as a formula with an apostrophe before it (OWASP, CSV injection).
+    """Return a cell of a CSV file with an apostrophe in front where a spreadsheet would run it as a formula.
 
-    A number, such as an id or a label of -1, is none.
+    That is one that begins with = + - @ (also in full width, as Korean and Japanese input methods write them, and after blanks
+    or line ends) or with a tab or line end (OWASP, CSV injection). A number, such as an id or a label of -1, is none.
+    `reformula` takes the apostrophe away.
     """
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") and not _NUMBER.fullmatch(cell) else cell
+    return f"'{cell}" if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell) else cell
+
+
+def reformula(cell: str) -> str:
+    """Return the cell that `unformula` was given."""
+    return cell[1:] if cell.startswith("'") and unformula(cell[1:]) == cell else cell
 
 
 def printable(text: str, most: int | None = None) -> str:

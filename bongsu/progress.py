@@ -21,6 +21,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from bongsu.files import redacted_text
+
 __all__ = ["Bar", "bar", "console", "duration", "escape", "grid", "note", "number_text", "short", "silence", "table", "warn"]
 
 console = Console(stderr=True, highlight=False)
@@ -71,8 +73,8 @@ def bar(title: str, total: float | None, unit: str, done: float = 0) -> Iterator
 
 
 def note(text: str) -> None:
-    """One line for the reader."""
-    console.print(text, soft_wrap=True)
+    """Print one line for the reader, without secrets in URLs."""
+    console.print(redacted_text(text), soft_wrap=True)
 
 
 @contextmanager
@@ -86,17 +88,17 @@ def silence() -> Iterator[None]:
 
 
 def warn(text: str) -> None:
-    """One line the reader should not miss."""
-    console.print(f"[yellow]warning:[/yellow] {text}", soft_wrap=True)
+    """Print one line the reader should not miss, without secrets in URLs."""
+    console.print(f"[yellow]warning:[/yellow] {redacted_text(text)}", soft_wrap=True)
 
 
 def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A small table; numbers are set right."""
-    console.print(grid(title, headings, rows))
+    console.print(grid(redacted_text(title), headings, rows))
 
 
 def grid(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
-    """What `table` prints."""
+    """Return what `table` prints."""
     made = Table(
         title=title or None, title_justify="left", title_style="bold", header_style="dim", box=None, padding=(0, 2, 0, 0)
     )

@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from bongsu.errors import WorkspaceError
-from bongsu.files import atomic_folder, disk_errors, read_json, replace_folder, write_json
+from bongsu.files import atomic_folder, disk_errors, read_json, redacted_tree, replace_folder, write_json
 
 DONE = "stage.json"
 STARTED = "started.json"
@@ -136,7 +136,7 @@ def _carry_out(stage: Stage, target: Path) -> None:
             write_json(begun, {"fingerprint": stage.fingerprint, "seconds": _seconds_since(start, begun)})
         raise
     seconds = _seconds_since(start, begun)
-    write_json(work / DONE, {"fingerprint": stage.fingerprint, "seconds": seconds, "settings": stage.settings})
+    write_json(work / DONE, {"fingerprint": stage.fingerprint, "seconds": seconds, "settings": redacted_tree(stage.settings)})
     if work != target:
         replace_folder(work, target)
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 from tokenizers import Tokenizer
 
@@ -16,6 +17,8 @@ from bongsu import recipe
 from bongsu.tokens.bpe import load_tokenizer, save_tokenizer, train_tokenizer
 
 VOCAB_SIZE = 600
+hypothesis.settings.register_profile("any speed", deadline=None)
+hypothesis.settings.load_profile("any speed")
 
 
 def make_sentences(count: int, seed: int) -> list[str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from pathlib import Path
 
 import pytest
 import torch
+import typer
 
 from bongsu.corpus.readers import ReadStats, read
 from bongsu.errors import BongsuError, DataError, MissingColumnError, RecipeError, WorkspaceError
@@ -194,3 +196,18 @@ def test_several_lines_of_an_error_stay_lines(monkeypatch: pytest.MonkeyPatch, c
     with pytest.raises(SystemExit):
         cli.main()
     assert capsys.readouterr().err == "error: one\ntwo\\x1b[2J\n"
+
+
+def test_options_that_messages_name_exist() -> None:
+    from bongsu.cli import app
+
+    group = typer.main.get_command(app)
+    parameters = [each for verb in group.commands.values() for each in verb.params]  # type: ignore[attr-defined]
+    known = {option for each in parameters for option in [*each.opts, *each.secondary_opts]}
+    known |= {"--help", "--version", "--install-completion"}
+    unknown: set[str] = set()
+    others = {"--long", "--ultra", "--logdir", "--blue", "--sans"}  # of other programs, and of style sheets
+    for path in (ROOT / "bongsu").rglob("*.py"):
+        named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", path.read_text(encoding="utf-8")))
+        unknown |= {f"{path.name}: {option}" for option in named - known - others}
+    assert not unknown

@@ -27,6 +27,7 @@ from bongsu.cli.common import app
 from bongsu.cli.contents import arrange
 from bongsu.cluster import show_token
 from bongsu.errors import BongsuError
+from bongsu.files import redacted_text
 from bongsu.printable import printable
 
 arrange(app)
@@ -38,7 +39,7 @@ def main() -> None:
     try:
         app()
     except BongsuError as error:
-        lines = map(printable, str(error).splitlines())
+        lines = map(printable, redacted_text(str(error)).splitlines())
         progress.console.print(f"[red]error:[/red] {progress.escape(chr(10).join(lines))}", soft_wrap=True)
         sys.exit(1)
     except BrokenPipeError:

@@ -10,7 +10,7 @@ import typer
 from bongsu import progress
 from bongsu.cli.common import Delimiter, Encoding, MaxBad, Quoting, app, need, text_format
 from bongsu.errors import MissingColumnError
-from bongsu.files import write_bytes
+from bongsu.files import redacted, write_bytes
 
 
 @app.command()
@@ -54,7 +54,7 @@ def audit(
     if run is not None:
         known = of_run(load_data(run_recipe(run), run / "finetune" / "data"), run / "finetune" / "model", examples)
     found = look(task, examples, others, known)
-    progress.table(f"{train}: {len(examples):,} rows", ["", "groups", "rows"], summary(found, len(others)))
+    progress.table(f"{redacted(train)}: {len(examples):,} rows", ["", "groups", "rows"], summary(found, len(others)))
     write_bytes(output, render(found, task, examples))
     progress.note(
         f"{output}: every row worth a look. Fill in its column `correction` (a label, or drop), then "

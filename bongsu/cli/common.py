@@ -114,7 +114,7 @@ def first_line(file: Path | None, variable: str, what: str) -> str | None:
     if file is None:
         return os.environ.get(variable) or None
     try:
-        line = file.read_text(encoding="utf-8").partition("\n")[0].strip()
+        line = file.read_text(encoding="utf-8-sig").partition("\n")[0].strip()
     except (OSError, UnicodeDecodeError) as error:
         raise BongsuError(f"{file}: {what} cannot be read ({error}).") from None
     if not line:

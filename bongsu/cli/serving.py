@@ -27,12 +27,18 @@ def serve(
     api_key_file: Annotated[
         Path | None, typer.Option(help="File whose first line is the key clients must send (or set BONGSU_API_KEY)")
     ] = None,
+    root_path: Annotated[str, typer.Option("--root-path", help="Prefix under which a proxy serves it, such as /bongsu")] = "",
+    cors: Annotated[
+        list[str] | None,
+        typer.Option("--cors", help="Origin whose pages may use the API, such as https://example.org; repeatable"),
+    ] = None,
     log_text: Annotated[bool, typer.Option("--log-text", help="Let the log carry the messages")] = False,
     max_items: Annotated[int, typer.Option(help="Messages in one request", min=1)] = 256,
     max_characters: Annotated[int, typer.Option(help="Characters in one message", min=1)] = 10_000,
     max_bytes: Annotated[int, typer.Option(help="Bytes in one request", min=1)] = 2**20,
     max_seconds: Annotated[float, typer.Option(help="Seconds until a request is given up", min=0.1)] = 30.0,
     max_wait: Annotated[float, typer.Option(help="Seconds of queue from which clients are sent away (429)", min=0.01)] = 2.0,
+    max_connections: Annotated[int, typer.Option(help="Open connections", min=1)] = 1000,
     batch: Annotated[int, typer.Option(help="Messages joined into one batch", min=1)] = 64,
 ) -> None:
     """Answer HTTP: the detector, the language model, and a page to try them (SIGHUP reloads the bundle)."""
@@ -57,6 +63,7 @@ def serve(
         body_bytes=max_bytes,
         seconds=max_seconds,
         queue_seconds=max_wait,
+        connections=max_connections,
         batch_items=batch,
         sessions=threads,
     )
@@ -64,10 +71,12 @@ def serve(
     def load() -> BundlePredictor:
         return BundlePredictor.load(ready_bundle(bundle), engine, threads)  # type: ignore[arg-type]
 
+    if root_path and not root_path.startswith("/"):
+        raise BongsuError(f"--root-path {root_path}: begins with a slash, such as /bongsu")
     service = Service(load, limits, api_key, log_text)
     listening = listen(host, port)
     address, taken = listening.getsockname()[:2]
-    model = service.slot.model
+    model = service.holder.model
     progress.note(f"bundle {model.version}, {model.engine}: http://{address}:{taken} (API: /docs)")
     log_to_stderr()
-    asyncio.run(run_server(service, listening))
+    asyncio.run(run_server(service, listening, root_path, cors or []))

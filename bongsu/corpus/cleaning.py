@@ -12,7 +12,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import compress
+from itertools import compress, pairwise
 from typing import Literal, TypeVar
 
 from bongsu import recipe
@@ -75,8 +75,8 @@ class Cleaner:
         return [cleaned for batch in _batches(texts) for cleaned in self._batch(batch)]
 
     def _batch(self, texts: Sequence[str]) -> Sequence[str | None]:
-        ascii_alone, others, places = _apart(texts)
-        return self._kept(_together(self._cleaned(ascii_alone), self._cleaned(others), places))
+        ascii_alone, others, places = _separated(texts)
+        return self._kept(_merged(self._cleaned(ascii_alone), self._cleaned(others), places))
 
     def _cleaned(self, texts: Sequence[str]) -> list[str]:
         joined = join(texts)
@@ -85,7 +85,7 @@ class Cleaner:
         if self._entities and "&" in joined:
             joined = _ENTITY.sub(lambda match: html.unescape(match[0]), joined)
         if self._form is not None and not joined.isascii():  # of a text that has the form already the check alone is quick
-            joined = "\0".join([unicodedata.normalize(self._form, text) for text in joined.split("\0")])
+            joined = "\0".join([unicodedata.normalize(self._form, text) for text in cut_marks(joined).split("\0")])
         if self._control:
             if joined.isascii():
                 joined = joined.encode().translate(_ASCII_BLANK, _ASCII_REMOVED).decode()
@@ -158,10 +158,10 @@ def solid_keys(texts: Sequence[str]) -> list[bytes]:
 
 
 def _solid_keys(texts: Sequence[str]) -> list[bytes]:
-    ascii_alone, others, places = _apart(texts)
+    ascii_alone, others, places = _separated(texts)
     keys = without_tokens(join(ascii_alone)).encode().translate(_ASCII_LOWER, _ASCII_NOT_WORD).split(b"\0")[: len(ascii_alone)]
     folded = join(list(map(fold, without_tokens(join(others)).split("\0"))))
-    keys = _together(keys, _only_words(folded, "").encode("utf-8", "surrogatepass").split(b"\0")[: len(others)], places)
+    keys = _merged(keys, _only_words(folded, "").encode("utf-8", "surrogatepass").split(b"\0")[: len(others)], places)
     if b"" in keys:  # one that has neither letters nor digits is its own key
         own = ["".join(text.replace("\0", "").split()).encode("utf-8", "surrogatepass") for text in texts]
         keys = [solid or itself for solid, itself in zip(keys, own, strict=True)]
@@ -174,7 +174,18 @@ def _only_words(folded: str, blank: str) -> str:
 
 def fold(text: str) -> str:
     """Characters that differ only in case or in form made the same (Unicode's caseless compatibility match)."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", cut_marks(text)).casefold())
+
+
+def cut_marks(text: str) -> str:
+    """Return the text with at most 30 combining marks after one another, which is more than any language needs.
+
+    Normalising sorts the marks of a run, in time that grows with the square of its length. The bound is that of Unicode's
+    stream-safe text format (UAX 15), which puts a joiner after 30; here the rest is removed.
+    """
+    if _NON_STARTER.search(text[::_MARKS]) is None:  # a longer run has a mark at one of these places
+        return text
+    return _LONG_RUN.sub(lambda run: run[0][:_MARKS], text)
 
 
 def without_tokens(text: str) -> str:
@@ -221,8 +232,8 @@ def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
         yield texts[start : start + _BATCH]
 
 
-def _apart(texts: Sequence[str]) -> tuple[list[str], list[str], list[int]]:
-    """The texts of ASCII alone, the others, and the places of the others."""
+def _separated(texts: Sequence[str]) -> tuple[list[str], list[str], list[int]]:
+    """Return the texts of ASCII alone, the others, and the places of the others."""
     of_ascii = list(map(str.isascii, texts))
     if all(of_ascii):
         return list(texts), [], []
@@ -230,19 +241,32 @@ def _apart(texts: Sequence[str]) -> tuple[list[str], list[str], list[int]]:
     return list(compress(texts, of_ascii)), [texts[place] for place in places], places
 
 
-def _together(ascii_alone: list[Item], others: list[Item], places: list[int]) -> list[Item]:
-    """The opposite."""
+def _merged(ascii_alone: list[Item], others: list[Item], places: list[int]) -> list[Item]:
+    """Return what `_separated` was given."""
     for place, other in zip(places, others, strict=True):
         ascii_alone.insert(place, other)
     return ascii_alone
 
 
 def _marks() -> str:
-    """The combining marks, for a character class: vowels of Indic scripts and Thai are marks, and tell words apart."""
+    """Return the combining marks, for a character class: vowels of Indic scripts and Thai are marks, and tell words apart."""
     blocks = (range(0x300, 0x3100), range(0xA600, 0xAC00))  # the rest of the first plane is ideographs, Hangul and presentation
     return "".join(chr(code) for block in blocks for code in block if unicodedata.category(chr(code)) in ("Mn", "Mc"))
 
 
+def _non_starters() -> str:
+    """Return the characters that normalising may move, as ranges of a character class."""
+    blocks = (range(0x300, 0x3100), range(0xA600, 0xAC00), range(0xFB00, 0x1F000))
+    vowels = (0xF73, 0xF75, 0xF81)  # are no such characters, but decompose to some
+    codes = sorted({*vowels, *(code for block in blocks for code in block if unicodedata.combining(chr(code)))})
+    starts = [code for before, code in pairwise([-1, *codes]) if code != before + 1]
+    ends = [code for code, after in pairwise([*codes, -1]) if after != code + 1]
+    return "".join(f"{chr(start)}-{chr(end)}" for start, end in zip(starts, ends, strict=True))
+
+
+_MARKS = 30
+_NON_STARTER = re.compile(f"[{_non_starters()}]")
+_LONG_RUN = re.compile(f"{_NON_STARTER.pattern}{{{_MARKS + 1},}}")
 _NOT_WORD = re.compile(f"[^\\w{_marks()}\0]+")
 _ASCII_FOLD = str.maketrans({c: c.lower() if c.isalnum() else " " for c in _ASCII})
 _ASCII_LOWER = bytes(code + 32 if 65 <= code <= 90 else code for code in range(256))

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Literal
 
 from bongsu.export.quantization import LARGEST_LOSS, Int8Loss
-from bongsu.files import read_json
+from bongsu.files import read_json, redacted
 from bongsu.finetuning.data import load_data
-from bongsu.recipe import Recipe, dump_recipe
+from bongsu.recipe import Recipe, show_recipe
 
 _USE = {
     "onnx": '''```bash
@@ -50,7 +50,7 @@ def model_card(
         f"## Measured\n\n{_measured(run, recipe, int8)}",
         f"## Limits\n\n{_limits(recipe)}",
         f"## Licence\n\n{licence or _NO_LICENCE}",
-        f"## Recipe\n\n<details>\n\n```toml\n{dump_recipe(recipe).strip()}\n```\n\n</details>",
+        f"## Recipe\n\n<details>\n\n```toml\n{show_recipe(recipe).strip()}\n```\n\n</details>",
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -79,7 +79,7 @@ def _data(run: Path, recipe: Recipe) -> str:
         lines.append(f"- encoder: {recipe.finetune.encoder}, pre-trained elsewhere")
     if recipe.task is not None and (folder := run / "finetune" / "data").is_dir():
         data = load_data(recipe, folder)
-        lines.append(f"- fine-tuning: {recipe.task.train}, {len(data.training):,} rows")
+        lines.append(f"- fine-tuning: {redacted(recipe.task.train)}, {len(data.training):,} rows")
         lines += [f"  - {name}: {count:,}" for name, count in data.task.describe(data.training).items()]
     return "\n".join(lines) or "Not recorded."
 

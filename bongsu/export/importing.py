@@ -8,12 +8,12 @@ from bongsu.errors import WorkspaceError
 from bongsu.export.modernbert import read_modernbert
 from bongsu.files import atomic_folder
 from bongsu.inference.bundle import is_bundle, open_bundle
-from bongsu.model.io import save_encoder
-from bongsu.tokens.bpe import load_tokenizer, save_tokenizer
+from bongsu.model.io import CONFIG, WEIGHTS, save_encoder
+from bongsu.tokens.bpe import TOKENIZER, load_tokenizer, save_tokenizer
 
 
 def import_modernbert(folder: Path, out: Path) -> bool:
-    """Writes the model folder `out`; says whether its output layer is that of `folder` too, or its hidden states alone.
+    """Write the model folder `out`; return whether its output layer is that of `folder` too, or its hidden states alone.
 
     Raises:
         WorkspaceError: when the folder was changed since Bongsu wrote it, or Bongsu's encoder cannot hold its model, or `out`
@@ -22,7 +22,9 @@ def import_modernbert(folder: Path, out: Path) -> bool:
     if out.exists():
         raise WorkspaceError(f"{out}: is there already; name a new folder with --out.")
     if is_bundle(folder):
-        open_bundle(folder)
+        bundle = open_bundle(folder)
+        for name in (CONFIG, WEIGHTS, TOKENIZER):
+            bundle.file(name)
     model, whole = read_modernbert(folder)
     tokenizer = load_tokenizer(folder)
     with atomic_folder(out) as made:

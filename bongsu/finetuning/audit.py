@@ -149,9 +149,8 @@ def render(found: Audit, task: ClassificationTask, examples: Sequence[Example[st
         suggested = task.schema.labels[best] if row in place else ""
         number = f"{found.probabilities[row, labels[row]]:.3f}"
         about = "; ".join(reasons[row]), group_of.get(row, "")
-        writer.writerow(
-            [example.id, "", example.target, suggested, number, *about, unformula(" ".join(example.raw[0].split()))]
-        )
+        cells = [example.id, "", example.target, suggested, number, *map(str, about), " ".join(example.raw[0].split())]
+        writer.writerow(map(unformula, cells))
     return buffer.getvalue().encode()
 
 

@@ -120,7 +120,7 @@ def class_names(task: AnyTask, strata: Int64, examples: list[AnyExample]) -> lis
 
 
 def check_splits(task: AnyTask, training: list[AnyExample], splits: list[Split], column: str | None) -> None:
-    """Say of each fold which classes are not measured in it.
+    """Say of each fold which classes are not measured in it, where the task has classes.
 
     Args:
         column: the one whose values are left out, if folds are made by it.
@@ -137,6 +137,8 @@ def check_splits(task: AnyTask, training: list[AnyExample], splits: list[Split],
         if not len(train) or not len(held):
             side = "train on" if not len(train) else "measure on"
             raise DataError(f"{fold} has no row to {side}; use fewer folds, or leave nothing out.")
+        if not everywhere:
+            continue
         learned = set(task.strata(task.unique([training[row] for row in train.tolist()])).tolist())
         if missing := sorted(everywhere - learned):
             raise DataError(

@@ -16,7 +16,7 @@ import numpy as np
 from bongsu import progress
 from bongsu.arrays import Float32, Int64
 from bongsu.evaluation.robustness import FlipCount, count_flips, sum_flips
-from bongsu.files import atomic_file, read_json, write_json
+from bongsu.files import atomic_file, read_json, record_hashes, write_json
 from bongsu.finetuning.baselines import Baselines
 from bongsu.finetuning.cross_validation import CrossValidation, FoldOutputs, load_outputs, save_outputs
 from bongsu.finetuning.data import AnyExample, Data
@@ -25,6 +25,7 @@ from bongsu.inference.predictor import ModelDetails, Predictor
 from bongsu.inference.torch_backend import TorchBackend
 from bongsu.model.io import load_task_model, save_task_model
 from bongsu.tasks.task import Calibration, Outputs
+from bongsu.tokens.bpe import TOKENIZER, TOKENIZER_CONFIG
 
 MEASURED = "measured"
 EXPLAINED_ERRORS = 20  # of a fold
@@ -75,8 +76,9 @@ def assemble(work: CrossValidation, baselines: Baselines, refitted: Path, folder
     details = ModelDetails(task.settings, task.schema, final)
     model, _ = load_task_model(refitted)
     save_task_model(folder, model, details.to_dict())
-    for name in ("tokenizer.json", "tokenizer_config.json"):
+    for name in (TOKENIZER, TOKENIZER_CONFIG):
         shutil.copyfile(refitted / name, folder / name)
+    record_hashes(folder, TOKENIZER, TOKENIZER_CONFIG)
     tfidf = baselines.tfidf_model(None if work.settings.refit else 0) if ensemble else None
     if tfidf is not None:
         tfidf.save(folder)

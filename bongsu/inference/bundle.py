@@ -1,6 +1,7 @@
-"""Bundles: what `bongsu export` writes. ONNX or safetensors, JSON, and a manifest with the SHA-256 of every file.
+"""Bundles, which `bongsu export` writes: ONNX or safetensors, JSON, and a manifest with the SHA-256 of every file.
 
-Nothing in a bundle is code or pickle, and a file that is not as it was written is refused.
+Nothing in a bundle is code or pickle. A file that is not as it was written is refused, and one that the manifest does not list
+is never opened.
 """
 
 from __future__ import annotations
@@ -25,20 +26,35 @@ _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 
 @dataclass(frozen=True)
 class Bundle:
-    """A folder whose files are what they were when it was written."""
+    """A folder whose listed files are as they were when it was written."""
 
     path: Path
     kind: str
     """"onnx" or "hf"."""
     version: str
     """12 digits of the manifest's SHA-256: another bundle, another version."""
+    files: frozenset[str]
+    """The names in the manifest. Whatever else lies in the folder is not part of the bundle."""
 
     def config(self) -> dict[str, Any]:
-        """What the bundle says of its detector."""
-        return dict(read_json(self.path / CONFIG))
+        """Return the description of the model."""
+        return dict(read_json(self.file(CONFIG)))
 
     def has(self, name: str) -> bool:
-        return (self.path / name).is_file()
+        """Return whether the manifest lists a file."""
+        return name in self.files
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file.
+
+        Raises:
+            WorkspaceError: when the manifest does not list it.
+        """
+        if name not in self.files:
+            raise WorkspaceError(
+                f"{self.path / name}: {MANIFEST} does not list this file, so it is not opened. Export the run again."
+            )
+        return self.path / name
 
 
 def is_bundle(folder: Path) -> bool:
@@ -47,13 +63,13 @@ def is_bundle(folder: Path) -> bool:
 
 
 def write_manifest(folder: Path, kind: str) -> None:
-    """Writes the manifest of everything in the folder; call it last."""
+    """Write the manifest of everything in the folder; call it last."""
     files = {str(path.relative_to(folder)): file_hash(path) for path in sorted(folder.rglob("*")) if path.is_file()}
     write_json(folder / MANIFEST, {"format": _FORMAT, "kind": kind, "sha256": files})
 
 
 def open_bundle(folder: Path) -> Bundle:
-    """Compares every file with the manifest.
+    """Return the bundle in a folder, every file of which has been compared with the manifest.
 
     Raises:
         WorkspaceError: when the folder is no bundle, or a file is missing or changed, or a pickle lies in it.
@@ -79,7 +95,7 @@ def open_bundle(folder: Path) -> Bundle:
                 f"{file}: its content has changed since the bundle was written (SHA-256 differs). "
                 "Copy the bundle again from where it was made, or export the run again."
             )
-    return Bundle(folder, str(manifest.get("kind")), file_hash(path)[:12])
+    return Bundle(folder, str(manifest.get("kind")), file_hash(path)[:12], frozenset(expected))
 
 
 def _how_to_make_one(folder: Path) -> str:
@@ -100,20 +116,20 @@ def origin(model_folder: Path) -> str:
 
 
 def refuse_to_replace(out: Path) -> None:
-    """A folder named by mistake, such as the run's own, must not make way for an export.
+    """Check that an export replaces nothing but an export: somebody may have named the run's own folder by mistake.
 
     Raises:
-        WorkspaceError: when `out` is there, not empty, and no bundle.
+        WorkspaceError: when `out` exists, is not empty, and is not a bundle.
     """
     if out.exists() and not is_bundle(out) and (out.is_file() or any(out.iterdir())):
-        raise WorkspaceError(f"{out}: holds something else than an export. Name a new folder with --out, such as {out}/onnx.")
+        raise WorkspaceError(f"{out}: holds something other than an export. Name a new folder with --out, such as {out}/onnx.")
 
 
 def refuse_pickles(path: Path) -> None:
-    """Opening a pickle runs code of whoever made it.
+    """Check that there is no pickle here, for opening one runs code of whoever made it.
 
     Raises:
-        WorkspaceError: when `path` is one, or a folder that holds one.
+        WorkspaceError: when `path` is a pickle, or a folder that holds one.
     """
     found = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
     for file in found:

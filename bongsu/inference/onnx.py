@@ -20,9 +20,10 @@ from bongsu.arrays import Float32, Int64
 from bongsu.errors import DataError, WorkspaceError
 from bongsu.inference.bundle import MASKED_LM, MODEL, MODEL_INT8, Bundle, open_bundle
 from bongsu.inference.predictor import ModelDetails, Predictor
+from bongsu.model.tfidf import FILES as TFIDF_FILES
 from bongsu.model.tfidf import load_tfidf
 from bongsu.parallel import cores
-from bongsu.tokens.bpe import load_tokenizer
+from bongsu.tokens.bpe import TOKENIZER, load_tokenizer
 from bongsu.tokens.inputs import Encoded, cleaned, pad
 from bongsu.tokens.special import MASK, MASK_ID, PAD_ID, special_tokens
 
@@ -34,6 +35,10 @@ _BATCH = 8  # on one thread more texts at a time are no faster, and take more me
 _TRIALS = 30  # single texts by which an engine is chosen...
 _TRIAL_LENGTH = 24  # ...of so many tokens
 _GAIN = 1.1  # how much faster int8 must be to be worth its loss
+
+
+_EXTERNAL = b"\n\x08location\x12"
+"""How a tensor of an ONNX file says that its data are in another file: the key of an `external_data` entry."""
 
 
 class Graph(NamedTuple):
@@ -112,19 +117,20 @@ class BundlePredictor(Predictor):
 
     def __init__(self, bundle: Bundle, engine: Choice = "auto", sessions: int | None = None) -> None:
         config = bundle.config()
-        tokenizer = load_tokenizer(bundle.path, foreign=True)
+        tokenizer = load_tokenizer(bundle.file(TOKENIZER).parent, foreign=True)
         pad_id = special_tokens(tokenizer).pad
         chosen = choose_engine(bundle, engine, config["shortest"], config["int8_accurate"], pad_id)
         self._pool = ThreadPoolExecutor(sessions or cores(), thread_name_prefix="bongsu-predict")
         details = ModelDetails.from_dict(config["model"])
-        super().__init__(details, tokenizer, OnnxBackend(chosen, self._pool), load_tfidf(bundle.path))
+        tfidf = load_tfidf(bundle.path) if all(map(bundle.has, TFIDF_FILES)) else None
+        super().__init__(details, tokenizer, OnnxBackend(chosen, self._pool), tfidf)
         self.name: str = config["name"]
         """The recipe's."""
         self.version = bundle.version
         """12 digits that no other bundle has."""
         self.engine: str = chosen.name
         """The engine in use: "float32" or "int8"."""
-        self._masked_lm = open_session(bundle.path / MASKED_LM) if bundle.has(MASKED_LM) else None
+        self._masked_lm = open_session(bundle.file(MASKED_LM)) if bundle.has(MASKED_LM) else None
 
     @classmethod
     def load(cls, folder: Path, engine: Choice = "auto", sessions: int | None = None) -> BundlePredictor:
@@ -185,15 +191,15 @@ def choose_engine(bundle: Bundle, choice: Choice, shortest: int, int8_accurate: 
     if choice == "int8":
         if not bundle.has(MODEL_INT8):
             raise WorkspaceError(f"{bundle.path}: has no int8 engine; export it with `bongsu export RUN --to onnx --int8`.")
-        return Engine("int8", bundle.path / MODEL_INT8, shortest, pad_id)
-    if choice == "auto" and not bundle.has(MODEL):
-        return Engine("int8", bundle.path / MODEL_INT8, shortest, pad_id)
+        return Engine("int8", bundle.file(MODEL_INT8), shortest, pad_id)
     if not bundle.has(MODEL):
+        if choice == "auto":
+            return Engine("int8", bundle.file(MODEL_INT8), shortest, pad_id)
         raise WorkspaceError(f"{bundle.path}: has an int8 engine alone.")
-    exact = Engine("float32", bundle.path / MODEL, shortest, pad_id)
+    exact = Engine("float32", bundle.file(MODEL), shortest, pad_id)
     if choice == "float32" or not (bundle.has(MODEL_INT8) and int8_accurate):
         return exact
-    small = Engine("int8", bundle.path / MODEL_INT8, shortest, pad_id)
+    small = Engine("int8", bundle.file(MODEL_INT8), shortest, pad_id)
     slow, fast = _seconds(exact, small)
     return small if slow > _GAIN * fast else exact
 
@@ -202,8 +208,10 @@ def open_session(path: Path) -> onnxruntime.InferenceSession:
     """Return a session of one thread.
 
     Raises:
-        WorkspaceError: when ONNX Runtime cannot read the file.
+        WorkspaceError: when ONNX Runtime cannot read the file, or the file keeps weights in others, which no manifest guards.
     """
+    if path.is_file() and _EXTERNAL in path.read_bytes():
+        raise WorkspaceError(f"{path}: keeps its weights in another file; such models are not opened. Export the run again.")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3

@@ -12,6 +12,7 @@ from tokenizers import Tokenizer
 
 from bongsu.arrays import Float32
 from bongsu.errors import DataError, WorkspaceError
+from bongsu.files import redacted_tree
 from bongsu.inference.explain import Word, explain
 from bongsu.model.tfidf import Tfidf
 from bongsu.recipe import Task as TaskSettings
@@ -42,9 +43,9 @@ class ModelDetails:
     calibration: Calibration
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain values for JSON."""
+        """Return it as plain values for JSON, without secrets in URLs of data."""
         return {
-            "task": self.task.model_dump(mode="json"),
+            "task": redacted_tree(self.task.model_dump(mode="json")),
             "schema": asdict(self.schema),
             "calibration": asdict(self.calibration),
         }

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from bongsu.errors import WorkspaceError
-from bongsu.files import read_json, write_bytes, write_json
+from bongsu.files import check_hashes, read_json, record_hashes, write_bytes, write_json
 from bongsu.model.encoder import Encoder, EncoderConfig
 from bongsu.model.heads import head_config
 from bongsu.model.hub import HubEncoder, is_hub_folder
@@ -97,6 +97,7 @@ def read_config(folder: Path, kind: Kind | None = None) -> dict[str, Any]:
     if kind is not None and found != kind:
         advice = "fine-tune it first" if kind == "task" else "name the pre-trained model's folder"
         raise WorkspaceError(f"{folder}: holds a model of kind {found}, and one of kind {kind} is needed; {advice}.")
+    check_hashes(folder, CONFIG)
     return dict(config)
 
 
@@ -104,6 +105,7 @@ def _save(folder: Path, model: nn.Module, config: dict[str, Any], dtype: torch.d
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     write_bytes(folder / WEIGHTS, safetensors.torch.save(tensors, metadata={"format": "pt"}))
     write_json(folder / CONFIG, config)
+    record_hashes(folder, WEIGHTS, CONFIG)
 
 
 def _load(folder: Path, build: Callable[[], ModelType]) -> ModelType:
@@ -117,6 +119,7 @@ def _load(folder: Path, build: Callable[[], ModelType]) -> ModelType:
         ) from None
     tensors = _read_tensors(folder / WEIGHTS)
     _check(folder / WEIGHTS, {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}, tensors)
+    check_hashes(folder, WEIGHTS)
     model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     return model.requires_grad_(True).eval()
 

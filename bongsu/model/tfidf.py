@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 
 from bongsu.arrays import Array, Float32, Float64
 from bongsu.errors import WorkspaceError
-from bongsu.files import read_json, write_bytes, write_json
+from bongsu.files import check_hashes, read_json, record_hashes, write_bytes, write_json
 
 NAMES, WEIGHTS = "tfidf.json", "tfidf.safetensors"
 FILES = (NAMES, WEIGHTS)
@@ -59,6 +59,7 @@ class Tfidf:
         write_json(folder / NAMES, {"words": list(self.words), "characters": list(self.characters)})
         tensors = {"rarity": self.rarity, "weights": self.weights, "bias": self.bias}
         write_bytes(folder / WEIGHTS, safetensors.numpy.save(tensors))
+        record_hashes(folder, *FILES)
 
     def _character_grams(self, word: str) -> list[int]:
         """Return the features of characters of a word. Cached: words come again, and cutting them takes most of the time."""
@@ -127,6 +128,7 @@ def load_tfidf(folder: Path) -> Tfidf | None:
         )
         if not len(model.rarity) == len(model.weights) == len(words) + len(characters):
             raise ValueError("the two files are of different models")
+        check_hashes(folder, *FILES)
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise WorkspaceError(f"{folder / WEIGHTS}: damaged ({error}). Run the stage that wrote it again.") from None
     return model

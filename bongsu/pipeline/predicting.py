@@ -151,7 +151,7 @@ def render(
     rows = [{"id": name, **_columns(text), **task.flat(answer)} for name, text, answer in zip(ids, texts, answers, strict=True)]
     if form == "jsonl":
         return b"".join(orjson.dumps(row) + b"\n" for row in rows)
-    names = [list(rows[0]) if rows else ["id"]] if header else []
+    names = [list(map(unformula, rows[0])) if rows else ["id"]] if header else []
     return _csv([*names, *([_cell(value) for value in row.values()] for row in rows)])
 
 

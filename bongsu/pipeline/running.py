@@ -7,10 +7,9 @@ from pathlib import Path
 
 from bongsu import progress
 from bongsu.errors import RecipeError
-from bongsu.files import write_text
 from bongsu.pipeline.checking import check_files
 from bongsu.pipeline.stages import FOLDERS, Listener, stages
-from bongsu.recipe import Recipe, dump_recipe
+from bongsu.recipe import Recipe, write_recipe
 from bongsu.training.distributed import is_main_process, leave
 from bongsu.workspace import Stage, Workspace
 
@@ -73,7 +72,7 @@ def _until(chain: list[Stage], verb: str | None) -> list[Stage]:
 
 
 def _run_stages(recipe: Recipe, workspace: Workspace, chain: list[Stage]) -> None:
-    write_text(workspace.path / "recipe.toml", dump_recipe(recipe))
+    write_recipe(workspace.path / "recipe.toml", recipe)
     for stage in chain:
         if workspace.run(stage):
             progress.note(f"[green]✓[/green] {stage.name} ({workspace.seconds(stage.name) or 0:.1f} s)")

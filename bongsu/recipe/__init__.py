@@ -7,7 +7,17 @@ Every key has a default that suits a laptop; `recipes/` holds runs one would sta
 from bongsu.recipe.corpus import Cleaning, Corpus, Source, TextFormat, Tokenizer
 from bongsu.recipe.finetuning import HUB, Ensemble, Evaluate, Finetune, Predict, Validation
 from bongsu.recipe.pretraining import Adapt, Model, Optimization, Pretrain
-from bongsu.recipe.reading import dump_recipe, load_recipe, override, parse_recipe, parse_section, put, read_tree
+from bongsu.recipe.reading import (
+    dump_recipe,
+    load_recipe,
+    override,
+    parse_recipe,
+    parse_section,
+    put,
+    read_tree,
+    show_recipe,
+    write_recipe,
+)
 from bongsu.recipe.section import GATED, Activation, Positive, Schedule, Section
 from bongsu.recipe.task import CNN, Answering, Classification, Labelled, Multilabel, Pair, Regression, Tagging, Task
 from bongsu.recipe.whole import Recipe
@@ -50,4 +60,6 @@ __all__ = [
     "parse_section",
     "put",
     "read_tree",
+    "show_recipe",
+    "write_recipe",
 ]

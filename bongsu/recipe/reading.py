@@ -11,6 +11,7 @@ import tomli_w
 from pydantic import BaseModel, ValidationError
 
 from bongsu.errors import RecipeError
+from bongsu.files import redacted_tree, write_text
 from bongsu.recipe.section import Section, SectionT
 from bongsu.recipe.whole import Recipe
 
@@ -98,8 +99,26 @@ def parse_section(kind: type[SectionT], tree: dict[str, Any], where: str) -> Sec
 
 
 def dump_recipe(recipe: Recipe) -> str:
-    """The recipe as TOML with every setting written out; reading it back gives an equal recipe."""
+    """Return the recipe as TOML with every setting written out; reading it back gives an equal recipe.
+
+    It may hold passwords and tokens in URLs: use `write_recipe` to keep it, and `show_recipe` for what others will read.
+    """
     return tomli_w.dumps(_without_null(recipe.model_dump()))
+
+
+def show_recipe(recipe: Recipe) -> str:
+    """Return what `dump_recipe` does, without user names, passwords and queries in URLs."""
+    return tomli_w.dumps(_without_null(redacted_tree(recipe.model_dump())))
+
+
+def write_recipe(path: Path, recipe: Recipe, comment: str = "") -> None:
+    """Write a recipe to a file, which only its owner may read (mode 0600) when there are secrets in it.
+
+    Args:
+        comment: lines in front of it.
+    """
+    content = dump_recipe(recipe)
+    write_text(path, comment + content, private=content != show_recipe(recipe))
 
 
 def _without_null(value: Any) -> Any:

@@ -20,7 +20,7 @@ from bongsu.evaluation.metrics import classification_metrics, predictions, thres
 from bongsu.evaluation.operating import operating_points
 from bongsu.evaluation.repeats import repeats
 from bongsu.evaluation.temperature import log_probabilities
-from bongsu.files import read_json
+from bongsu.files import read_json, redacted
 from bongsu.finetuning.baselines import Baselines, load_baselines
 from bongsu.finetuning.data import AnyExample, Data, load_data
 from bongsu.finetuning.ensemble import Measured, in_file_order, load_measured
@@ -29,7 +29,7 @@ from bongsu.model.encoder import EncoderConfig
 from bongsu.model.io import read_config
 from bongsu.model.sizes import parameter_count
 from bongsu.progress import table
-from bongsu.recipe import Recipe, Validation, dump_recipe
+from bongsu.recipe import Recipe, Validation, show_recipe
 from bongsu.reporting.charts import confusion_matrix, save_png, training_curves
 from bongsu.reporting.page import render
 from bongsu.tasks.classification import ClassificationTask
@@ -49,7 +49,7 @@ def build_report(recipe: Recipe, workspace: Workspace, folder: Path) -> tuple[st
     report: dict[str, Any] = {
         "name": recipe.name,
         "created": time.strftime("%Y-%m-%d %H:%M"),
-        "recipe": dump_recipe(recipe),
+        "recipe": show_recipe(recipe),
         "notes": [],
         "stages": _stages(workspace),
         "reproduce": [f"bongsu run {workspace.path}/recipe.toml --out {workspace.path}-again"],
@@ -120,7 +120,7 @@ def _add_task(recipe: Recipe, workspace: Workspace, folder: Path, report: dict[s
     _print_task(task, section, "Rows held out")
     if data.test:
         tables = {each.name: each.test for each in baselines.all()}
-        name = f"the test rows of {task.settings.test}"
+        name = f"the test rows of {redacted(task.settings.test or '')}"
         test = _task_section(task, data.test, measured.test, measured.final, tables, name, recipe.seed)
         sections.append(("task-test", "On the test rows", "시험 자료에서", test))
         summary["task_test"] = test
@@ -237,7 +237,7 @@ def _add_classification(
     if data.test:
         test_labels, test_p = task.classes_of(data.test), measured.test.values.astype(np.float64)
         tables = {each.name: table_of(each.test) for each in baselines.all()}
-        title = f"the test rows of {task.settings.test}"
+        title = f"the test rows of {redacted(task.settings.test or '')}"
         section = classification_section(recipe, test_labels, test_p, tables, names, title)
         section["errors"] = worst(recipe, test_labels, test_p, [example.raw[0] for example in data.test], names)
         report["test"] = section

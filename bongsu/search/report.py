@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from bongsu import progress
 from bongsu.files import write_text
-from bongsu.recipe import dump_recipe
+from bongsu.recipe import show_recipe, write_recipe
 from bongsu.reporting.page import environment
 from bongsu.search import figures
 from bongsu.search.feasibility import Verdict, how_many_fit, verdicts
@@ -57,7 +57,7 @@ def write_report(ledger: Ledger, seconds: float) -> Path:
     if found:
         best = found[0]
         recipe = ledger.plan.to_keep(Trial(best.point, records[best.names[0]].seed))
-        write_text(ledger.out / BEST, f"# The best of {study.name} by {study.objective}.\n{dump_recipe(recipe)}")
+        write_recipe(ledger.out / BEST, recipe, f"# The best of {study.name} by {study.objective}.\n")
         importance = importances(found, study)
         logs = [(describe(result.point), curves(ledger.folder(name), study.stage)) for result in found for name in result.names]
         panels = ["loss", "accuracy", *([study.figure] if study.figure not in ("loss", "accuracy", "roc_auc") else [])]
@@ -66,7 +66,7 @@ def write_report(ledger: Ledger, seconds: float) -> Path:
             "behind": behind_best,
             "level": sum(told is not None and told.half is not None and not told.significant for told in behind_best[1:]),
             "by_rows": study.objective == BY_ROWS,
-            "recipe": dump_recipe(recipe),
+            "recipe": show_recipe(recipe),
             "command": f"bongsu run {ledger.out / BEST}",
             "importance": importance,
             "effects": effects(found, study) if len(study.space) > 1 else {},

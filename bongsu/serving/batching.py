@@ -1,4 +1,4 @@
-"""Joins the items of many clients into batches, in the order they came, with a bound on how many wait and how long.
+"""Joins the items of many clients into batches, in order of arrival, with bounds on how many wait and for how long.
 
 Why here and not in a library: the queue must be bounded by *time* as well as by number, one failing item must not fail its
 neighbours, and an item must be answered by the model it was accepted for, even while another is swapped in.
@@ -7,6 +7,7 @@ neighbours, and an item must be answered by the model it was accepted for, even 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from bongsu.errors import LibraryPanicError
+from bongsu.serving.api_errors import ApiError
 from bongsu.serving.limits import Limits
-from bongsu.serving.refusals import Refusal
+
+logger = logging.getLogger("bongsu.serving")
 
 In = TypeVar("In")
 Out = TypeVar("Out")
@@ -35,8 +39,8 @@ class _Item:
 class Batcher:
     """A bounded queue and `limits.sessions` workers that take batches from it.
 
-    Items wait together only when they are to be given to the same call. The cost of an item is counted in messages: 1 for a
-    prediction, more for an explanation, which predicts many.
+    Items share a batch only when they are for the same call. The cost of an item is counted in short messages: 1 for the
+    prediction of one, more for a long message, and more for an explanation, which takes many predictions.
     """
 
     def __init__(
@@ -45,10 +49,11 @@ class Batcher:
         execute: Execute | None = None,
         observe: Callable[[int, float], None] = lambda cost, waited: None,
     ) -> None:
-        """Args:
-        limits: sizes and times.
-        execute: runs a call on a batch; by default in a thread for each worker.
-        observe: told the cost of each batch and how many seconds its first item waited.
+        """
+        Args:
+            limits: sizes and times.
+            execute: runs a call on a batch; by default in one thread for each worker.
+            observe: called with the cost of each batch and the seconds its first item waited.
         """
         self._limits = limits
         self._threads = ThreadPoolExecutor(limits.sessions, thread_name_prefix="batch") if execute is None else None
@@ -58,13 +63,15 @@ class Batcher:
         self._cost = 0
         self._arrived = asyncio.Condition()
         self._closing = False
-        self._computing = 0
+        self._computing: dict[int, float] = {}
         self._workers: list[asyncio.Task[None]] = []
         self._seconds_per_cost: float | None = None
+        self.failed = False
+        """Whether the last batch could not be computed."""
 
     @property
     def waiting(self) -> int:
-        """Messages in the queue."""
+        """The cost of what is in the queue."""
         return self._cost
 
     @property
@@ -72,12 +79,19 @@ class Batcher:
         """Seconds until what is in the queue has been taken, by the rate of the last batches."""
         return self._cost * (self._seconds_per_cost or 0.0) / self._limits.sessions
 
+    @property
+    def working(self) -> bool:
+        """Whether a worker is free, or will be: not all have computed one batch for longer than a request may take."""
+        now = asyncio.get_running_loop().time()
+        stuck = sum(now - since > self._limits.seconds for since in self._computing.values())
+        return sum(not worker.done() for worker in self._workers) > stuck
+
     async def start(self) -> None:
-        """Starts the workers."""
-        self._workers = [asyncio.create_task(self._work()) for _ in range(self._limits.sessions)]
+        """Start the workers."""
+        self._workers = [asyncio.create_task(self._keep_working(number)) for number in range(self._limits.sessions)]
 
     async def close(self) -> None:
-        """Answers everything that waits, then ends the workers."""
+        """Answer everything that waits, then end the workers."""
         async with self._arrived:
             self._closing = True
             self._arrived.notify_all()
@@ -85,16 +99,21 @@ class Batcher:
         if self._threads is not None:
             self._threads.shutdown()
 
-    async def submit(self, call: Callable[[list[In]], Sequence[Out]], values: Sequence[In], costs: Sequence[int]) -> list[Out]:
-        """Gives each value to `call`, in batches shared with others, and returns the answers in order.
+    async def submit(
+        self, call: Callable[[list[In]], Sequence[Out]], values: Sequence[In], costs: Sequence[int]
+    ) -> list[Out | BaseException]:
+        """Give each value to `call`, in batches shared with others.
+
+        Returns:
+            The answers in order; in place of an answer that could not be computed, the error.
 
         Raises:
-            Refusal: 429 when the queue is full, 503 when no answer came in time.
+            ApiError: 429 when the queue is full, 503 when no answer came in time.
         """
         cost = sum(costs)
         full = self._cost + cost > self._limits.queue_items or self.expected_wait > self._limits.queue_seconds
         if self._queue and full:  # an empty queue takes any request, so that none is refused for ever
-            raise Refusal(429, "The server is busy; try again in a moment.", self.expected_wait)
+            raise ApiError(429, "The server is busy; try again in a moment.", self.expected_wait)
         loop = asyncio.get_running_loop()
         now = loop.time()
         items = [_Item(call, value, each, now, loop.create_future()) for value, each in zip(values, costs, strict=True)]
@@ -104,29 +123,45 @@ class Batcher:
             self._arrived.notify_all()
         try:
             async with asyncio.timeout(self._limits.seconds):
-                return list(await asyncio.gather(*(item.answer for item in items)))
+                answers: list[Out | BaseException] = await asyncio.gather(
+                    *(item.answer for item in items), return_exceptions=True
+                )
+                return answers
         except TimeoutError:
-            raise Refusal(503, f"No answer within {self._limits.seconds:g} seconds.", self.expected_wait) from None
+            raise ApiError(503, f"No answer within {self._limits.seconds:g} seconds.", self.expected_wait) from None
         finally:
             for item in items:
                 item.answer.cancel()  # those nobody will read are not computed
 
-    async def _work(self) -> None:
+    async def _keep_working(self, number: int) -> None:
+        """Work until the batcher closes; where the work itself fails, begin anew."""
+        while True:
+            try:
+                return await self._work(number)
+            except Exception:
+                logger.exception("a worker of the queue failed and was replaced")
+
+    async def _work(self, number: int) -> None:
         while True:
             async with self._arrived:
                 await self._arrived.wait_for(lambda: self._queue or self._closing)
             if self._closing and not self._queue:
                 return
-            await self._company()
+            await self._wait_for_batch()
             batch = self._take()
             if batch:
-                self._computing += 1
-                await self._answer(batch)
-                self._computing -= 1
+                self._computing[number] = asyncio.get_running_loop().time()
+                try:
+                    await self._answer(batch)
+                finally:
+                    del self._computing[number]
+                    for item in batch:
+                        if not item.answer.done():
+                            item.answer.set_exception(RuntimeError("the worker failed before it answered"))
 
-    async def _company(self) -> None:
-        """Waits a moment for more items, unless a batch is full, the first has waited long enough, or nobody else is here:
-        while no batch is computed there is no load that company could be expected of."""
+    async def _wait_for_batch(self) -> None:
+        """Wait a moment for more items, unless a batch is full, the first item has waited long enough, or no batch is being
+        computed: then there is no load, and more items are not to be expected."""
         loop = asyncio.get_running_loop()
         until = self._queue[0].since + self._limits.batch_seconds
         while (
@@ -141,7 +176,7 @@ class Batcher:
                     await self._arrived.wait()
 
     def _take(self) -> list[_Item]:
-        """The next items that go to the same call, up to the size of a batch (at least one)."""
+        """Return the next items for the same call, up to the size of a batch (at least one)."""
         batch: list[_Item] = []
         size = 0
         while self._queue:
@@ -168,8 +203,10 @@ class Batcher:
                 for item in batch:
                     await self._answer([item])
             elif not batch[0].answer.done():
+                self.failed = True
                 batch[0].answer.set_exception(error)
             return
+        self.failed = False
         taken = (loop.time() - started) / cost
         self._seconds_per_cost = taken if self._seconds_per_cost is None else 0.8 * self._seconds_per_cost + 0.2 * taken
         for item, answer in zip(batch, answers, strict=True):
@@ -177,4 +214,18 @@ class Batcher:
                 item.answer.set_result(answer)
 
     async def _in_thread(self, call: Call, values: list[Any]) -> Sequence[Any]:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, call, values)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, _computed, call, values)
+
+
+def _computed(call: Call, values: list[Any]) -> Sequence[Any]:
+    """Return what `call` gives. Nothing it raises may end the worker that waits for it.
+
+    Raises:
+        LibraryPanicError: in place of what is no `Exception`, such as a panic of a library written in Rust.
+    """
+    try:
+        return call(values)
+    except Exception:
+        raise
+    except BaseException as error:
+        raise LibraryPanicError(f"The model cannot read this message ({error}).") from None

@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics."""
+"""The figures for Prometheus at /metrics."""
 
 from __future__ import annotations
 
@@ -22,29 +22,31 @@ class Metrics:
         self.latency = Histogram(
             "bongsu_request_seconds", "Seconds from a request to its answer", ["path"], buckets=_SECONDS, registry=self.registry
         )
-        self.batch = Histogram("bongsu_batch_items", "Messages in a batch", buckets=_COUNTS, registry=self.registry)
+        self.batch = Histogram(
+            "bongsu_batch_items", "Cost of a batch, in short messages", buckets=_COUNTS, registry=self.registry
+        )
         self.waited = Histogram(
             "bongsu_queue_seconds", "Seconds the first message of a batch waited", buckets=_SECONDS, registry=self.registry
         )
-        self.queue = Gauge("bongsu_queue_items", "Messages that wait", registry=self.registry)
+        self.queue = Gauge("bongsu_queue_items", "Cost of what waits, in short messages", registry=self.registry)
         self.labels = Counter("bongsu_labels", "Messages by the label given", ["label"], registry=self.registry)
         self.swaps = Counter("bongsu_swaps", "Attempts to swap a bundle in", ["outcome"], registry=self.registry)
         self.model = Gauge("bongsu_model", "1 for the bundle that serves", ["version", "engine"], registry=self.registry)
 
     def watch_queue(self, waiting: Callable[[], float]) -> None:
-        """Reads the length of the queue whenever the figures are asked for."""
+        """Read the length of the queue whenever the figures are asked for."""
         self.queue.set_function(waiting)
 
     def serves(self, version: str, engine: str) -> None:
-        """Notes which bundle serves from now on."""
+        """Record which bundle serves from now on."""
         self.model.clear()
         self.model.labels(version, engine).set(1)
 
     def observe_batch(self, items: int, waited: float) -> None:
-        """Notes a batch of `items` messages, the first of which waited so many seconds."""
+        """Record a batch that costs `items` short messages, the first of which waited so many seconds."""
         self.batch.observe(items)
         self.waited.observe(waited)
 
     def page(self) -> bytes:
-        """The figures in the text format of Prometheus."""
+        """Return the figures in the text format of Prometheus."""
         return generate_latest(self.registry)

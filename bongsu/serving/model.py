@@ -1,4 +1,4 @@
-"""A predictor's work in the form the batcher gives it: a list in, a list of as many out."""
+"""A predictor's methods in the form that the batcher calls: a list in, a list of the same length out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bongsu.tasks.classification import Prediction
 Message = tuple[str, Sequence[str]]
 """A text, and the values of the context columns."""
 Answer = tuple[Prediction, list[Word] | None]
-"""A prediction, and its explanation when asked for."""
+"""A prediction, and its explanation when one was asked for."""
 
 
 class Model:
@@ -24,12 +24,12 @@ class Model:
         self.engine = predictor.engine
 
     def classify(self, messages: list[Message]) -> list[Answer]:
-        """Predicts, without explanations."""
+        """Predict, without explanations."""
         predictions = self.predictor.predict([text for text, _ in messages], [context for _, context in messages])
         return [(prediction, None) for prediction in predictions]
 
     def explain(self, messages: list[Message]) -> list[Answer]:
-        """Predicts, and says what each word weighed."""
+        """Predict, with the weight of each word."""
         predictions = self.predictor.predict([text for text, _ in messages], [context for _, context in messages])
         words = (self.predictor.explain(text, context) for text, context in messages)
         return list(zip(predictions, words, strict=True))
@@ -44,10 +44,10 @@ class Model:
         return vectors
 
     def fill_mask(self, asked: list[tuple[str, int]]) -> list[list[list[tuple[str, float]]]]:
-        """For each text and number of guesses, for each mask, the likeliest tokens."""
+        """Return the likeliest tokens of each mask, for texts with a number of guesses each."""
         return [self.predictor.fill_mask(text, top_k) for text, top_k in asked]
 
     def cost_of_explaining(self, message: Message) -> int:
-        """How many predictions an explanation takes: one, and one for every word that is read."""
+        """Return how many predictions an explanation takes: one, and one for every word that is read."""
         longest: int = self.predictor.task.settings.max_length
         return 2 + min(len(message[0].split()), longest + 1)

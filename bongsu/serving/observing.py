@@ -1,7 +1,8 @@
-"""Every request counted, timed and logged as one line of JSON; what the messages say is left out unless asked for."""
+"""Every request counted, timed and logged as one line of JSON; the texts of messages are left out unless asked for."""
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -15,15 +16,16 @@ import orjson
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bongsu.serving.access import route_path
 from bongsu.serving.metrics import Metrics
 
 logger = logging.getLogger("bongsu.serving")
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # what a client may name its request: nothing that could forge a line
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # of clients' own ids: nothing that could forge a line
 
 
 class JsonLines(logging.Formatter):
-    """A record as one line of JSON: time, level, logger, message, and the fields given as `extra={"fields": ...}`."""
+    """Formats a record as one line of JSON: time, level, logger, message, and the fields given as `extra={"fields": ...}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -35,29 +37,37 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
+        try:
+            return orjson.dumps(line, default=str).decode()
+        except (TypeError, ValueError):  # half of a surrogate pair in somebody's text, which UTF-8 cannot hold
+            return json.dumps(line, default=str)
 
 
 def log_to_stderr() -> None:
-    """Sends what the service and uvicorn log to standard error, as lines of JSON."""
+    """Send everything that is logged in this process, warnings of Python included, to standard error as lines of JSON."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
+    logging.captureWarnings(True)
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(logging.WARNING)
     for name in ("bongsu.serving", "uvicorn"):
         named = logging.getLogger(name)
-        named.handlers, named.propagate = [handler], False
+        named.handlers, named.propagate = [], True
         named.setLevel(logging.INFO)
 
 
 class Observe:
-    """ASGI middleware: counts, times and logs each request, and gives it an id that is sent back as X-Request-ID.
+    """ASGI middleware that counts, times and logs each request, and gives it an id that is sent back as X-Request-ID.
 
-    Clients that keep their connection are told when it is to be closed, so that they send nothing more on it.
+    While the server shuts down, answers carry `Connection: close`, so that clients send nothing more on a connection they keep.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics, paths: Collection[str], draining: Callable[[], bool]) -> None:
-        """Args:
-        paths: those that are counted by name; a made-up path must not make a figure of its own.
-        draining: whether the server is shutting down.
+        """
+        Args:
+            paths: those that are counted by name; a made-up path must not make a figure of its own.
+            draining: returns whether the server is shutting down.
         """
         self._app = app
         self._metrics = metrics
@@ -69,7 +79,7 @@ class Observe:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        fields: dict[str, Any] = {}  # what the handlers add to the line
+        fields: dict[str, Any] = {}  # added by the handlers
         scope.setdefault("state", {})["fields"] = fields
         request_id = _request_id(scope)
         status = 500
@@ -89,11 +99,24 @@ class Observe:
             await self._app(scope, receive, observed)
         finally:
             seconds = time.perf_counter() - started
-            path = scope["path"] if scope["path"] in self._paths else "other"
+            path = route_path(scope) if route_path(scope) in self._paths else "other"
             self._metrics.requests.labels(path, status).inc()
             self._metrics.latency.labels(path).observe(seconds)
-            told = {"id": request_id, "method": scope["method"], "path": path, "status": status, "ms": round(seconds * 1000, 2)}
-            logger.info("request", extra={"fields": {**told, **fields}})
+            about = {
+                "id": request_id,
+                "client": client_of(scope),
+                "method": scope["method"],
+                "path": path,
+                "status": status,
+                "ms": round(seconds * 1000, 2),
+            }
+            logger.info("request", extra={"fields": {**about, **fields}})
+
+
+def client_of(scope: Scope) -> str:
+    """Return the address a request came from, "" where it is unknown; behind a trusted proxy the one the proxy names."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 def _request_id(scope: Scope) -> str:

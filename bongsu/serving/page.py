@@ -15,7 +15,7 @@ from bongsu.serving.limits import Limits
 
 @cache
 def _page() -> tuple[str, str]:
-    """The page, and its Content-Security-Policy: its own script and style by their hashes, requests to this server only."""
+    """Return the page and its Content-Security-Policy: its own script and style by hash, requests to this server alone."""
     html = (files("bongsu.serving") / "page.html").read_text(encoding="utf-8")
     [script] = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
     [style] = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
@@ -31,7 +31,7 @@ def _hash(content: str) -> str:
 
 
 def page(limits: Limits) -> HTMLResponse:
-    """Type or paste messages and see the verdicts; what a running watch tells."""
+    """Return the page: type or paste messages and see the predictions, and the events of a running watch."""
     html, policy = _page()
     html = html.replace("$ITEMS", str(limits.items)).replace("$EXPLAINED", str(limits.explanations))
     return HTMLResponse(html, headers={"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"})

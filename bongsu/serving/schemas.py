@@ -1,10 +1,10 @@
-"""What is asked and what is answered. These classes are the API's documentation at /docs."""
+"""Requests and responses of the API. These classes are its documentation at /docs."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from bongsu.tasks.answering import SpanAnswer
@@ -16,26 +16,34 @@ from bongsu.tasks.tagging import Span
 _MESSAGE = {"type": "string"}
 
 
-def _encodable(text: str) -> str:
-    """JSON can spell half of a surrogate pair, which no tokenizer can read."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise PydanticCustomError("string_unicode", "is not valid Unicode text") from None
-    return text
+def _text(value: Any) -> str:
+    """JSON can spell half of a surrogate pair, on which pydantic's own check would fail the whole list."""
+    if not isinstance(value, str):
+        raise PydanticCustomError("string_type", "is not text")
+    return value
 
 
 def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-Text = Annotated[str, AfterValidator(_encodable)]
+class _FailFast(FailFast):
+    """Hashable, as members of a union must be. Without it a body of a million wrong items makes as many error messages."""
+
+    def __hash__(self) -> int:
+        return hash(self.fail_fast)
+
+
+Text = Annotated[str, PlainValidator(_text), WithJsonSchema(_MESSAGE)]
+"""A text that may hold halves of surrogate pairs; the service refuses those one by one."""
 OneOrMany = Annotated[
     list[Text],
+    _FailFast(),
     BeforeValidator(_listed),
     Field(min_length=1),
     WithJsonSchema({"anyOf": [_MESSAGE, {"type": "array", "items": _MESSAGE, "minItems": 1}]}),
 ]
+Context = Annotated[list[Annotated[list[Text], _FailFast()]], _FailFast()]
 
 
 class _Request(BaseModel):
@@ -55,22 +63,30 @@ class ClassifyRequest(_Request):
     )
 
     text: OneOrMany = Field(description="A message, or a list of messages.")
-    context: list[list[Text]] | None = Field(
+    context: Context | None = Field(
         None,
         description="For each message the values of the columns the detector was trained with besides its text.",
     )
-    explain: bool = Field(False, description="Say what each word weighed; takes about as many predictions as there are words.")
+    explain: bool = Field(
+        False, description="Give the weight of each word; takes about as many predictions as there are words."
+    )
+
+
+class Problem(BaseModel):
+    """Why there is no result."""
+
+    error: str = Field(examples=["text: message 3 is longer than 10,000 characters."])
 
 
 class Word(BaseModel):
-    """A word of the message and what it weighed."""
+    """A word of the message and its weight."""
 
     word: str
-    weight: float = Field(description="What `probability` loses when the word is hidden; below 0: the word speaks against.")
+    weight: float = Field(description="By how much `probability` falls when the word is hidden; below 0: the word lowers it.")
 
 
 class Classification(BaseModel):
-    """The verdict on one message."""
+    """The prediction for one message."""
 
     label: str = Field(examples=["disaster"])
     value: str = Field(description="The label as it is written in the training data.", examples=["1"])
@@ -82,11 +98,11 @@ class Classification(BaseModel):
 
 
 class ClassifyResponse(BaseModel):
-    """The verdicts, in the order of the messages."""
+    """The predictions, in the order of the messages; for a message that cannot be read, the error in its place."""
 
     model: str = Field(description="Version of the bundle that answered, the same for all results.", examples=["3f9a0c7be512"])
     threshold: float | None = Field(description="Two labels: the probability from which a message is positive.", examples=[0.5])
-    results: list[Classification]
+    results: list[Classification | Problem]
 
 
 class PredictRequest(_Request):
@@ -101,21 +117,21 @@ class PredictRequest(_Request):
         }
     )
 
-    inputs: list[Text | list[Text]] = Field(
+    inputs: Annotated[list[Text | Annotated[list[Text], _FailFast()]], _FailFast()] = Field(
         min_length=1,
         description="Texts; for kinds that read two (pair, answering) lists of two: first and second, or question and text.",
     )
-    context: list[list[Text]] | None = Field(
+    context: Context | None = Field(
         None, description="For each input the values of the columns the model was trained with besides its text."
     )
 
 
 class PredictResponse(BaseModel):
-    """The answers, in the order of the inputs."""
+    """The answers, in the order of the inputs; for an input that cannot be read, the error in its place."""
 
     model: str = Field(description="Version of the bundle that answered.", examples=["3f9a0c7be512"])
     kind: str = Field(description="The kind of task, which says what a result is.", examples=["multilabel"])
-    results: list[Prediction | LabelSet | Number | list[Span] | SpanAnswer]
+    results: list[Prediction | LabelSet | Number | list[Span] | SpanAnswer | Problem]
 
 
 class EmbedRequest(_Request):
@@ -127,10 +143,13 @@ class EmbedRequest(_Request):
 
 
 class EmbedResponse(BaseModel):
-    """A vector of length 1 for each text, in order; the inner product of two is their cosine similarity."""
+    """A vector of length 1 for each text, in order; the inner product of two is their cosine similarity.
+
+    For a text that cannot be read, the error is in its place.
+    """
 
     model: str = Field(description="Version of the bundle that answered.", examples=["3f9a0c7be512"])
-    vectors: list[list[float]]
+    vectors: list[list[float] | Problem]
 
 
 class FillMaskRequest(_Request):
@@ -167,9 +186,3 @@ class Health(BaseModel):
     """Whether the service is there."""
 
     status: str = Field(examples=["ok"])
-
-
-class Problem(BaseModel):
-    """Why there is no result."""
-
-    error: str = Field(examples=["text: message 3 is longer than 10,000 characters."])

@@ -1,19 +1,20 @@
-"""What the service does, without HTTP: checks limits, queues, predicts, counts."""
+"""The work of the service, without HTTP: check limits, queue, predict, count."""
 
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from bongsu.errors import BongsuError
 from bongsu.inference.onnx import BundlePredictor
+from bongsu.serving.api_errors import ApiError
 from bongsu.serving.batching import Batcher
 from bongsu.serving.broadcast import Broadcaster
 from bongsu.serving.limits import Limits
 from bongsu.serving.metrics import Metrics
 from bongsu.serving.model import Message
-from bongsu.serving.refusals import Refusal
+from bongsu.serving.model_holder import ModelHolder
 from bongsu.serving.schemas import (
     Classification,
     ClassifyRequest,
@@ -25,12 +26,16 @@ from bongsu.serving.schemas import (
     Guess,
     PredictRequest,
     PredictResponse,
+    Problem,
     Swapped,
     Word,
 )
-from bongsu.serving.swap import Slot
 
 logger = logging.getLogger("bongsu.serving")
+
+In = TypeVar("In")
+Out = TypeVar("Out")
+_CHARACTERS = 1000  # that cost as much as the prediction of a short message
 
 
 class Service:
@@ -44,11 +49,12 @@ class Service:
         log_text: bool = False,
         stream: Broadcaster | None = None,
     ) -> None:
-        """Args:
-        load: opens the bundle; called again for a swap.
-        api_key: asked of every client when given.
-        log_text: let the log lines carry the messages.
-        stream: what a watch in this process publishes to.
+        """
+        Args:
+            load: opens the bundle; called again for a swap.
+            api_key: asked of every client when given.
+            log_text: let the log lines carry the messages.
+            stream: where a watch in this process publishes.
 
         Raises:
             BongsuError: when the bundle cannot be used.
@@ -57,67 +63,74 @@ class Service:
         self.log_text = log_text
         self.stream = stream or Broadcaster()
         self.metrics = Metrics()
-        self.slot = Slot(load)
+        self.holder = ModelHolder(load)
         self.draining = False
-        self._api_key = None if api_key is None else api_key.encode()
+        self.api_key = None if api_key is None else api_key.encode("utf-8", "surrogateescape")
         self._batcher = Batcher(limits, observe=self.metrics.observe_batch)
         self.metrics.watch_queue(lambda: self._batcher.waiting)
-        self.metrics.serves(self.slot.model.version, self.slot.model.engine)
+        self.metrics.serves(self.holder.model.version, self.holder.model.engine)
 
     async def start(self) -> None:
-        """Begins to take from the queue."""
+        """Begin to take from the queue."""
         await self._batcher.start()
 
     def drain(self) -> None:
-        """Says "not ready" from now on and ends the live streams, which would never end by themselves."""
+        """Answer "not ready" from now on and end the live streams, which would never end by themselves."""
         self.draining = True
         self.stream.close()
 
     async def close(self) -> None:
-        """Answers what was accepted, then ends."""
+        """Answer what was accepted, then end."""
         self.drain()
         await self._batcher.close()
 
-    @property
-    def needs_key(self) -> bool:
-        """Whether clients must send an API key."""
-        return self._api_key is not None
-
-    def admit(self, key: str | None) -> None:
-        """Compares a client's key in constant time.
-
-        Raises:
-            Refusal: 401 when a key is needed and this is not it.
-        """
-        if self._api_key is not None and not secrets.compare_digest((key or "").encode("utf-8", "replace"), self._api_key):
-            raise Refusal(401, "An API key is needed: send the header `Authorization: Bearer KEY`.")
+    async def status(self) -> str:
+        """Return "ok" when requests should be sent here; else "draining", "stuck" (no worker is free, nor will one be soon) or
+        "failing" (the model no longer answers)."""
+        if self.draining:
+            return "draining"
+        if not self._batcher.working:
+            return "stuck"
+        if self._batcher.failed and not await self.holder.works():
+            return "failing"
+        return "ok"
 
     async def classify(self, request: ClassifyRequest) -> ClassifyResponse:
-        """Classifies the messages of a request, all with the same bundle.
+        """Classify the messages of a request, all with the same bundle.
 
         Raises:
-            Refusal: 422 beyond a limit, 429 when the queue is full, 503 when it takes too long.
+            ApiError: 422 beyond a limit or when no message can be read, 429 when the queue is full, 503 when it takes too long.
         """
-        model = self.slot.model
+        model = self.holder.model
         if model.predictor.task.kind != "classification":
-            raise Refusal(404, f"This bundle is a {model.predictor.task.kind} model; ask it at /v1/predict.")
-        messages = self._messages(request)
+            raise ApiError(404, f"This bundle is a {model.predictor.task.kind} model; ask it at /v1/predict.")
+        most = self.limits.explanations if request.explain else self.limits.items
+        self._check_count(len(request.text), most, "text", "explains" if request.explain else "classifies")
+        self._check_length(request.text)
+        messages: list[Message] = list(zip(request.text, self._contexts(request.context, len(request.text)), strict=True))
+        costs = [_cost([text, *context]) for text, context in messages]
         if request.explain:
-            answers = await self._batcher.submit(model.explain, messages, [model.cost_of_explaining(each) for each in messages])
-        else:
-            answers = await self._batcher.submit(model.classify, messages, [1] * len(messages))
-        for prediction, _ in answers:
+            costs = [cost * model.cost_of_explaining(each) for cost, each in zip(costs, messages, strict=True)]
+        parts = [[text, *context] for text, context in messages]
+        answers = await self._answers(
+            model.explain if request.explain else model.classify, messages, parts, costs, "text: message"
+        )
+        results: list[Classification | Problem] = []
+        for answer in answers:
+            if isinstance(answer, Problem):
+                results.append(answer)
+                continue
+            prediction, words = answer
             self.metrics.labels.labels(prediction.label).inc()
-        results = [
-            Classification(
-                label=prediction.label,
-                value=prediction.value,
-                probability=prediction.probability,
-                probabilities=prediction.probabilities,
-                explanation=None if words is None else [Word(word=word.text, weight=word.weight) for word in words],
+            results.append(
+                Classification(
+                    label=prediction.label,
+                    value=prediction.value,
+                    probability=prediction.probability,
+                    probabilities=prediction.probabilities,
+                    explanation=None if words is None else [Word(word=word.text, weight=word.weight) for word in words],
+                )
             )
-            for prediction, words in answers
-        ]
         threshold = model.predictor.threshold if len(model.predictor.task.schema.labels) == 2 else None
         return ClassifyResponse(model=model.version, threshold=threshold, results=results)
 
@@ -125,88 +138,142 @@ class Service:
         """Answer the inputs of a request with a model of any kind.
 
         Raises:
-            Refusal: 422 when an input has another number of texts than the kind reads, or beyond a limit; 429, 503 as
+            ApiError: 422 when an input has another number of texts than the kind reads, or beyond a limit; 429, 503 as
                 `classify`.
         """
-        model = self.slot.model
+        model = self.holder.model
         texts = [(each,) if isinstance(each, str) else tuple(each) for each in request.inputs]
         wanted = 2 if model.predictor.task.pairs else 1
         for number, each in enumerate(texts, 1):
             if len(each) != wanted:
                 kind = model.predictor.task.kind
-                raise Refusal(422, f"inputs: entry {number} has {len(each)} texts; a {kind} model reads {wanted}.")
+                raise ApiError(422, f"inputs: entry {number} has {len(each)} texts; a {kind} model reads {wanted}.")
         self._check_count(len(texts), self.limits.items, "inputs", "answers")
         self._check_length(["".join(each) for each in texts], "inputs: entry")
         fronts = self._contexts(request.context, len(texts))
         inputs: list[tuple[Sequence[str], Sequence[str]]] = list(zip(texts, fronts, strict=True))
-        answers = await self._batcher.submit(model.predict, inputs, [1] * len(texts))
+        parts = [[*each, *front] for each, front in inputs]
+        answers = await self._answers(model.predict, inputs, parts, list(map(_cost, parts)), "inputs: entry")
         return PredictResponse(model=model.version, kind=model.predictor.task.kind, results=answers)
 
     async def embed(self, request: EmbedRequest) -> EmbedResponse:
         """Return the vectors of a request's texts.
 
         Raises:
-            Refusal: 404 when the model reads two texts; 422, 429, 503 as `classify`.
+            ApiError: 404 when the model reads two texts; 422, 429, 503 as `classify`.
         """
-        model = self.slot.model
+        model = self.holder.model
         if model.predictor.task.pairs:
-            raise Refusal(404, f"A {model.predictor.task.kind} model reads two texts at a time and has no vector of one.")
+            raise ApiError(404, f"A {model.predictor.task.kind} model reads two texts at a time and has no vector of one.")
         self._check_count(len(request.text), self.limits.items, "text", "embeds")
         self._check_length(request.text)
-        vectors = await self._batcher.submit(model.embed, list(request.text), [1] * len(request.text))
+        parts = [[text] for text in request.text]
+        vectors = await self._answers(model.embed, request.text, parts, list(map(_cost, parts)), "text: message")
         return EmbedResponse(model=model.version, vectors=vectors)
 
     async def fill_mask(self, request: FillMaskRequest) -> FillMaskResponse:
-        """Guesses the masked words of a text.
+        """Guess the masked words of a text.
 
         Raises:
-            Refusal: 404 when the bundle cannot; otherwise as `classify`.
+            ApiError: 404 when the bundle cannot; otherwise as `classify`.
             DataError: when there is no mask in the text.
         """
-        model = self.slot.model
+        model = self.holder.model
         if not model.predictor.fills_masks:
-            raise Refusal(404, "This bundle carries no masked language model.")
+            raise ApiError(404, "This bundle carries no masked language model.")
         self._check_length([request.text])
-        [masks] = await self._batcher.submit(model.fill_mask, [(request.text, request.top_k)], [1])
+        asked, part = (request.text, request.top_k), [request.text]
+        [masks] = await self._answers(model.fill_mask, [asked], [part], [_cost(part)], "text: message")
+        assert not isinstance(masks, Problem)  # of a single one it would have been raised
         guesses = [[Guess(token=token, probability=probability) for token, probability in mask] for mask in masks]
         return FillMaskResponse(model=model.version, masks=guesses)
 
     async def swap(self) -> Swapped:
-        """Opens the bundle anew and serves from it.
+        """Open the bundle anew and serve from it.
 
         Raises:
-            BongsuError: when it cannot be used; the old one serves on.
+            BongsuError: when it cannot be used; the old one keeps serving.
         """
         try:
-            model = await self.slot.swap()
-        except BongsuError as error:
+            model = await self.holder.swap()
+        except Exception as error:
             self.metrics.swaps.labels("refused").inc()
-            logger.error("swap refused", extra={"fields": {"reason": str(error), "serving": self.slot.model.version}})
+            fields = {"reason": str(error) or type(error).__name__, "serving": self.holder.model.version}
+            logger.error("swap refused", exc_info=None if isinstance(error, BongsuError) else error, extra={"fields": fields})
             raise
         self.metrics.swaps.labels("done").inc()
         self.metrics.serves(model.version, model.engine)
         logger.info("swapped", extra={"fields": {"serving": model.version, "engine": model.engine}})
         return Swapped(model=model.version, engine=model.engine)
 
-    def _messages(self, request: ClassifyRequest) -> list[Message]:
-        most = self.limits.explanations if request.explain else self.limits.items
-        self._check_count(len(request.text), most, "text", "explains" if request.explain else "classifies")
-        self._check_length(request.text)
-        return list(zip(request.text, self._contexts(request.context, len(request.text)), strict=True))
+    async def _answers(
+        self,
+        call: Callable[[list[In]], Sequence[Out]],
+        values: Sequence[In],
+        parts: Sequence[Sequence[str]],
+        costs: Sequence[int],
+        what: str,
+    ) -> list[Out | Problem]:
+        """Return the answer to each value, or why there is none: one message that cannot be read fails alone.
+
+        Args:
+            parts: the texts of each value.
+            costs: of each value, in short messages.
+            what: the field, for error messages, such as "text: message".
+
+        Raises:
+            ApiError: as `Batcher.submit` does.
+            Exception: that of the first value, when none has an answer.
+        """
+        readable = [number for number, texts in enumerate(parts) if all(map(_is_unicode, texts))]
+        answers: list[Out | BaseException] = [
+            ApiError(422, f"{what} {number} is not valid Unicode text (it holds half of a surrogate pair).")
+            for number in range(1, len(values) + 1)
+        ]
+        if readable:
+            found = await self._batcher.submit(
+                call, [values[number] for number in readable], [costs[each] for each in readable]
+            )
+            for number, answer in zip(readable, found, strict=True):
+                answers[number] = answer
+        failures = [answer for answer in answers if isinstance(answer, BaseException)]
+        if failures and len(failures) == len(answers):
+            raise failures[0]
+        return [_problem(each) if isinstance(each, BaseException) else each for each in answers]
 
     def _check_count(self, count: int, most: int, field: str, what: str) -> None:
         if count > most:
-            raise Refusal(422, f"{field}: {count:,} messages; this server {what} at most {most:,} in one request.")
+            raise ApiError(422, f"{field}: {count:,} messages; this server {what} at most {most:,} in one request.")
 
     def _contexts(self, context: list[list[str]] | None, count: int) -> Sequence[Sequence[str]]:
         if context is None:
             return [()] * count
         if len(context) != count:
-            raise Refusal(422, f"context: {len(context):,} entries for {count:,} messages.")
+            raise ApiError(422, f"context: {len(context):,} entries for {count:,} messages.")
         self._check_length(["".join(values) for values in context], "context: entry")
         return context
 
     def _check_length(self, texts: Sequence[str], what: str = "text: message") -> None:
         for number, text in enumerate(texts, 1):
             if len(text) > self.limits.characters:
-                raise Refusal(422, f"{what} {number} is longer than {self.limits.characters:,} characters.")
+                raise ApiError(422, f"{what} {number} is longer than {self.limits.characters:,} characters.")
+
+
+def _cost(texts: Sequence[str]) -> int:
+    """Return what an input costs, in short messages: cleaning and tokenizing take time by the character."""
+    return max(1, -(-sum(map(len, texts)) // _CHARACTERS))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _problem(error: BaseException) -> Problem:
+    if not isinstance(error, ApiError | BongsuError):
+        logger.error("a message could not be answered", exc_info=error)
+        return Problem(error="Something went wrong with this message; the server's log says what.")
+    return Problem(error=str(error))

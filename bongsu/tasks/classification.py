@@ -19,6 +19,7 @@ from bongsu.evaluation.metrics import predictions
 from bongsu.evaluation.temperature import apply_temperature, fit_temperature, log_softmax
 from bongsu.files import redacted
 from bongsu.model.tfidf import Tfidf, constant_tfidf, fit_tfidf
+from bongsu.printable import reformula
 from bongsu.recipe import Classification, Evaluate, Pair, Source
 from bongsu.tasks.task import Calibration, Example, Metric, Outputs, Schema, Task, label_of
 from bongsu.tokens.inputs import Encoded
@@ -32,7 +33,7 @@ DROP = "drop"  # in a corrections file: leave the row out
 _NEVER = -60.0  # the logit of a class without training rows
 _LEAST = math.log(1e-6)  # log probabilities below it are raised to it before models are averaged
 _MOST_CLASSES = 1000
-_TRUTH = {"0": "false", "1": "true"}
+_TRUTH = {"false": "0", "true": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +95,24 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
         return self._corrected(examples, stats) if corrected else examples
 
     def _one_spelling(self, examples: list[Example[str]], path: str, stats: ReadStats) -> list[Example[str]]:
-        """Write true and false as 1 and 0 where other rows (or the training rows) do, or the other way round; say what is
-        merged."""
-        found = set(self._spelled)
-        known = set(self.schema.labels) or found
-        numbers, words = known & _TRUTH.keys(), known & set(_TRUTH.values())
-        chosen = {word: number for number, word in _TRUTH.items()} if numbers else _TRUTH if words else {}
-        cells: dict[str, Counter[str]] = defaultdict(Counter)
-        for label, spellings in self._spelled.items():
-            cells[chosen.get(label, label)] += spellings
-        for label, spellings in sorted(cells.items()):
-            if set(spellings) != {label}:
-                written = ", ".join(f"{cell!r} ({count:,})" for cell, count in sorted(spellings.items()))
-                stats.assume(path, f"{written} in column {self.settings.label!r} read as the class {label!r}")
-        return [replace(example, target=chosen.get(example.target, example.target)) for example in examples]
+        """Call each class what the training rows call it; where these write it in several ways, by one of them, and say so.
+
+        True and true stay as they are written if all are written so, and are 1 where other rows have 1 or 0.
+        """
+        if self.schema.labels:
+            called = {label: _as_known(label, self.schema.labels) for label in self._spelled}
+        elif self._spelled.keys() & _TRUTH.values():
+            called = dict(_TRUTH)
+        else:
+            called = {word: next(iter(cells)) for word in _TRUTH if len(cells := self._spelled.get(word, Counter[str]())) == 1}
+        written: dict[str, Counter[str]] = defaultdict(Counter)
+        for label, cells in self._spelled.items():
+            written[called.get(label, label)] += cells
+        for label, cells in sorted(written.items()):
+            if set(cells) != {label}:
+                shown = ", ".join(f"{cell!r} ({count:,})" for cell, count in sorted(cells.items()))
+                stats.assume(path, f"{shown} in column {self.settings.label!r} read as the class {label!r}")
+        return [replace(example, target=called.get(example.target, example.target)) for example in examples]
 
     def learn_schema(self, examples: Sequence[Example[str]]) -> Schema:
         settings = self.settings
@@ -308,7 +313,9 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
         path = self.settings.corrections
         assert path is not None
         entries = read_rows(Source(path=path, format="csv"), ReadStats(0), ["id", "correction"], [])
-        corrections = {row["id"]: row["correction"].strip() for _, row in entries if row["correction"].strip()}
+        corrections = {
+            reformula(row["id"]): reformula(row["correction"].strip()) for _, row in entries if row["correction"].strip()
+        }
         if unknown := sorted(corrections.keys() - {example.id for example in examples}):
             raise DataError(f"{path}: there is no row with id {unknown[0]!r} in {self.settings.train}.")
         labels = sorted({example.target for example in examples})
@@ -321,7 +328,11 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
 
 
 def _as_known(label: str, known: Collection[str]) -> str:
-    """Return a label that a person wrote as those that are known are written."""
+    """Return the one of the known labels that is the same class, or the label where there is none."""
+    return {_class_of(each): each for each in known}.get(_class_of(label), label_of(label) or label)
+
+
+def _class_of(label: str) -> str:
+    """Return what the spellings of a class share: 1, 1.0, True and true are one."""
     name = label_of(label) or label
-    swapped = {**_TRUTH, **{word: number for number, word in _TRUTH.items()}}.get(name, name)
-    return next((each for each in (label, name, swapped) if each in known), name)
+    return _TRUTH.get(name, name)

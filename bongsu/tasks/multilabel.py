@@ -75,7 +75,7 @@ class MultilabelTask(Task[Multilabel, list[str], LabelSet]):
                 raise ValueError(f"labels {cell[:40]!r} are no JSON list") from None
         else:
             cells = cell.split(settings.separator)
-        return [label for each in cells if (label := label_of(each)) is not None]
+        return list(dict.fromkeys(label for each in cells if (label := label_of(each)) is not None))
 
     def learn_schema(self, examples: Sequence[Example[list[str]]]) -> Schema:
         settings = self.settings

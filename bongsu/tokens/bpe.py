@@ -16,11 +16,12 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre
 
 from bongsu import recipe
 from bongsu.errors import RecipeError, WorkspaceError
-from bongsu.files import write_json, write_text
+from bongsu.files import check_hashes, record_hashes, write_json, write_text
 from bongsu.tokens.merges import learn_merges
 from bongsu.tokens.normalization import fast_normalizer
 from bongsu.tokens.special import MASK_ID, PAD_ID, SPECIAL, UNK, UNK_ID, special_tokens
 
+TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 PLACEHOLDERS = ("[LINK]", "[USER]")
 
 
@@ -50,8 +51,8 @@ def train_tokenizer(settings: recipe.Tokenizer, texts: Iterable[str]) -> Tokeniz
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path, max_length: int) -> None:
-    """Writes `tokenizer.json` and the `tokenizer_config.json` that lets `transformers.AutoTokenizer` open the folder."""
-    write_text(folder / "tokenizer.json", tokenizer.to_str(pretty=False))
+    """Write `tokenizer.json` and the `tokenizer_config.json` that lets `transformers.AutoTokenizer` open the folder."""
+    write_text(folder / TOKENIZER, tokenizer.to_str(pretty=False))
     pad, unk, mask = special_tokens(tokenizer).names
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -63,11 +64,12 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, max_length: int) -> None:
         "clean_up_tokenization_spaces": False,
         "model_input_names": ["input_ids", "attention_mask"],
     }
-    write_json(folder / "tokenizer_config.json", config)
+    write_json(folder / TOKENIZER_CONFIG, config)
+    record_hashes(folder, TOKENIZER, TOKENIZER_CONFIG)
 
 
 def load_tokenizer(folder: Path, foreign: bool = False) -> Tokenizer:
-    """Opens a tokenizer for encoding text.
+    """Open a tokenizer for encoding text.
 
     A text that happens to hold the characters "[MASK]" is text: it is never read as the special token.
 
@@ -75,15 +77,16 @@ def load_tokenizer(folder: Path, foreign: bool = False) -> Tokenizer:
         foreign: one that came with a model of `transformers` will do.
 
     Raises:
-        WorkspaceError: when there is no tokenizer in the folder, or it is not one of ours.
+        WorkspaceError: when there is no tokenizer in the folder, or it is not one of ours, or it was changed.
     """
-    path = folder / "tokenizer.json"
+    path = folder / TOKENIZER
     if not path.is_file():
         raise WorkspaceError(f"{path}: no such file; this folder holds no tokenizer.")
     try:
         tokenizer = Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises bare Exception
         raise WorkspaceError(f"{path}: not a tokenizer ({error}).") from None
+    check_hashes(folder, TOKENIZER)
     if foreign:
         tokenizer.no_padding()
         tokenizer.no_truncation()

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import orjson
 from tokenizers import Tokenizer
 
+from bongsu.errors import panics_as_errors
 from bongsu.progress import warn
 from bongsu.tokens.bpe import PLACEHOLDERS
 from bongsu.tokens.normalization import fast_normalizer
@@ -36,6 +37,7 @@ class ExactEncoder:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
 
+    @panics_as_errors("The tokenizer cannot read a text")
     def encode(self, texts: Sequence[str]) -> tuple[Ids, Int64]:
         encoded = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
         lengths = np.array([len(ids) for ids in encoded], dtype=np.int64)
@@ -111,12 +113,32 @@ class FastEncoder:
         return "".join(parts)
 
 
+class GuardedEncoder:
+    """The fast encoder until it fails, and from then on `tokenizers`, with which it agreed on a sample."""
+
+    def __init__(self, fast: FastEncoder, exact: ExactEncoder) -> None:
+        self._fast: FastEncoder | None = fast
+        self._exact = exact
+
+    def encode(self, texts: Sequence[str]) -> tuple[Ids, Int64]:
+        if self._fast is not None:
+            try:
+                with panics_as_errors("gigatoken panicked"):
+                    return self._fast.encode(texts)
+            except Exception as error:  # a young library may raise anything; the other one is always there
+                self._fast = None
+                warn(f"gigatoken failed on a text ({error}); encoding on with tokenizers, which is slower.")
+        return self._exact.encode(texts)
+
+
 def choose_encoder(tokenizer: Tokenizer, sample: Sequence[str]) -> Encoder:
-    """The fast encoder when it gives the ids of `tokenizers` for every text of the sample, else `tokenizers`."""
+    """Return the fast encoder when it gives the ids of `tokenizers` for every text of the sample, else `tokenizers`."""
     exact = ExactEncoder(tokenizer)
+    expected = exact.encode(sample)
     try:
-        fast = FastEncoder(tokenizer)
-        agrees = all(np.array_equal(a, b) for a, b in zip(fast.encode(sample), exact.encode(sample), strict=True))
+        with panics_as_errors("gigatoken panicked"):
+            fast = FastEncoder(tokenizer)
+            agrees = all(np.array_equal(a, b) for a, b in zip(fast.encode(sample), expected, strict=True))
     except ImportError:
         return exact
     except Exception as error:  # a young library may raise anything; the other one is always there
@@ -124,4 +146,4 @@ def choose_encoder(tokenizer: Tokenizer, sample: Sequence[str]) -> Encoder:
         return exact
     if not agrees:
         warn("gigatoken and tokenizers disagree on this text; encoding with tokenizers, which is slower.")
-    return fast if agrees else exact
+    return GuardedEncoder(fast, exact) if agrees else exact

@@ -11,8 +11,10 @@ from tokenizers import Encoding, Tokenizer
 
 from bongsu.arrays import Int64
 from bongsu.corpus.cleaning import Cleaner
+from bongsu.errors import panics_as_errors
 from bongsu.tokens.special import PAD_ID, UNK_ID
 
+_UNREADABLE = "The tokenizer cannot read this text"
 LENGTH_STEP = 8  # lengths are rounded up to this, so that few shapes occur
 
 
@@ -50,10 +52,14 @@ def in_context(text: str, context: Sequence[str]) -> str:
     return " | ".join([*front, text])
 
 
+@panics_as_errors(_UNREADABLE)
 def encode(tokenizer: Tokenizer, texts: list[str], max_length: int) -> list[Int64]:
     """Return the ids of each text, at most `max_length`, with what the tokenizer puts around it.
 
     A text without any token becomes one [UNK].
+
+    Raises:
+        LibraryPanicError: when the tokenizer gives up on a text, as one with a backtracking regular expression may.
     """
     encodings = tokenizer.encode_batch_fast(texts)
     for row, encoding in enumerate(encodings):
@@ -62,6 +68,7 @@ def encode(tokenizer: Tokenizer, texts: list[str], max_length: int) -> list[Int6
     return [np.array(encoding.ids or [UNK_ID], dtype=np.int64) for encoding in encodings]
 
 
+@panics_as_errors(_UNREADABLE)
 def encode_one(tokenizer: Tokenizer, text: str, max_length: int) -> Encoding:
     """Return a text's tokens with the places they stand at; what is put around a text stays when the text is cut."""
     encoding = tokenizer.encode(text, add_special_tokens=False)
@@ -78,6 +85,7 @@ def pad(ids: Sequence[Int64], step: int = LENGTH_STEP, pad_id: int = PAD_ID) -> 
     return table
 
 
+@panics_as_errors(_UNREADABLE)
 def encode_pair(tokenizer: Tokenizer, first: str, second: str, max_length: int) -> Encoded:
     """Return two texts as one row of at most `max_length` tokens; the longer one is cut first.
 
@@ -94,6 +102,7 @@ def encode_pair(tokenizer: Tokenizer, first: str, second: str, max_length: int) 
     return _joined(tokenizer.post_process(parts[0], parts[1]))
 
 
+@panics_as_errors(_UNREADABLE)
 def encode_windows(tokenizer: Tokenizer, first: str, second: str, max_length: int, stride: int) -> list[Encoded]:
     """Return two texts as rows of at most `max_length` tokens, each with all of the first and a window of the second.
 

@@ -14,6 +14,9 @@ from itertools import chain
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
+from bongsu.errors import panics_as_errors
+from bongsu.progress import warn
+
 Merges = list[tuple[str, str]]
 
 _TRIAL_BYTES = 200_000
@@ -37,7 +40,12 @@ def learn_merges(texts: Iterable[str], special: list[str], size: int, min_freque
                 return _learn_slowly(chain(_lines(file.name), [text], stream), special, size, min_frequency)
             file.write(text + "\n")
         file.flush()
-        return _learn_fast(file.name, special, size, min_frequency)
+        try:
+            with panics_as_errors("gigabpe panicked"):
+                return _learn_fast(file.name, special, size, min_frequency)
+        except Exception as error:  # a young library may raise anything; the other one is always there
+            warn(f"gigabpe failed ({error}); learning the merges with tokenizers, which is slower.")
+        return _learn_slowly(_lines(file.name), special, size, min_frequency)
 
 
 def _learn_fast(path: str, special: list[str], size: int, min_frequency: int) -> tuple[dict[str, int], Merges]:
@@ -80,7 +88,8 @@ def _agrees(texts: list[str], special: list[str], min_frequency: int) -> bool:
         file.writelines(text + "\n" for text in texts)
         file.flush()
         try:
-            fast = _learn_fast(file.name, special, size, min_frequency)
+            with panics_as_errors("gigabpe panicked"):
+                fast = _learn_fast(file.name, special, size, min_frequency)
         except Exception:  # the library's own kinds
             return False
     return fast == _learn_slowly(texts, special, size, min_frequency)

@@ -38,7 +38,8 @@ _HAZARD = re.compile("|".join(_pattern(kind, words) for kind, words in _DATA["ha
 _HASHTAG = re.compile(r"#(\w{2,40})")
 _HASHTAG_HAZARD = re.compile(f"({'|'.join(_OF_HASHTAG)})s?")
 _PRAYER = re.compile("^pray(?:ers|ing)?(?:for|4)")
-_NAME = re.compile(r"(?<![\w@#/.])[A-Z][a-zà-öø-ÿ]{2,}(?:[ -][A-Z][a-zà-öø-ÿ]{2,}){0,2}(?!\w*[:/@])")
+# The possessive {2,}+ keeps it linear: within a word there is nothing to try again.
+_NAME = re.compile(r"(?<![\w@#/.])[A-Z][a-zà-öø-ÿ]{2,}+(?:[ -][A-Z][a-zà-öø-ÿ]{2,}+){0,2}(?!\w*[:/@])")
 _KOREAN_PLACE = re.compile(
     r"(?<![가-힣])("
     r"[가-힣]{1,4}(?:특별자치도|특별자치시|특별시|광역시)|[가-힣]{2,3}(?:시|군|구|도|읍|면|동)"

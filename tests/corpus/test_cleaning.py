@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+import unicodedata
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bongsu.corpus.cleaning import Cleaner, is_written_in, key, solid_keys, without_links
+from bongsu.corpus.cleaning import Cleaner, cut_marks, fold, is_written_in, key, solid_keys, without_links
 from bongsu.corpus.mojibake import repair
 from bongsu.corpus.sentences import split_sentences
 from bongsu.recipe import Cleaning
@@ -251,3 +252,20 @@ def test_only_one_small_letter_is_longer_than_its_capital() -> None:
 def test_many_texts_are_cleaned_as_each_alone(texts: list[str]) -> None:
     assert Cleaner(Cleaning()).clean_all(texts) == list(map(Cleaner(Cleaning()).clean, texts))
     assert solid_keys(texts) == ["".join(key(text).split()).encode() for text in texts]
+
+
+@pytest.mark.parametrize("marks", ["\u0301\u0323", "\u0f73\u0f71", "\u302a\u302d", "\U0001e8d0\u0301"], ids=ascii)
+def test_a_run_of_combining_marks_is_cut_before_it_is_sorted(marks: str) -> None:
+    text = "불이 났다 e" + marks * 500_000 + " 대피"  # sorting so many would take a day
+    cut = "불이 났다 e" + marks * 15 + " 대피"
+    kept = Cleaner(Cleaning(min_characters=1, max_characters=100))
+    assert kept.clean_all(["a", text, "b"]) == ["a", unicodedata.normalize("NFC", cut), "b"]
+    assert key(text) == key(cut)
+    assert fold(text) == fold(cut)
+
+
+@pytest.mark.parametrize("length", [29, 30, 31, 59, 60, 61])
+def test_at_most_thirty_marks_stand_after_one_another(length: int) -> None:
+    for before in range(35):  # wherever the run begins
+        text = "a" * before + "\u0300" * length + "한\u0301글"
+        assert cut_marks(text) == "a" * before + "\u0300" * min(length, 30) + "한\u0301글"

@@ -14,7 +14,7 @@ from scipy.special import softmax
 
 import bongsu
 from bongsu.errors import DataError, WorkspaceError
-from bongsu.files import read_json, write_json
+from bongsu.files import HASHES, read_json, write_json
 from bongsu.inference.predictor import ModelDetails, Predictor
 from bongsu.inference.torch_backend import TorchBackend, load_predictor, model_folder
 from bongsu.model.io import load_task_model
@@ -164,6 +164,7 @@ def test_a_run_its_parts_and_a_model_folder_are_opened_alike(made_run: Path, sen
         load_predictor(tmp_path / "empty")
     with pytest.raises(WorkspaceError, match="fine-tune it first"):
         load_predictor(made_run / "pretrain")
+    (alone / HASHES).unlink()
     config = read_json(alone / "config.json")
     write_json(alone / "config.json", {**config, "extra": {"classes": ["0", "1"]}})
     with pytest.raises(WorkspaceError, match="another version"):

@@ -144,7 +144,11 @@ def test_a_label_is_one_class_however_it_is_written(tmp_path: Path, capfd: pytes
 
 def test_the_test_file_may_write_labels_in_another_way(tmp_path: Path) -> None:
     train, test = tmp_path / "train.csv", tmp_path / "test.csv"
-    for of_train, of_test, known in (("10", ("True", "FALSE"), "10"), (("true", "false"), "10", ("true", "false"))):
+    for of_train, of_test, known in (
+        ("10", ("True", "FALSE"), "10"),
+        (("True", "False"), "10", ("True", "False")),
+        (("true", "False"), ("TRUE", "0.0"), ("true", "False")),
+    ):
         train.write_text(f"text,target\na,{of_train[0]}\nb,{of_train[1]}\n")
         test.write_text(f"text,target\nc,{of_test[0]}\nd,{of_test[1]}\n")
         task = build_task(Classification(train=str(train), positive="1", names={"1": "yes", "False": "no"}))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from panicking import POISON, make_tokenizer_panic, panic
 from tokenizers import Tokenizer
 
 from bongsu import recipe
+from bongsu.errors import LibraryPanicError
 from bongsu.tokens import bpe, encoding
-from bongsu.tokens.encoding import ExactEncoder, FastEncoder, choose_encoder
+from bongsu.tokens.encoding import ExactEncoder, FastEncoder, GuardedEncoder, choose_encoder
+from bongsu.tokens.inputs import encode, encode_pair, encode_windows
 from bongsu.tokens.normalization import _SETTLED, fast_normalizer
 
 TEXTS = [
@@ -50,7 +54,7 @@ def same(tokenizer: Tokenizer, texts: Sequence[str]) -> bool:
 
 def test_the_ids_are_those_of_tokenizers(tokenizer: Tokenizer) -> None:
     assert same(tokenizer, TEXTS)
-    assert isinstance(choose_encoder(tokenizer, TEXTS), FastEncoder)
+    assert isinstance(choose_encoder(tokenizer, TEXTS), GuardedEncoder)
     assert same(tokenizer, [])
 
 
@@ -93,3 +97,33 @@ def test_an_encoder_that_differs_is_not_used(tokenizer: Tokenizer, monkeypatch: 
 
     monkeypatch.setattr(encoding.FastEncoder, "encode", shifted)
     assert isinstance(choose_encoder(tokenizer, TEXTS), ExactEncoder)
+
+
+def test_a_panic_in_the_proof_leaves_tokenizers(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding.FastEncoder, "encode", panic)
+    assert isinstance(choose_encoder(tokenizer, TEXTS), ExactEncoder)
+
+
+@pytest.mark.parametrize("failure", [panic, lambda *arguments: 1 // 0], ids=["panic", "error"])
+def test_what_fails_after_the_proof_is_encoded_by_tokenizers(
+    tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch, failure: Any
+) -> None:
+    chosen = choose_encoder(tokenizer, TEXTS)
+    monkeypatch.setattr(encoding.FastEncoder, "encode", failure)
+    for _ in range(2):
+        for found, expected in zip(chosen.encode(TEXTS), ExactEncoder(tokenizer).encode(TEXTS), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_a_tokenizer_that_panics_raises_an_error_of_ours(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    make_tokenizer_panic(tmp_path)
+    hostile = Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    for read in (
+        lambda: encode(hostile, ["fine", POISON], 128),
+        lambda: encode_pair(hostile, POISON, "fine", 128),
+        lambda: encode_windows(hostile, "fine", POISON, 128, 16),
+        lambda: ExactEncoder(hostile).encode([POISON]),
+    ):
+        with pytest.raises(LibraryPanicError, match="tokenizer cannot read"):
+            read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from panicking import panic
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from bongsu import recipe
@@ -75,3 +76,14 @@ def test_a_trainer_that_differs_is_not_used(sentences: list[str], monkeypatch: p
     monkeypatch.setattr(merges, "_learn_fast", wrong)
     asked = recipe.Tokenizer(vocab_size=400)
     assert train_tokenizer(asked, sentences).to_str() == by_the_book(asked, sentences)
+
+
+@pytest.mark.parametrize("call", [1, 2], ids=["in the trial", "after it"])
+def test_where_the_fast_trainer_panics_the_other_one_learns(
+    call: int, sentences: list[str], fast_calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn = merges._learn_fast
+    monkeypatch.setattr(merges, "_learn_fast", lambda *rest: learn(*rest) if len(fast_calls) + 1 < call else panic())
+    asked = recipe.Tokenizer(vocab_size=600)
+    assert train_tokenizer(asked, sentences).to_str() == by_the_book(asked, sentences)
+    assert len(fast_calls) == call - 1

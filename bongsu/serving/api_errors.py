@@ -1,4 +1,4 @@
-"""Answers that are not results: one form for all, in plain words."""
+"""Answers that are not results, all in one form: `{"error": message}`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
+_SHOWN = 10  # wrong fields named in one answer
 
-class Refusal(Exception):
-    """A request that is not answered with a result: a status, what is wrong, and when to come again."""
+
+class ApiError(Exception):
+    """A request, or one item of it, that is not answered with a result."""
 
     def __init__(self, status: int, message: str, retry_after: float | None = None) -> None:
+        """
+        Args:
+            status: the HTTP status.
+            message: what is wrong, in one sentence or two.
+            retry_after: seconds after which the client may try again.
+        """
         super().__init__(message)
         self.status = status
         self.message = message
@@ -22,25 +30,24 @@ class Refusal(Exception):
             self.headers["WWW-Authenticate"] = "Bearer"
 
     def response(self) -> Response:
-        """The refusal as JSON: `{"error": message}`."""
+        """Return the error as a JSON response."""
         return Response(orjson.dumps({"error": self.message}), self.status, self.headers, media_type="application/json")
 
 
-def in_plain_words(errors: Sequence[Any]) -> str:
-    """Says what is wrong with a request's body, from pydantic's list of errors, without repeating what was sent."""
-    return " ".join(dict.fromkeys(_sentence(error) for error in errors))
+def format_validation_errors(errors: Sequence[Any]) -> str:
+    """Return what is wrong with a request's body, from pydantic's list of errors, without repeating the values sent."""
+    return " ".join(dict.fromkeys(_sentence(error) for error in errors[:_SHOWN]))
 
 
 def _sentence(error: dict[str, Any]) -> str:
     kind, details = error["type"], error.get("ctx", {})
-    place = ".".join(str(part) for part in error["loc"][1:])
+    place = ".".join(str(part)[:100].encode("ascii", "backslashreplace").decode() for part in error["loc"][1:])
     if kind in ("json_invalid", "model_attributes_type", "dict_type") or (kind == "missing" and not place):
         return "The body is not a JSON object; send one like the examples in /docs, with Content-Type: application/json."
     words = {
         "missing": "is missing.",
         "extra_forbidden": "is not a field of this request; the fields are in /docs.",
         "string_type": "is not text.",
-        "string_unicode": "is not valid Unicode text.",
         "list_type": "is not a list.",
         "bool_type": "is not true or false.",
         "bool_parsing": "is not true or false.",
