@@ -58,6 +58,7 @@ class Cleaning(Section):
     mojibake: bool = True
     entities: bool = True
     normalize: Literal["none", "nfc", "nfkc"] = "nfc"
+    """A form of Unicode; of more than 30 combining marks after one another the first 30 are kept."""
     control: bool = True
     """Remove control and invisible characters."""
     links: Literal["keep", "token", "remove"] = "token"
