@@ -94,7 +94,10 @@ def _show_run(path: Path) -> None:
     done.sort(key=lambda file: file.stat().st_mtime)
     times: Facts = [[str(file.parent.relative_to(path)), progress.duration(read_json(file)["seconds"])] for file in done]
     begun = [file.parent for file in [*path.glob("*/started.json"), *path.glob("finetune/*/started.json")]]
-    times += [[str(folder.relative_to(path)), "begun"] for folder in begun if not (folder / DONE).is_file()]
+    for folder in begun:
+        if not (folder / DONE).is_file():
+            stage = folder.with_name(folder.name.removeprefix(".").removesuffix(".tmp"))  # its name once it is whole
+            times.append([str(stage.relative_to(path)), "begun"])
     show("\nStages", ["", "time"], times)
     summary = path / "evaluation" / "summary.json"
     if summary.is_file():
