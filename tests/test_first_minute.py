@@ -18,6 +18,7 @@ from bongsu.cli.common import ready_bundle
 from bongsu.cli.contents import PANELS
 from bongsu.cli.drafting import draft, look
 from bongsu.errors import BongsuError, DataError
+from bongsu.files import record_hashes
 from bongsu.inference.bundle import open_bundle
 from bongsu.pipeline.comparing import difference, load_compared
 from bongsu.recipe import load_recipe
@@ -237,6 +238,7 @@ def test_a_run_is_exported_when_its_model_is_new(made_run: Path, tmp_path: Path)
     assert (bundle / "manifest.json").stat().st_mtime_ns == date
     config = run / "finetune" / "model" / "config.json"
     config.write_text(config.read_text(encoding="utf-8").replace("1.25", "1.5"), encoding="utf-8")
+    record_hashes(config.parent, config.name)
     assert open_bundle(ready_bundle(run)).version != version
     assert ready_bundle(bundle) == bundle
     shutil.rmtree(run / "finetune")

@@ -17,13 +17,13 @@ from bongsu.tasks.classification import ClassificationTask
 
 
 @pytest.mark.parametrize(
-    "cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\n=1", " =1", "＝1", "＋1", "－1", "＠x", "\u3000＝1", "'=1"]
+    "cell", ["=1+1", "+1+1", "-x", "@x", "\tx", "\rx", "\n=1", " =1", "＝1", "＋1", "－1", "＠x", "\u3000＝1", "'=1"]
 )
 def test_a_formula_becomes_text(cell: str) -> None:
     assert unformula(cell) == "'" + cell
 
 
-@pytest.mark.parametrize("cell", ["", "plain", "1=1", "0.5", "'quoted'", "(=1)", "불이 났다", " x"])
+@pytest.mark.parametrize("cell", ["", "plain", "1=1", "0.5", "+1", "-1", "-1e3", "'quoted'", "(=1)", "불이 났다", " x"])
 def test_other_cells_stay(cell: str) -> None:
     assert unformula(cell) == cell
 

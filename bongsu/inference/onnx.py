@@ -192,10 +192,8 @@ def choose_engine(bundle: Bundle, choice: Choice, shortest: int, int8_accurate: 
         if not bundle.has(MODEL_INT8):
             raise WorkspaceError(f"{bundle.path}: has no int8 engine; export it with `bongsu export RUN --to onnx --int8`.")
         return Engine("int8", bundle.file(MODEL_INT8), shortest, pad_id)
-    if not bundle.has(MODEL):
-        if choice == "auto":
-            return Engine("int8", bundle.file(MODEL_INT8), shortest, pad_id)
-        raise WorkspaceError(f"{bundle.path}: has an int8 engine alone.")
+    if choice == "auto" and not (bundle.path / MODEL).exists():
+        return Engine("int8", bundle.file(MODEL_INT8), shortest, pad_id)
     exact = Engine("float32", bundle.file(MODEL), shortest, pad_id)
     if choice == "float32" or not (bundle.has(MODEL_INT8) and int8_accurate):
         return exact

@@ -15,7 +15,7 @@ import torch
 
 from bongsu.errors import BongsuError
 from bongsu.export.bundle import export_onnx, masked_lm_folder, run_recipe
-from bongsu.files import atomic_folder
+from bongsu.files import atomic_folder, record_hashes
 from bongsu.model.io import load_masked_lm, read_config, save_encoder
 from bongsu.progress import note
 
@@ -35,6 +35,7 @@ def main(run: Path, out: Path) -> None:
         save_encoder(folder, load_masked_lm(source), read_config(source)["extra"], torch.float16)
         for name in ("tokenizer.json", "tokenizer_config.json"):
             shutil.copyfile(source / name, folder / name)
+        record_hashes(folder, "tokenizer.json", "tokenizer_config.json")
     loss = export_onnx(run, out / "detector", int8=True, licence=LICENCE, smallest=True)
     if loss is None or not loss.accurate:
         raise BongsuError(f"{run}: int8 loses too much: {loss}")

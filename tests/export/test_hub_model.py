@@ -81,4 +81,6 @@ def test_a_missing_folder_is_told_before_anything_runs(tmp_path: Path, capsys: p
         with pytest.raises(SystemExit) as stop:
             main()
     assert stop.value.code == 1
-    assert "no such folder" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "are missing" in error
+    assert "nowhere (finetune.encoder)" in error.replace("\n", "")

@@ -83,7 +83,7 @@ def test_the_verbs_do_it_too(made_run: Path, tmp_path: Path, monkeypatch: pytest
         assert end.value.code in (0, None)
     assert load_masked_lm(tmp_path / "model").encoder.config == load_masked_lm(made_run / "pretrain" / "model").encoder.config
     for folder in (made_run, tmp_path):  # what stands there and is no export is not replaced
-        with pytest.raises(WorkspaceError, match="holds something else"):
+        with pytest.raises(WorkspaceError, match="holds something other than an export"):
             export_hf(made_run, folder)
 
 

@@ -104,8 +104,8 @@ def test_a_kind_goes_the_whole_way(kind: str, encoder: Path, tmp_path: Path) -> 
     for torch_output, onnx_output in zip(ours.backend.run(encoded), theirs.backend.run(encoded), strict=True):
         np.testing.assert_allclose(onnx_output, torch_output, atol=1e-5)
     assert len(theirs.predict_examples(examples[:5])) == len(ours.predict([example.raw for example in examples[:5]])) == 5
-    content_, count = predict_file(theirs, str(source), "jsonl")
-    assert count == len(content_.splitlines()) == len(TEXTS)
+    found = predict_file(theirs, str(source), "jsonl")
+    assert found.stats.used == len(found.content.splitlines()) == len(TEXTS)
     assert kind.capitalize() in (exported / "README.md").read_text()
     if not ours.task.pairs:
         np.testing.assert_allclose(ours.embed(TEXTS[:3]), theirs.embed(TEXTS[:3]), atol=1e-5)
