@@ -109,6 +109,20 @@ def test_all_missing_files_are_named_at_once_before_anything_starts(tmp_path: Pa
     check_files(recipe)
 
 
+def test_an_encoder_that_ships_is_no_missing_file() -> None:
+    tree = {"task": {"train": "bongsu:demo.csv"}, "finetune": {"encoder": "bongsu:beacon"}}
+    check_files(parse_recipe(tree))
+    with pytest.raises(BongsuError, match=r"bongsu:demo\.csv \(finetune\.encoder\)"):
+        check_files(parse_recipe({**tree, "finetune": {"encoder": "bongsu:demo.csv"}}))
+
+
+def test_an_encoder_to_go_on_with_must_be_there(tmp_path: Path) -> None:
+    tree = {"corpus": {"sources": [{"path": "bongsu:demo.csv"}]}, "pretrain": {"start": str(tmp_path / "none")}}
+    with pytest.raises(BongsuError, match=r"none \(pretrain\.start\)"):
+        check_files(parse_recipe(tree))
+    check_files(parse_recipe({**tree, "pretrain": {"start": "bongsu:beacon"}}))
+
+
 @pytest.mark.parametrize(
     ("settings", "advice"),
     [

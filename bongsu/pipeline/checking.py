@@ -6,8 +6,12 @@ import os
 from pathlib import Path
 
 from bongsu.corpus.readers import resolve
-from bongsu.errors import DataError
+from bongsu.errors import DataError, WorkspaceError
+from bongsu.models import packaged
 from bongsu.recipe import HUB, Recipe
+
+ENCODERS = ("finetune.encoder", "pretrain.start")
+"""Settings that name an encoder; the others name text."""
 
 
 def check_files(recipe: Recipe) -> None:
@@ -18,7 +22,7 @@ def check_files(recipe: Recipe) -> None:
     """
     settings_of: dict[str, list[str]] = {}
     for setting, path in named_paths(recipe):
-        if not _is_there(path):
+        if not (_is_encoder(path) if setting in ENCODERS else _is_there(path)):
             settings_of.setdefault(path, []).append(setting)
     if not settings_of:
         return
@@ -37,6 +41,8 @@ def named_paths(recipe: Recipe) -> list[tuple[str, str]]:
     if task := recipe.task:
         found += [(f"task.{key}", getattr(task, key, None)) for key in ("train", "test", "corrections")]
         found.append(("finetune.encoder", recipe.finetune.encoder))
+    if recipe.pretrain:
+        found.append(("pretrain.start", recipe.pretrain.start))
     if recipe.predict:
         found += [("predict.input", recipe.predict.input), ("predict.sample", recipe.predict.sample)]
     if recipe.corpus:
@@ -47,10 +53,16 @@ def named_paths(recipe: Recipe) -> list[tuple[str, str]]:
     return [(setting, path) for setting, path in found if path is not None]
 
 
+def _is_encoder(name: str) -> bool:
+    """Return whether there is a folder of this name, or a model of this name that ships with Bongsu."""
+    try:
+        return packaged(name, "encoder") is not None or Path(name.removeprefix(HUB)).exists()
+    except WorkspaceError:
+        return False
+
+
 def _is_there(path: str) -> bool:
-    if "://" in path:
-        return True
-    if Path(path.removeprefix(HUB)).exists():
+    if "://" in path or Path(path).exists():
         return True
     try:
         resolve(path)

@@ -8,10 +8,13 @@ from pathlib import Path
 from bongsu.corpus.readers import resolve
 from bongsu.errors import RecipeError
 from bongsu.model.hub import weight_files
+from bongsu.pipeline.checking import ENCODERS, named_paths
 from bongsu.pipeline.stages import named_encoder
-from bongsu.recipe import Recipe
 from bongsu.search.study import Plan, Trial
 from bongsu.workspace import file_fingerprint
+
+_READ = {"pretrain": ("corpus.", "pretrain."), "finetune": ("corpus.", "pretrain.", "adapt.", "task.", "finetune.")}
+"""What the settings of files begin with that a trial of each stage reads."""
 
 
 def file_fingerprints(plan: Plan) -> dict[str, str]:
@@ -27,23 +30,10 @@ def file_fingerprints(plan: Plan) -> dict[str, str]:
             recipe = plan.recipe(Trial(point, seed))
         except RecipeError:  # a point that no recipe can be starts no trial
             continue
-        for path in _data(recipe, plan.study.stage):
-            if path not in named:
-                named[path] = resolve(path)
-        encoder = recipe.finetune.encoder if plan.study.stage == "finetune" else None
-        if encoder and encoder not in named:
-            named[encoder] = [str(file) for file in weight_files(named_encoder(encoder))]
+        for setting, path in named_paths(recipe):
+            if path not in named and setting.startswith(_READ[plan.study.stage]):
+                named[path] = list(map(str, weight_files(named_encoder(path)))) if setting in ENCODERS else resolve(path)
     return {path: _fingerprint(files) for path, files in sorted(named.items())}
-
-
-def _data(recipe: Recipe, stage: str) -> list[str]:
-    """Return the paths of the texts and labels that a recipe reads up to a stage ("pretrain" or "finetune")."""
-    sources = [*recipe.corpus.sources, *recipe.corpus.validation_sources] if recipe.corpus else []
-    if stage == "finetune" and recipe.adapt:
-        sources += recipe.adapt.sources
-    task = recipe.task if stage == "finetune" else None
-    labelled = [task.train, task.test, getattr(task, "corrections", None)] if task else []
-    return [*(source.path for source in sources), *(path for path in labelled if path)]
 
 
 def _fingerprint(files: list[str]) -> str:
