@@ -2,45 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 import sys
 import time
 import uuid
 from collections.abc import Callable, Collection
-from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from bongsu.json_log import JsonLines
 from bongsu.serving.access import route_path
 from bongsu.serving.metrics import Metrics
 
 logger = logging.getLogger("bongsu.serving")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")  # of clients' own ids: nothing that could forge a line
-
-
-class JsonLines(logging.Formatter):
-    """Formats a record as one line of JSON: time, level, logger, message, and the fields given as `extra={"fields": ...}`."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info:
-            line["trace"] = self.formatException(record.exc_info)
-        try:
-            return orjson.dumps(line, default=str).decode()
-        except (TypeError, ValueError):  # half of a surrogate pair in somebody's text, which UTF-8 cannot hold
-            return json.dumps(line, default=str)
 
 
 def log_to_stderr() -> None:

@@ -5,30 +5,12 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from datetime import UTC, datetime
 from typing import Any
 
-import orjson
+from bongsu.json_log import JsonLines
 
 logger = logging.getLogger("bongsu.watch")
 _EVERY = 60.0
-
-
-class JsonLines(logging.Formatter):
-    """A record as one line of JSON: time, level, message, and what was given as `extra={"fields": ...}`."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """See `logging.Formatter`."""
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info:
-            line["trace"] = self.formatException(record.exc_info)
-        return orjson.dumps(line, default=str).decode()
 
 
 def log_to_stderr() -> None:

@@ -14,9 +14,9 @@ import pytest
 from fake_service import FakePredictor, client_of, fake_service, share
 
 from bongsu.errors import WorkspaceError
+from bongsu.json_log import JsonLines
 from bongsu.recipe import Regression
 from bongsu.serving.limits import Limits
-from bongsu.serving.observing import JsonLines
 from bongsu.serving.service import Service
 from bongsu.tasks.regression import RegressionTask
 from bongsu.tasks.task import Schema
