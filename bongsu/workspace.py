@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from bongsu.errors import WorkspaceError
-from bongsu.files import atomic_folder, disk_errors, read_json, redacted_tree, replace_folder, write_json
+from bongsu.files import disk_errors, read_json, redacted_tree, replace_folder, write_json
 
 DONE = "stage.json"
 STARTED = "started.json"
@@ -103,13 +103,6 @@ class Workspace:
                 stage.work(self.folder(stage.name))
                 return
             time.sleep(WAIT_SECONDS)
-
-    def adopt(self, stage: Stage, begun: Path) -> None:
-        """Makes `begun`, what another run has done so far, what this one goes on from, though its settings differ."""
-        archive(self.folder(stage.name), keep=False)
-        with atomic_folder(self.folder(stage.name)) as folder:
-            shutil.copytree(begun, folder, dirs_exist_ok=True)
-            write_json(folder / STARTED, {"fingerprint": stage.fingerprint})
 
     def seconds(self, stage: str) -> float | None:
         """How long a finished stage took."""

@@ -35,11 +35,6 @@ class Encoded(NamedTuple):
     """Which example the row is of."""
 
 
-def format_input(cleaner: Cleaner, text: str, context: Sequence[str] = ()) -> str:
-    """Return the text the model reads: cleaned, with context such as a keyword in front."""
-    return in_context(cleaned(cleaner, text), context)
-
-
 def cleaned(cleaner: Cleaner, text: str) -> str:
     """Return the text as the rules of cleaning rewrite it, however long it is; of one that they leave nothing of, itself."""
     rewritten = cleaner.rewrite(text)

@@ -21,7 +21,7 @@ from bongsu.model.io import load_task_model
 from bongsu.recipe import Classification
 from bongsu.tasks.classification import ClassificationTask
 from bongsu.tasks.task import Calibration, Example, Schema
-from bongsu.tokens.inputs import format_input
+from bongsu.tokens.inputs import cleaned
 
 ODD = ["", "a", "🔥", "재난 문자 🔥", "bada gufe " * 60, "see https://t.co/x @you"]
 
@@ -34,7 +34,7 @@ def predictor(made_run: Path) -> Predictor:
 def logits_of(run: Path, predictor: Predictor, texts: list[str]) -> np.ndarray:
     """The model's outputs for texts one by one, without padding."""
     model, _ = load_task_model(run / "finetune" / "model")
-    rows = [predictor.tokenizer.encode(format_input(predictor.task.cleaner, text)).ids[:MAX_LENGTH] or [1] for text in texts]
+    rows = [predictor.tokenizer.encode(cleaned(predictor.task.cleaner, text)).ids[:MAX_LENGTH] or [1] for text in texts]
     with torch.inference_mode():
         return np.concatenate([model(torch.tensor([row])).numpy() for row in rows])
 
@@ -84,7 +84,7 @@ def test_embeddings_are_the_mean_of_the_tokens_at_length_one(
     found = predictor.embed(texts)
     assert found.shape == (20, 32)
     for text, vector in zip(texts, found, strict=True):
-        ids = predictor.tokenizer.encode(format_input(predictor.task.cleaner, text)).ids[:MAX_LENGTH]
+        ids = predictor.tokenizer.encode(cleaned(predictor.task.cleaner, text)).ids[:MAX_LENGTH]
         with torch.inference_mode():
             mean = model.encoder(torch.tensor([ids]))[0].mean(dim=0).numpy()
         np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-5)
