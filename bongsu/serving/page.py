@@ -17,6 +17,7 @@ import orjson
 from starlette.responses import HTMLResponse
 
 from bongsu.serving.service import Service
+from bongsu.tasks.classification import ClassificationTask
 
 _SCRIPTS = ("base.js", "watch.js", "files.js", "classify.js")
 
@@ -53,7 +54,7 @@ def _about(service: Service) -> dict[str, Any]:
     """Return what the page must know of this server and its model."""
     predictor = service.holder.model.predictor
     task = predictor.task
-    classes = task.names if task.kind == "classification" else []
+    classes = task.names if isinstance(task, ClassificationTask) else []
     return {
         "kind": task.kind,
         "classes": classes,

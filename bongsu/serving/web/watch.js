@@ -15,7 +15,7 @@ section({
   en: { alerts: "Alerts", calm: "No alert is running.", recent: "Recent messages", quiet: "No message has passed yet.",
         closed: n => `Ended alerts (${n})`, soundOn: "Sound on", soundOff: "Sound off", post: "post",
         connecting: "Connecting…", waiting: "Connected; waiting for the first messages.", lockedOut: "This watch asks for an API key.",
-        live: s => `Live · last message ${clockAgo(s.time) || "–"} · ${s.rate.toFixed(1)} messages/s · ${percent(s.share)} ${about.alarm ? named(about.alarm) : "alarms"}` +
+        live: s => `${s.lag === null ? "Replay" : "Live"} · last message ${clockAgo(s.time) || "–"} · ${s.rate.toFixed(1)} messages/s · ${percent(s.share)} ${about.alarm ? named(about.alarm) : "alarms"}` +
                    (s.lag === null ? "" : ` · lag ${s.lag.toFixed(1)} s`) + (s.dropped ? ` · ${s.dropped} dropped` : ""),
         hung: since => `Connected, but no news from the watch since ${since}.`,
         lost: since => `Disconnected since ${since}; trying again. What you see below may be out of date.`,
@@ -26,7 +26,7 @@ section({
   ko: { alerts: "경보", calm: "진행 중인 경보가 없습니다.", recent: "최근 메시지", quiet: "아직 통과한 메시지가 없습니다.",
         closed: n => `끝난 경보 (${n})`, soundOn: "소리 켜짐", soundOff: "소리 꺼짐", post: "원문",
         connecting: "연결하는 중…", waiting: "연결되었습니다. 첫 메시지를 기다립니다.", lockedOut: "이 감시 화면을 보려면 API 키가 필요합니다.",
-        live: s => `실시간 · 마지막 메시지 ${clockAgo(s.time) || "–"} · 초당 ${s.rate.toFixed(1)}건 · ${about.alarm ? named(about.alarm) : "경보 대상"} ${percent(s.share)}` +
+        live: s => `${s.lag === null ? "재생" : "실시간"} · 마지막 메시지 ${clockAgo(s.time) || "–"} · 초당 ${s.rate.toFixed(1)}건 · ${about.alarm ? named(about.alarm) : "경보 대상"} ${percent(s.share)}` +
                    (s.lag === null ? "" : ` · 지연 ${s.lag.toFixed(1)}초`) + (s.dropped ? ` · 버림 ${s.dropped}건` : ""),
         hung: since => `연결되어 있지만 ${since}부터 감시에서 소식이 없습니다.`,
         lost: since => `${since}부터 연결이 끊겨 다시 연결하고 있습니다. 아래 내용은 최신이 아닐 수 있습니다.`,
@@ -73,10 +73,11 @@ function drawState() {
   if (document.title !== title) document.title = title;
 }
 
-// An alert as a reader calls it: its own title is in English.
+// An alert as a reader calls it: its own title is in English, and in small letters.
 function called(alert) {
   const hazard = hazards[language]?.[alert.hazard];
-  return hazard ? [hazard, ...alert.places].join(" · ") : alert.title;
+  const places = (alert.places ?? []).map(place => place.replace(/(^|[ -])\p{Ll}/gu, letter => letter.toUpperCase()));
+  return hazard ? [hazard, ...places].join(" · ") : [alert.hazard ? alert.hazard[0].toUpperCase() + alert.hazard.slice(1) : alert.title, ...places].join(" · ");
 }
 
 function times(alert) {
