@@ -193,4 +193,5 @@ def _write_examples(path: Path, examples: list[AnyExample]) -> None:
 
 def _read_examples(path: Path) -> list[AnyExample]:
     rows = (orjson.loads(line) for line in path.read_bytes().splitlines())
-    return [Example(**{**row, "inputs": tuple(row["inputs"]), "raw": tuple(row["raw"])}) for row in rows]
+    parts = ("inputs", "raw", "context")
+    return [Example(**{**row, **{name: tuple(row.get(name, ())) for name in parts}}) for row in rows]

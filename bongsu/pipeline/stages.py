@@ -301,7 +301,7 @@ def _finetune_stages(
     )
     model_settings = {
         **_settings(recipe, "ensemble"),
-        "evaluate": recipe.evaluate.model_dump(mode="json", exclude={"worst"}),
+        "evaluate": recipe.evaluate.model_dump(mode="json", exclude={"worst", "lang"}),
         "names": {key: settings.model_dump(mode="json")[key] for key in sorted(settings.presentation)},
         "diagnose": validation["diagnose"],
     }

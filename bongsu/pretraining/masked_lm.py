@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,10 @@ from bongsu.training.optimizers import parameter_groups
 
 VALIDATION_SEED = 0
 """Whatever a recipe's seed, the same tokens of the validation split are hidden: seeds differ by what they learned alone."""
+
+_MOST_JOINED = 8
+"""Tokens that are shown as one where each holds a part of a character's bytes."""
+_BROKEN = "\ufffd"
 
 
 @dataclass
@@ -216,21 +220,45 @@ def samples(task: MaskedLanguageModelling, tokenizer: Tokenizer, rows: int = 4) 
     shown = []
     for row in range(min(rows, len(batch.input_ids))):
         tokens: list[dict[str, Any]] = []
-        for column in np.flatnonzero(batch.segment_ids[row]).tolist():
-            target, guess, probability = guesses.get(row * length + column, (None, None, None))
+        columns = np.flatnonzero(batch.segment_ids[row]).tolist()
+        ids, segments = batch.input_ids[row].tolist(), batch.segment_ids[row].tolist()
+        found = {column: guesses[row * length + column] for column in columns if row * length + column in guesses}
+        truth = [found[column][0] if column in found else ids[column] for column in columns]
+        for first, last in characters(tokenizer, truth, [segments[column] for column in columns]):
+            part = columns[first:last]
+            hidden = [column for column in part if column in found]
             tokens.append(
                 {
-                    "text": _shown(tokenizer, int(batch.input_ids[row, column])),
-                    "segment": int(batch.segment_ids[row, column]),
-                    "masked": target is not None,
-                    "target": None if target is None else _shown(tokenizer, target),
-                    "guess": None if guess is None else _shown(tokenizer, guess),
-                    "probability": probability,
+                    "text": _shown(tokenizer, [ids[column] for column in part]),
+                    "segment": segments[part[0]],
+                    "masked": bool(hidden),
+                    "target": _shown(tokenizer, truth[first:last]) if hidden else None,
+                    "guess": _shown(tokenizer, [found[c][1] if c in found else ids[c] for c in part]) if hidden else None,
+                    "probability": float(np.prod([found[column][2] for column in hidden])) if hidden else None,
                 }
             )
         shown.append({"tokens": tokens})
     return shown
 
 
-def _shown(tokenizer: Tokenizer, token: int) -> str:
-    return "[MASK]" if token == MASK_ID else tokenizer.decode([token], skip_special_tokens=False)
+def characters(tokenizer: Tokenizer, ids: Sequence[int], segments: Sequence[int]) -> list[tuple[int, int]]:
+    """Return [first, last) of the tokens that must stand together so that none shows a part of a character's bytes."""
+    spans, first = [], 0
+    while first < len(ids):
+        last = first + 1
+        most = min(first + _MOST_JOINED, len(ids))
+        end = next(
+            (
+                end
+                for end in range(last, most + 1)
+                if segments[end - 1] == segments[first] and _BROKEN not in tokenizer.decode(list(ids[first:end]))
+            ),
+            last,
+        )
+        spans.append((first, end))
+        first = end
+    return spans
+
+
+def _shown(tokenizer: Tokenizer, tokens: Sequence[int]) -> str:
+    return "[MASK]" if MASK_ID in tokens else tokenizer.decode(list(tokens), skip_special_tokens=False).replace(_BROKEN, "…")

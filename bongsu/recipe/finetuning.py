@@ -101,6 +101,8 @@ class Evaluate(Section):
     """Two classes: the probability from which on a text is positive; by default the one of least cost, 1 / (1 + miss_cost)."""
     worst: Annotated[int, Field(ge=0)] = 20
     """How many of the worst errors to show."""
+    lang: Literal["en", "ko"] = "en"
+    """Language of the report: English or Korean."""
 
     @property
     def resolved_threshold(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import platform
 import sys
 import time
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bongsu.arrays import Float64, Int64
+from bongsu.corpus.cleaning import key
 from bongsu.evaluation.bootstrap import compare_metric, paired_difference
 from bongsu.evaluation.calibration import calibration, reliability
 from bongsu.evaluation.metrics import classification_metrics, predictions, threshold_curve
@@ -31,7 +33,8 @@ from bongsu.model.sizes import parameter_count
 from bongsu.progress import table
 from bongsu.recipe import Recipe, Validation, show_recipe
 from bongsu.reporting.charts import confusion_matrix, save_png, training_curves
-from bongsu.reporting.page import render
+from bongsu.reporting.groups import by_context, by_writing
+from bongsu.reporting.page import render, verdict
 from bongsu.tasks.classification import ClassificationTask
 from bongsu.tasks.registry import AnyTask
 from bongsu.tasks.task import Calibration, Outputs
@@ -42,12 +45,17 @@ TFIDF = ClassificationTask.tfidf_name
 MAJORITY = ClassificationTask.naive_name
 WITH_TFIDF = "ensemble with TF-IDF"
 ENCODER = "its encoder alone"
+DEMONSTRATION = (
+    "This run uses text that comes with the package or with Python itself (short messages written for the project, and the "
+    "standard library's documentation). It shows every stage at work; it is far too little to make a detector to rely on."
+)
 
 
 def build_report(recipe: Recipe, workspace: Workspace, folder: Path) -> tuple[str, dict[str, Any]]:
     """The HTML page, and the figures it is made of in short (`sentences`, `classification`, `test`, `pretrain`)."""
     report: dict[str, Any] = {
         "name": recipe.name,
+        "language": recipe.evaluate.lang,
         "created": time.strftime("%Y-%m-%d %H:%M"),
         "recipe": show_recipe(recipe),
         "notes": [],
@@ -60,11 +68,7 @@ def build_report(recipe: Recipe, workspace: Workspace, folder: Path) -> tuple[st
         report["corpus"] = read_json(workspace.folder("corpus") / "corpus.json")
         report["tokenizer"] = read_json(workspace.folder("tokenizer") / "tokenizer_report.json")
         if any(source.path.startswith(("bongsu:", "python:")) for source in recipe.corpus.sources):
-            report["notes"].append(
-                "This run uses text that comes with the package or with Python itself (short messages written for the project, "
-                "and the standard library's documentation). It shows every stage at work; it is far too little to make a "
-                "detector to rely on."
-            )
+            report["notes"].append(DEMONSTRATION)
     if recipe.pretrain:
         _add_pretraining(recipe, workspace, folder, report, summary)
     if recipe.adapt:
@@ -114,7 +118,7 @@ def _add_task(recipe: Recipe, workspace: Workspace, folder: Path, report: dict[s
     held_out = {each.name: in_file_order(data, measured.rows, each.folds) for each in baselines.all()}
     section = _task_section(task, examples, measured.seeds[0], calibration, held_out, protocol, recipe.seed)
     title = "Measured by " + protocol.split(",")[0]
-    sections = [("task", "The model", "모델", section)]
+    sections = [("task", "The model", section)]
     summary["task"] = section
     summary["sentences"].append(_verdict(title, task, section))
     _print_task(task, section, "Rows held out")
@@ -122,11 +126,12 @@ def _add_task(recipe: Recipe, workspace: Workspace, folder: Path, report: dict[s
         tables = {each.name: each.test for each in baselines.all()}
         name = f"the test rows of {redacted(task.settings.test or '')}"
         test = _task_section(task, data.test, measured.test, measured.final, tables, name, recipe.seed)
-        sections.append(("task-test", "On the test rows", "시험 자료에서", test))
+        sections.insert(0, ("task-test", "On the test rows", test))
         summary["task_test"] = test
         summary["sentences"].append(_verdict("On the test rows", task, test))
         _print_task(task, test, "Test rows")
-    report["task_sections"] = [{"key": key, "title": title, "korean": korean, **part} for key, title, korean, part in sections]
+    report["task_sections"] = [{"key": name, "title": title, **part} for name, title, part in sections]
+    report["verdict"] = summary["sentences"][-1]
 
 
 def _task_section(
@@ -216,7 +221,9 @@ def _add_classification(
         section["operating"] = operating_points(labels, probabilities[:, 1], fold, recipe.evaluate.miss_cost)
     section["errors"] = worst(recipe, labels, probabilities, [example.raw[0] for example in examples], names)
     for error in section["errors"]:
-        error["tokens"] = as_shares(measured.explanations.get(int(rows[error.pop("row")]), []))
+        words = as_shares(measured.explanations.get(int(rows[error.pop("row")]), []))
+        error["tokens"] = as_written(words, error["text"])
+    section["groups"] = _groups(recipe, task, examples, labels, probabilities, held_out[TFIDF])
     section["robustness"] = [
         {"change": each.change, "texts": each.texts, "flipped": each.flipped / max(1, each.texts)} for each in measured.flips
     ]
@@ -229,6 +236,7 @@ def _add_classification(
         read_log(folds / f"fold-{number}" / "checkpoints" / "metrics.jsonl") for number in range(len(data.splits))
     ]
     report["classification"] = section
+    report["verdict"] = verdict(section["difference"], recipe.evaluate.lang)
     summary["classification"] = _short(section)
     summary["sentences"].append(_sentence("Measured by " + protocol.split(",")[0], section))
     save_png(confusion_matrix, folder / "confusion.png", section["model"]["confusion"], names)
@@ -240,7 +248,9 @@ def _add_classification(
         title = f"the test rows of {redacted(task.settings.test or '')}"
         section = classification_section(recipe, test_labels, test_p, tables, names, title)
         section["errors"] = worst(recipe, test_labels, test_p, [example.raw[0] for example in data.test], names)
+        section["groups"] = _groups(recipe, task, data.test, test_labels, test_p, tables[TFIDF])
         report["test"] = section
+        report["verdict"] = verdict(section["difference"], recipe.evaluate.lang)
         summary["test"] = _short(section)
         summary["sentences"].append(_sentence("On the test rows", section))
         save_png(confusion_matrix, folder / "confusion-test.png", section["model"]["confusion"], names)
@@ -251,6 +261,36 @@ def as_shares(words: Sequence[Word]) -> list[dict[str, object]]:
     """Return each word with its weight, and its size as a share of the largest in the text."""
     largest = max((abs(word.weight) for word in words), default=0.0) or 1.0
     return [{"text": word.text, "weight": word.weight, "share": abs(word.weight) / largest} for word in words]
+
+
+def as_written(words: list[dict[str, object]], text: str) -> list[dict[str, object]]:
+    """Return explained words as they stand in the message, where cleaning has left their number as it was.
+
+    Values of context columns, which the model reads in front of the text, stay as they are.
+    """
+    written = text.split()
+    front = len(words) - len(written)
+    if front < 0:
+        return words
+    return [{**word, "text": written[place - front] if place >= front else word["text"]} for place, word in enumerate(words)]
+
+
+def _groups(
+    recipe: Recipe,
+    task: ClassificationTask,
+    examples: Sequence[AnyExample],
+    labels: Int64,
+    probabilities: Float64,
+    baseline: Float64,
+) -> list[dict[str, Any]]:
+    decided = predictions(probabilities, recipe.evaluate.resolved_threshold)
+    figures = (labels, decided, predictions(baseline))
+    language = recipe.evaluate.lang
+    found = [by_writing([example.raw[0] for example in examples], *figures, language)]
+    for place, column in enumerate(task.context_columns):
+        values = [example.context[place] if place < len(example.context) else "" for example in examples]
+        found.append(by_context(column, values, *figures, language))
+    return [table for table in found if table["rows"]]
 
 
 def classification_section(
@@ -286,14 +326,16 @@ def classification_section(
 
 
 def worst(recipe: Recipe, labels: Int64, probabilities: Float64, raw: list[str], names: list[str]) -> list[dict[str, Any]]:
-    """The errors the model was surest of."""
+    """The errors the model was surest of, of messages that are the same but for signs and case the surest."""
     decided = predictions(probabilities, recipe.evaluate.resolved_threshold)
     wrong = np.flatnonzero(decided != labels)
-    surest = wrong[np.argsort(-probabilities[wrong, decided[wrong]], kind="stable")][: recipe.evaluate.worst]
+    surest = wrong[np.argsort(-probabilities[wrong, decided[wrong]], kind="stable")]
+    each_once = {key(raw[row]): row for row in surest[::-1].tolist()}.values()
+    surest = [row for row in surest.tolist() if row in set(each_once)][: recipe.evaluate.worst]
     return [
         {
             "row": int(row),
-            "text": raw[row],
+            "text": html.unescape(raw[row]),
             "label": names[labels[row]],
             "predicted": names[decided[row]],
             "probability": float(probabilities[row, decided[row]]),

@@ -87,4 +87,6 @@ def _compared(example: Example[Any]) -> Example[Any]:
     for name, a, b in (("w", one, other), ("c", grams[0], grams[1])):
         share = len(a & b) / max(1, len(a | b))
         tokens += [f"common_{name}_{step}" for step in range(1, _STEPS + 1) if share * _STEPS >= step]
-    return Example(example.id, (" ".join(tokens),), example.raw, example.cleaned, example.target, example.group)
+    return Example(
+        example.id, (" ".join(tokens),), example.raw, example.cleaned, example.target, example.group, example.context
+    )

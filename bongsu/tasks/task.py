@@ -71,6 +71,8 @@ class Example(Generic[TargetT]):
     target: TargetT
     group: str = ""
     """The value of the column that `validation.leave_out` names."""
+    context: tuple[str, ...] = ()
+    """The values of the context columns, as they stand in the file."""
 
 
 @dataclass(frozen=True)
@@ -224,7 +226,7 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
                 continue
             example = self.example(texts, [row[column] for column in self.context_columns])
             group = row[leave_out] if leave_out else ""
-            examples.append(Example(name, example.inputs, example.raw, example.cleaned, target, group))
+            examples.append(Example(name, example.inputs, example.raw, example.cleaned, target, group, example.context))
         if not examples:
             raise DataError(f"{redacted(path)}: no labelled row could be read{stats.summary()}.")
         return examples
@@ -290,7 +292,7 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
         self.require_texts(texts, 2 if self.pairs else 1)
         clean = [cleaned(self.cleaner, text) for text in texts]
         inputs = (in_context(clean[0], context), *clean[1:])
-        return Example("", inputs, tuple(texts), "\n".join(clean), None)
+        return Example("", inputs, tuple(texts), "\n".join(clean), None, context=tuple(context))
 
     @abstractmethod
     def learn_schema(self, examples: Sequence[Example[TargetT]]) -> Schema:

@@ -16,7 +16,8 @@ from bongsu.evaluation.calibration import reliability
 from bongsu.evaluation.metrics import classification_metrics, predictions, threshold_curve
 from bongsu.reporting import charts as figures
 from bongsu.reporting import drawing
-from bongsu.reporting.page import number, render, sentences, signed, size
+from bongsu.reporting.korean import KOREAN
+from bongsu.reporting.page import number, render, sentences, signed, size, verdict
 
 HOSTILE = "</td></script><script>alert('x')</script><img src=x onerror=alert(1)>\" onmouseover=\"x & 서울 🔥"
 VOID = {"meta", "br", "img", "hr", "wbr", "link", "input"}
@@ -165,6 +166,68 @@ def test_hostile_text_stays_text() -> None:
     assert page.words.count("alert('x')") > 15
 
 
+def test_the_navigation_is_the_headings_and_the_detector_comes_first() -> None:
+    for language in ("en", "ko"):
+        html = render({**whole(), "language": language, "verdict": "Better than nothing."})
+        links = re.findall(r'<a href="#([a-z-]+)">([^<]*)</a>', html)
+        headings = re.findall(r'<h2 id="([a-z-]+)">([^<]*)<', html)
+        assert links == headings
+        assert [name for name, _ in links[:3]] == ["test", "classification", "encoder"]
+        assert f'<html lang="{language}">' in html
+        assert html.index("Better than nothing.") < html.index("<dl")
+
+
+def test_misses_come_before_false_alarms_and_a_message_stands_once() -> None:
+    part = section(2, lambda number: ["calm", "alarm"][number])
+    words = [{"text": "Big", "weight": 0.3, "share": 1.0}, {"text": "fire", "weight": -0.1, "share": 0.33}]
+    part["errors"] = [
+        {"text": "Nobody burnt", "label": "calm", "predicted": "alarm", "probability": 0.9},
+        {"text": "Big fire", "label": "alarm", "predicted": "calm", "probability": 0.8, "tokens": words},
+    ]
+    page = Page(render({"name": "x", "classification": part})).words
+    assert page.index("Missed “alarm”") < page.index("Big fire") < page.index("False alarms, the") < page.index("Nobody burnt")
+    assert page.count("Big fire") == page.count("Nobody burnt") == 1
+    assert "Coloured like this" in page
+
+
+def test_the_tiles_show_the_baseline_beside() -> None:
+    part = section(2, str)
+    words = Page(render({"name": "x", "test": part})).words
+    baseline = part["baselines"]["majority class"]
+    (_, alarms), (missed, _) = part["model"]["confusion"]
+    assert f"Accuracy{part['model']['accuracy']:.3f}majority class {baseline['accuracy']:.3f}" in words
+    assert f"Missed{missed}majority class {baseline['confusion'][1][0]}" in words
+    assert f"False alarms{alarms}majority class {baseline['confusion'][0][1]}" in words
+
+
+@pytest.mark.parametrize(
+    ("interval", "english", "korean"),
+    [
+        ((0.2, 1.4), "Better than B by 0.8 points of accuracy, 95 % interval 0.2 to 1.4.", "높습니다"),
+        ((-1.4, -0.2), "Worse than B by 0.8 points of accuracy, 95 % interval 0.2 to 1.4.", "낮습니다"),
+        (
+            (-0.2, 1.8),
+            "as far as these 90 rows tell: {sign}0.8 points of accuracy, 95 % interval −0.2 to +1.8.",
+            "낫다고 할 수 없",
+        ),
+    ],
+)
+def test_the_verdict_is_one_sentence(interval: tuple[float, float], english: str, korean: str) -> None:
+    middle = 0.8 if sum(interval) > 0 else -0.8
+    found = {"difference": middle, "interval": interval, "baseline": "B", "rows": 90}
+    assert english.format(sign="+") in verdict(found, "en")
+    assert korean in verdict(found, "ko")
+
+
+def test_every_phrase_of_the_template_is_in_korean() -> None:
+    template = (Path(drawing.__file__).parent / "report.html").read_text(encoding="utf-8")
+    phrases = set(re.findall(r"""\b(?:t|label)\("([^"]+)\"""", template))
+    assert len(phrases) > 40
+    assert phrases - KOREAN.keys() == set()
+    for english, korean in KOREAN.items():
+        assert set(re.findall(r"\{(\w+)\}", english)) == set(re.findall(r"\{(\w+)\}", korean))
+
+
 def test_what_is_missing_is_left_out() -> None:
     page = Page(render({"name": "empty"}))
     assert "empty" in page.words
@@ -272,6 +335,9 @@ def test_save_png(tmp_path: Path) -> None:
 def test_small_texts() -> None:
     assert [number(value) for value in (None, True, 1234567, 2.0, 0.123456, [1, 2], {"a_b": 1})] == [
         "–", "yes", "1,234,567", "2", "0.1235", "1, 2", "a b 1",
+    ]  # fmt: skip
+    assert [number(value) for value in (1.188e-14, 1e-5, 0.00010744, 123456.7, -0.5, 0.0)] == [
+        "0", "0.00001", "0.0001074", "123,457", "-0.5", "0",
     ]  # fmt: skip
     assert [size(value) for value in (None, 12, 1500, 2e6, 3.25e9)] == ["–", "12 bytes", "1.5 kB", "2.0 MB", "3.2 GB"]
     assert (signed(1.25), signed(-0.44)) == ("+1.2", "−0.4")

@@ -8,7 +8,8 @@ from sklearn.metrics import accuracy_score, f1_score
 
 from bongsu.inference.explain import Word
 from bongsu.recipe import Recipe, parse_recipe
-from bongsu.reporting.run import MAJORITY, TFIDF, as_shares, classification_section, worst
+from bongsu.reporting.groups import by_context, by_writing
+from bongsu.reporting.run import MAJORITY, TFIDF, as_shares, as_written, classification_section, worst
 
 LABELS = np.array([0, 1, 1, 0, 1])
 TABLE = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.1, 0.9], [0.55, 0.45]])
@@ -65,3 +66,33 @@ def test_curves_of_thresholds_are_of_two_classes_alone() -> None:
     table = np.full((5, 3), 1 / 3)
     section = classification_section(recipe_of(), LABELS, table, {TFIDF: table}, ["a", "b", "c"], "by hand")
     assert not {"scores", "thresholds"} & section.keys()
+
+
+def test_a_message_that_stands_twice_is_shown_once_and_with_signs() -> None:
+    raw = ["a", "Fire &amp; flood", "c", "FIRE &amp; flood!", "d"]
+    found = worst(recipe_of(), LABELS, TABLE, raw, NAMES)
+    assert [each["text"] for each in found] == ["FIRE & flood!", "d"]
+
+
+def test_explained_words_stand_as_they_were_written() -> None:
+    words = as_shares([Word("keyword", 0.1), Word("|", 0.0), Word("big", 0.2), Word("fire", 0.3)])
+    assert [each["text"] for each in as_written(words, "BIG fire!")] == ["keyword", "|", "BIG", "fire!"]
+    assert as_written(words, "one two three four five") == words
+
+
+def test_a_row_for_each_writing_and_each_value_of_a_column() -> None:
+    texts = ["산불이 났다", "fire in town", "fire", "지진", "all calm"]
+    decided = np.array([0, 0, 1, 1, 0])
+    table = by_writing(texts, LABELS, decided, LABELS, "en")
+    found = {
+        row["name"]: (row["rows"], row["accuracy"], row["baseline"], row["missed"], row["alarms"]) for row in table["rows"]
+    }
+    assert found == {"Latin letters": (3, 1 / 3, 1.0, 2, 0), "Korean": (2, 0.5, 1.0, 0, 1)}
+    assert by_writing(["a", "b"], LABELS[:2], decided[:2], LABELS[:2], "en")["rows"] == []
+    values = ["flood"] * 6 + [""] * 5 + ["rare"]
+    labels = np.arange(12) % 2
+    table = by_context("keyword", values, labels, labels, 1 - labels, "ko")
+    assert table["title"] == "keyword별"
+    assert [(row["name"], row["rows"], row["accuracy"], row["baseline"]) for row in table["rows"]] == [
+        ("flood", 6, 1.0, 0.0), ("(empty)", 5, 1.0, 0.0), ("other values", 1, 1.0, 0.0),
+    ]  # fmt: skip

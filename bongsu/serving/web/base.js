@@ -71,6 +71,12 @@ function button(text, act, className = "small") {
   return made;
 }
 
+// A text as a reader wants it: signs in place of the entities in which archives write them.
+function plain(text) {
+  const signs = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: " " };
+  return text.replace(/&(?:#(\d{1,6})|(amp|lt|gt|quot|apos|nbsp));/g, (_, code, name) => name ? signs[name] : String.fromCodePoint(Number(code)));
+}
+
 // Show items in a list; what has not changed keeps its element, and with it the reader's selection and place.
 function render(list, items, make) {
   const before = new Map([...list.children].map(child => [child.dataset.key, child]));

@@ -234,7 +234,7 @@ function verdict({ text, result }) {
   const line = element("div", "verdict");
   line.append(element("span", "", named(result.label)), element("span", "", percent(result.probability)));
   item.append(line, work.threshold === null ? bars(result.probabilities) : bar(result.probability, work.threshold));
-  item.append(result.explanation ? explained(result.explanation) : element("div", "", text));
+  item.append(result.explanation ? explained(result.explanation) : element("div", "", plain(text)));
   const sentence = result.explanation ? surprising(result) : "";
   if (sentence) item.append(element("div", "note", sentence));
   return item;
@@ -256,7 +256,7 @@ function explained(explanation) {
   const strongest = Math.max(0.01, ...explanation.map(each => Math.abs(each.weight)));
   const box = element("div");
   for (const { word, weight } of explanation) {
-    const mark = element("mark", "", word), share = Math.round(60 * Math.abs(weight) / strongest);
+    const mark = element("mark", "", plain(word)), share = Math.round(60 * Math.abs(weight) / strongest);
     if (share >= 6) mark.style.background = `color-mix(in srgb, var(${weight > 0 ? "--fire" : "--calm"}) ${share}%, transparent)`;
     mark.title = `${say("weight")} ${weight >= 0 ? "+" : ""}${weight.toFixed(3)}`;
     box.append(mark, " ");

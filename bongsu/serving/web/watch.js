@@ -92,7 +92,7 @@ function alertCard(alert) {
   const notes = [...times(alert), ...(alert.references?.length ? [say("official", alert.references.length)] : []), ...(alert.acknowledged ? [say("inHand")] : [])];
   const quotes = element("ol", "quotes"), foot = element("div", "foot");
   for (const message of (alert.evidence ?? []).slice(0, EVIDENCE)) {
-    const quote = element("li", "", `${message.text} `);
+    const quote = element("li", "", `${plain(message.text)} `);
     quote.append(link(message.url, say("post")));
     quotes.append(quote);
   }
@@ -102,7 +102,7 @@ function alertCard(alert) {
 }
 
 function asText(alert) {
-  const evidence = (alert.evidence ?? []).map(message => `- ${message.text}${message.url ? ` ${message.url}` : ""}`);
+  const evidence = (alert.evidence ?? []).map(message => `- ${plain(message.text)}${message.url ? ` ${message.url}` : ""}`);
   return [`${say("alert")}: ${called(alert)} (${say("counts", alert)})`, times(alert).join(" · "), ...evidence].join("\n");
 }
 
@@ -125,7 +125,7 @@ function drawAlerts() {
 }
 
 function messageRow(message) {
-  const item = element("li"), text = element("span", "", `${message.text} `);
+  const item = element("li"), text = element("span", "", `${plain(message.text)} `);
   text.append(link(message.url, say("post")));
   item.append(element("time", "", clock(message.time)), element("b", "", `${Math.round(100 * message.probability)} %`), text);
   return item;
