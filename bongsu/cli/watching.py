@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -112,7 +113,9 @@ def watch(
     reading = Reading(time_zone(timezone), columns_of(columns or []))
     opened = _sources(sources or ["-"], follow, replay, speed, reading, report)
     key = first_line(api_key_file, _API_KEY, "the API key")
-    sinks: list[Sink] = [Stdout(FORMS[format]), *([hook] if hook else [])]
+    # A drawn view shows the alerts; JSON on the same terminal would tear it.
+    printed = not (drawn and sys.stdout.isatty())
+    sinks: list[Sink] = [*([Stdout(FORMS[format])] if printed else []), *([hook] if hook else [])]
     settings = Settings(false_alarms_a_day=false_alarms, min_messages=min_messages, lateness=lateness)
     detector = _detector(bundle)
     memory = Store(store)
@@ -120,7 +123,7 @@ def watch(
         stack.callback(memory.close)
         listeners: list[Callable[[dict[str, Any]], None]] = []
         shown: list[Callable[[dict[str, Any]], None]] = []
-        if messages:
+        if messages and printed:
             import orjson
 
             listeners.append(lambda event: print_line(orjson.dumps(event)) if event["type"] == "message" else None)

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
@@ -35,6 +36,16 @@ _KOREAN_FONTS = (
     "Noto Sans KR", "Noto Sans CJK KR", "Pretendard", "NanumGothic", "Malgun Gothic", "Apple SD Gothic Neo", "AppleGothic",
     "Source Han Sans KR", "UnDotum", "Noto Sans CJK JP",
 )  # fmt: skip
+
+_HANGUL_FIRST = 0xAC00
+_INITIALS = ["g", "kk", "n", "d", "tt", "r", "m", "b", "pp", "s", "ss", "", "j", "jj", "ch", "k", "t", "p", "h"]
+_VOWELS = [
+    "a", "ae", "ya", "yae", "eo", "e", "yeo", "ye", "o", "wa", "wae", "oe", "yo", "u", "wo", "we", "wi", "yu", "eu", "ui", "i",
+]  # fmt: skip
+_FINALS = [
+    "", "k", "k", "ks", "n", "nj", "nh", "t", "l", "lk", "lm", "lp", "ls", "lt", "lp", "lh", "m", "p", "ps", "t", "t", "ng",
+    "t", "t", "k", "t", "p", "t",
+]  # fmt: skip
 
 _TAG = re.compile(r"<[^>]+>")  # what stands between tags may be a class's name, and is left alone
 
@@ -80,8 +91,39 @@ def legend(axis: Axes, columns: int = 1) -> None:
 
 @cache
 def _korean_font() -> str | None:
-    installed = {font.name for font in font_manager.fontManager.ttflist}
-    return next((name for name in _KOREAN_FONTS if name in installed), None)
+    """Return the best-known of the installed fonts with Hangul, or any that has it; None when there is none."""
+    installed = {font.name: font.fname for font in reversed(font_manager.fontManager.ttflist)}
+    known = next((name for name in _KOREAN_FONTS if name in installed), None)
+    return known or next((name for name, path in installed.items() if _has_hangul(path)), None)
+
+
+def _has_hangul(path: str) -> bool:
+    try:
+        return _HANGUL_FIRST in FT2Font(path).get_charmap()
+    except (OSError, RuntimeError):  # a font that FreeType cannot read
+        return False
+
+
+def romanised(name: str) -> str:
+    """Return a name with Hangul in Latin letters, syllable by syllable (Revised Romanization, without changes of sound)."""
+    letters = []
+    for sign in name:
+        place = ord(sign) - _HANGUL_FIRST
+        if 0 <= place < len(_INITIALS) * len(_VOWELS) * len(_FINALS):
+            syllable, final = divmod(place, len(_FINALS))
+            initial, vowel = divmod(syllable, len(_VOWELS))
+            letters.append(_INITIALS[initial] + _VOWELS[vowel] + _FINALS[final])
+        else:
+            letters.append(sign)
+    return "".join(letters)
+
+
+def _latin_names(names: Sequence[str]) -> dict[str, str]:
+    """Return names without signs that a font of Latin letters lacks: in Latin letters, or where that is not enough a number."""
+    latin = {name: romanised(name) for name in names if not name.isascii()}
+    numbers = {name: f"class {place}" for place, name in enumerate(names)}
+    shown = [latin.get(name, name) for name in names]
+    return {name: made if made.isascii() and shown.count(made) == 1 else numbers[name] for name, made in latin.items()}
 
 
 def finish(figure: Figure, kind: str, png: Path | None, names: Sequence[str] = ()) -> str:
@@ -104,9 +146,9 @@ def finish(figure: Figure, kind: str, png: Path | None, names: Sequence[str] = (
 
 
 def _save_png(figure: Figure, path: Path, names: Sequence[str]) -> None:
-    """A PNG has no browser to find fonts for it: without a Korean one, a class goes by its number."""
+    """A PNG has no browser to find fonts for it: without a Korean one, a class's name is written in Latin letters."""
     if _korean_font() is None:
-        plain = {name: f"class {number}" for number, name in enumerate(names) if not name.isascii()}
+        plain = _latin_names(names)
         for text in figure.findobj(Text):
             for name, number in plain.items():
                 text.set_text(text.get_text().replace(name, number))

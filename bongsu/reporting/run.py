@@ -329,9 +329,9 @@ def worst(recipe: Recipe, labels: Int64, probabilities: Float64, raw: list[str],
     """The errors the model was surest of, of messages that are the same but for signs and case the surest."""
     decided = predictions(probabilities, recipe.evaluate.resolved_threshold)
     wrong = np.flatnonzero(decided != labels)
-    surest = wrong[np.argsort(-probabilities[wrong, decided[wrong]], kind="stable")]
-    each_once = {key(raw[row]): row for row in surest[::-1].tolist()}.values()
-    surest = [row for row in surest.tolist() if row in set(each_once)][: recipe.evaluate.worst]
+    order = wrong[np.argsort(-probabilities[wrong, decided[wrong]], kind="stable")].tolist()
+    first = set({key(raw[row]): row for row in reversed(order)}.values())
+    surest = [row for row in order if row in first][: recipe.evaluate.worst]
     return [
         {
             "row": int(row),

@@ -341,3 +341,32 @@ def test_small_texts() -> None:
     ]  # fmt: skip
     assert [size(value) for value in (None, 12, 1500, 2e6, 3.25e9)] == ["–", "12 bytes", "1.5 kB", "2.0 MB", "3.2 GB"]
     assert (signed(1.25), signed(-0.44)) == ("+1.2", "−0.4")
+
+
+def test_korean_names_in_latin_letters_where_no_font_has_hangul() -> None:
+    assert [drawing.romanised(name) for name in ("재난", "재난 아님", "한국", "봉수")] == [
+        "jaenan",
+        "jaenan anim",
+        "hanguk",
+        "bongsu",
+    ]
+    assert drawing._latin_names(["기타", "재난", "fire", "火", "제난"]) == {
+        "기타": "gita", "재난": "jaenan", "火": "class 3", "제난": "jenan",
+    }  # fmt: skip
+    assert drawing._latin_names(["안", "an"]) == {"안": "class 0"}
+
+
+def test_a_font_with_hangul_is_found_whatever_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    fonts = drawing.font_manager.fontManager.ttflist
+    latin = next(font for font in fonts if font.name == "DejaVu Sans")
+    assert not drawing._has_hangul(latin.fname)
+    assert not drawing._has_hangul(__file__)
+    korean = next((font for font in fonts if drawing._has_hangul(font.fname)), None)
+    if korean is None:
+        pytest.skip("no font with Hangul on this machine")
+    monkeypatch.setattr(drawing, "_KOREAN_FONTS", ())
+    drawing._korean_font.cache_clear()
+    try:
+        assert drawing._korean_font() is not None
+    finally:
+        drawing._korean_font.cache_clear()
