@@ -21,7 +21,7 @@ from bongsu.search.study import Study
 from bongsu.tasks.task import Calibration
 
 ROOT = Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob(".github/**/*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob(".github/**/*.md")])
 HISTORY = {ROOT / "docs" / "log.md", ROOT / "CHANGELOG.md"}  # name keys and files of the past
 LONGEST = 100
 
