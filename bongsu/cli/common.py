@@ -1,9 +1,11 @@
-"""What the verbs share: the application, the options every recipe verb takes, tables, and the bundle of a run."""
+"""What the verbs share: the application, the options every recipe verb takes, tables, and which model answers."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,10 +29,15 @@ __all__ = [
     "app",
     "first_line",
     "need",
+    "of_terminal",
     "ready_bundle",
     "show",
+    "split_model",
     "text_format",
 ]
+
+DATA = (".txt", ".csv", ".tsv", ".jsonl", ".json", ".ndjson", ".parquet", ".xlsx", ".zip", ".gz", ".zst", ".log")
+"""Endings of files with messages, by which a path that is not there is called a missing file and not a missing model."""
 
 app = typer.Typer(
     name="bongsu",
@@ -78,15 +85,53 @@ def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) 
     console.print(table)
 
 
-def ready_bundle(path: Path) -> Path:
-    """Return a bundle to serve: `path` itself, or of a run's folder its bundle, exported anew if the model has changed.
+def split_model(words: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the model that the first word names, by default the detector that ships with Bongsu, and the other words.
+
+    A word names a model when it begins with "bongsu:", is a folder, or is written like the path of one: a slash, no blank, and
+    not the ending of a file with messages.
+    """
+    from bongsu.models import DEFAULT
+
+    return (words[0], list(words[1:])) if words and _names_model(words[0]) else (DEFAULT, list(words))
+
+
+def _names_model(word: str) -> bool:
+    from bongsu.inference.bundle import PICKLES
+    from bongsu.models import PREFIX
+
+    if not word or any(map(str.isspace, word)) or "://" in word:
+        with suppress(OSError, ValueError):
+            return Path(word).is_dir() and bool(word.strip())
+        return False
+    if word.startswith(PREFIX):
+        return True
+    try:
+        path = Path(word)
+        return path.is_dir() or path.suffix in PICKLES or ("/" in word and path.suffix not in DATA and not path.is_file())
+    except (OSError, ValueError):
+        return False
+
+
+def of_terminal() -> bool:
+    """Return whether standard output is a terminal, so that a reader wants a table and no JSON."""
+    return sys.stdout.isatty()
+
+
+def ready_bundle(model: str | Path) -> Path:
+    """Return a bundle to serve: the one named, or of a run's folder its bundle, exported anew if the model has changed.
+
+    Args:
+        model: a bundle, a run's folder, or the name of a detector that ships with Bongsu.
 
     Raises:
         BongsuError: when the run has no fine-tuned model, or packages for the export are missing.
     """
     from bongsu.files import read_json
     from bongsu.inference.bundle import CONFIG, MODEL_INT8, is_bundle, origin
+    from bongsu.models import packaged
 
+    path = packaged(model, "detector") or Path(model)
     model = path / "finetune" / "model"
     if is_bundle(path) or not (path / "recipe.toml").is_file():
         return path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -224,11 +224,16 @@ def _task_lines(seen: Look, length: int, test: str | None, names: dict[str, str]
         yield "tfidf = true                    # decide with TF-IDF: better on a few thousand rows, and it costs seconds"
 
 
+def column_called_text(columns: Iterable[str]) -> str | None:
+    """Return the column that is called as columns with texts are; None when none is."""
+    names = {column.lower(): column for column in reversed(list(columns))}
+    return next((names[name] for name in _TEXTS if name in names), None)
+
+
 def _text_column(values: dict[str, list[str]], path: str) -> str:
     """Return the column with the texts: by its name, or the one with the longest values that are mostly different."""
-    for name in _TEXTS:
-        if found := next((column for column in values if column.lower() == name), None):
-            return found
+    if named := column_called_text(values):
+        return named
     sizes = {
         column: sum(map(len, cells)) / max(1, len(cells))
         for column, cells in values.items()
