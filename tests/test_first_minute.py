@@ -114,11 +114,11 @@ def test_a_recipe_names_what_was_found(tmp_path: Path) -> None:
     seen = look(str(write_messages(tmp_path / "mine.csv")))
     assert (seen.text, seen.label, seen.id, seen.labels) == ("tweet", "class", "id", {"0": 40, "1": 40})
     path = tmp_path / "mine.toml"
-    path.write_text(draft(seen, "mine", ["en"], ["more.txt"], "test.csv", {"1": 'so "called"'}), encoding="utf-8")
+    path.write_text(draft(seen, "mine", ["latin"], ["more.txt"], "test.csv", {"1": 'so "called"'}), encoding="utf-8")
     recipe = load_recipe(path)
     assert recipe.task is not None
     assert recipe.corpus is not None
-    assert recipe.corpus.cleaning.languages == ["en"]
+    assert recipe.corpus.cleaning.scripts == ["latin"]
     assert [(source.path, source.text) for source in recipe.corpus.sources] == [(seen.path, "tweet"), ("more.txt", "text")]
     assert (recipe.task.test, recipe.task.text, recipe.task.label) == ("test.csv", "tweet", "class")  # type: ignore[union-attr]
     assert recipe.task.names == {"1": 'so "called"'}  # type: ignore[union-attr]
@@ -149,12 +149,12 @@ def test_columns_are_found_by_looking(tmp_path: Path, content: str, text: str, l
 def test_init_asks_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_messages(tmp_path / "mine.csv")
-    answers = "mine.csv\ntweet\nnone\nen\n"
+    answers = "mine.csv\ntweet\nnone\nlatin\n"
     assert CliRunner().invoke(app, ["init", "--ask", "--out", "asked.toml"], input=answers).exit_code == 0
     recipe = load_recipe(tmp_path / "asked.toml")
     assert recipe.task is None
     assert recipe.corpus is not None
-    assert recipe.corpus.cleaning.languages == ["en"]
+    assert recipe.corpus.cleaning.scripts == ["latin"]
     assert recipe.corpus.sources[0].text == "tweet"
 
 

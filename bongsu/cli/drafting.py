@@ -106,7 +106,7 @@ def look(path: str, text: str | None = None, label: str | None = None) -> Look:
 def draft(
     seen: Look,
     name: str,
-    languages: Sequence[str] = (),
+    scripts: Sequence[str] = (),
     unlabelled: Sequence[str] = (),
     test: str | None = None,
     names: dict[str, str] | None = None,
@@ -114,16 +114,16 @@ def draft(
     """Return a recipe for the file, as TOML with comments.
 
     Args:
-        languages: "ko", "en" or both: texts in other scripts are left out of pre-training; empty keeps all.
+        scripts: "hangul", "latin" or both: texts in others are left out of pre-training; empty keeps all.
         unlabelled: more files of texts to pre-train on.
         test: a file like the first, to measure on once, at the end.
         names: what to call the labels.
     """
-    return "\n".join(_lines(seen, name, languages, unlabelled, test, names or {})) + "\n"
+    return "\n".join(_lines(seen, name, scripts, unlabelled, test, names or {})) + "\n"
 
 
 def _lines(
-    seen: Look, name: str, languages: Sequence[str], unlabelled: Sequence[str], test: str | None, names: dict[str, str]
+    seen: Look, name: str, scripts: Sequence[str], unlabelled: Sequence[str], test: str | None, names: dict[str, str]
 ) -> Iterator[str]:
     where = "rows" if seen.complete else f"first {LOOKED_AT:,} rows"
     small = seen.megabytes + sum(Path(path).stat().st_size for path in unlabelled if Path(path).is_file()) / 1e6 < 5.0
@@ -136,11 +136,11 @@ def _lines(
     yield f"name = {_toml(name)}"
     yield ""
     yield "[corpus]                        # the text that the language model learns from"
-    if languages:
-        yield f"cleaning = {{ languages = {_toml(list(languages))} }}    # texts mostly in other scripts are left out"
+    if scripts:
+        yield f"cleaning = {{ scripts = {_toml(list(scripts))} }}    # texts mostly in other scripts are left out"
     else:
         share = "mostly Korean" if seen.korean > 0.7 else "Korean and others" if seen.korean > 0.1 else "hardly any Korean"
-        yield f'# cleaning = {{ languages = ["ko", "en"] }}    # leaves texts in other scripts out; here: {share}'
+        yield f'# cleaning = {{ scripts = ["hangul", "latin"] }}    # leaves texts in other scripts out; here: {share}'
     if seen.rows < 2000:
         yield "validation = 0.1                # share of texts held out, to measure the language model on"
     yield ""

@@ -32,8 +32,9 @@ def tune(
     need("ray", "cluster")
     need("optuna", "cluster")
     from bongsu.search.feasibility import how_many_fit, room_bytes
+    from bongsu.search.inputs import check_sources
     from bongsu.search.ledger import Ledger
-    from bongsu.search.report import survey, write_report
+    from bongsu.search.report import conclusion, survey, write_report
     from bongsu.search.study import load_study
 
     if ray is not None and at_once is not None:
@@ -54,6 +55,7 @@ def tune(
         need("tensorboard", "track")
     if mlflow is not None:
         need("mlflow", "track")
+    check_sources(plan)
     from bongsu.search.tracking import MLflow, TensorBoard, Tracker
     from bongsu.search.tuning import search
 
@@ -67,4 +69,12 @@ def tune(
     page = write_report(ledger, time.perf_counter() - start)
     if left := len(ledger.begun()):
         progress.note(f"{left:,} trials were stopped on the way. The same command goes on with them.")
+    records = ledger.records()
+    for line in conclusion(ledger, records):
+        progress.note(progress.escape(line))
     progress.note(f"report: {page}")
+    failed = [record for record in records.values() if record.status == "failed"]
+    if failed:
+        raise BongsuError(f"{len(failed):,} trials failed: {failed[0].reason}\nThe same command tries them again.")
+    if records and not any(record.figures for record in records.values()):
+        raise BongsuError(f"No trial has a figure; the first {records[min(records)].status}: {records[min(records)].reason}")

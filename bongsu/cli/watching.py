@@ -117,6 +117,8 @@ def watch(
     reading = Reading(time_zone(timezone), columns_of(columns or []))
     if not sources and sys.stdin.isatty():
         progress.note("Messages are read from the keyboard, one a line; Ctrl-D ends. A file: bongsu watch messages.jsonl")
+    if sources and "://" not in sources[0] and sources[0] not in ("-", "safetydata") and not Path(sources[0]).exists():
+        raise BongsuError(f"{sources[0]}: neither a file nor the folder of a model.")
     opened = _sources(sources or ["-"], follow, replay, speed, reading, report)
     key = first_line(api_key_file, _API_KEY, "the API key")
     sinks: list[Sink] = [Stdout(FORMS[format]), *([hook] if hook else [])]

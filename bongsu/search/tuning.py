@@ -35,7 +35,7 @@ from bongsu.files import read_json, redacted, write_json
 from bongsu.search.inputs import file_fingerprints
 from bongsu.search.ledger import FIGURES, Ledger
 from bongsu.search.searchers import NAME, SEED, Listed, Parzen
-from bongsu.search.space import Arms
+from bongsu.search.space import Arms, label
 from bongsu.search.study import Plan, Trial
 from bongsu.search.tracking import Tracker
 from bongsu.search.trial import run_trial
@@ -156,8 +156,12 @@ class _Watch(tune.Callback):
                 figures={key: value for key, value in result.items() if key in FIGURES},
                 seconds=float(result["time_total_s"]),
             )
+        record = self.ledger.read(name)
+        if record is not None and record.status in ("failed", "diverged"):
+            what = ", ".join(f"{key} {label(value)}" for key, value in record.point.items())
+            progress.warn(progress.escape(f"{what}, seed {record.seed}: {record.status}: {record.reason}"))
         for tracker in self.trackers:
-            tracker.end(name, self.ledger.read(name))
+            tracker.end(name, record)
         self.bar.advance(1, name)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
