@@ -17,6 +17,7 @@ from bongsu.cli import app, main
 from bongsu.cli.common import ready_bundle
 from bongsu.cli.contents import PANELS
 from bongsu.cli.drafting import draft, look
+from bongsu.cli.starting import MESSAGES
 from bongsu.errors import BongsuError, DataError
 from bongsu.files import record_hashes
 from bongsu.inference.bundle import open_bundle
@@ -249,10 +250,19 @@ def test_a_run_is_exported_when_its_model_is_new(made_run: Path, tmp_path: Path)
 def test_the_demonstration_goes_all_the_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = ["--set", 'corpus.sources=[{path = "task:train"}]', "--set", "validation.folds=0", "--set", "finetune.patience=1"]
+    small = [
+        "--set",
+        'corpus.sources=[{path = "task:train"}]',
+        "--set",
+        "validation.folds=0",
+        "--set",
+        "finetune.patience=1",
+        "--set",
+        "pretrain.start=none",
+    ]
     tiny = [word for key, value in TINY.items() if key != "validation.folds" for word in ("--set", f"{key}={value}")]
     assert call(monkeypatch, "demo", "--out", str(tmp_path / "demo"), *tiny, *small) == 0
     shown = capsys.readouterr().out
     assert "규모 5.1" in shown
-    assert "p(disaster)" in shown
+    assert shown.count("→") == len(MESSAGES)
     assert f"bongsu serve {tmp_path}/demo" in " ".join(shown.split())

@@ -17,6 +17,7 @@ from bongsu.errors import BongsuError, need
 
 if TYPE_CHECKING:
     from bongsu.recipe import TextFormat
+    from bongsu.training.tracking import Tracker
 
 __all__ = [
     "Delimiter",
@@ -26,9 +27,13 @@ __all__ = [
     "Quoting",
     "RecipePath",
     "Set",
+    "ToMLflow",
+    "ToTensorBoard",
     "app",
+    "chosen_trackers",
     "first_line",
     "need",
+    "of_keyboard",
     "of_terminal",
     "ready_bundle",
     "show",
@@ -50,6 +55,8 @@ app = typer.Typer(
 RecipePath = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.toml", show_default=False)]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: section.key=value", metavar="KEY=VALUE")]
 Out = Annotated[Path | None, typer.Option("--out", help="The run's folder (default: runs/NAME)", metavar="DIR")]
+ToTensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write the curves to DIR/tensorboard as well, live")]
+ToMLflow = Annotated[str | None, typer.Option("--mlflow", help="Log the curves to an MLflow server, live", metavar="URI")]
 Encoding = Annotated[str, typer.Option("--encoding", help="Of the file, such as cp949 (default: found by looking)")]
 Delimiter = Annotated[str, typer.Option("--delimiter", help="Between the cells of CSV and TSV (default: found by looking)")]
 Quoting = Annotated[str, typer.Option("--quoting", help="Of cells: rfc4180, none (default: found by looking)")]
@@ -85,6 +92,18 @@ def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) 
     console.print(table)
 
 
+def chosen_trackers(tensorboard: bool, mlflow: str | None, name: str, folder: Path) -> list[Tracker]:
+    """Return who is shown the curves of a run or a search.
+
+    Raises:
+        BongsuError: when a package is missing, or MLflow cannot be logged to.
+    """
+    from bongsu.training.tracking import MLflow, TensorBoard
+
+    trackers: list[Tracker] = [TensorBoard(folder / "tensorboard")] if tensorboard else []
+    return [*trackers, *([MLflow(mlflow, name, folder)] if mlflow is not None else [])]
+
+
 def split_model(words: Sequence[str]) -> tuple[str, list[str]]:
     """Return the model that the first word names, by default the detector that ships with Bongsu, and the other words.
 
@@ -115,7 +134,12 @@ def _names_model(word: str) -> bool:
 
 def of_terminal() -> bool:
     """Return whether standard output is a terminal, so that a reader wants a table and no JSON."""
-    return sys.stdout.isatty()
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def of_keyboard() -> bool:
+    """Return whether standard input is a keyboard."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def ready_bundle(model: str | Path) -> Path:

@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import DATA, Delimiter, Encoding, MaxBad, Quoting, app, of_terminal, show, split_model, text_format
+from bongsu.cli.common import (
+    DATA,
+    Delimiter,
+    Encoding,
+    MaxBad,
+    Quoting,
+    app,
+    of_keyboard,
+    of_terminal,
+    show,
+    split_model,
+    text_format,
+)
 from bongsu.errors import BongsuError, MissingColumnError, WorkspaceError
 from bongsu.files import redacted, write_bytes
 from bongsu.printable import printable
@@ -213,7 +225,7 @@ def _answer_messages(predictor: Predictor, texts: list[str], form: Format | None
         if words is not None:
             strongest = [sorted(each, key=lambda word: -abs(word.weight))[:8] for each in words]
             shown = [", ".join(f"{printable(word.text)} {word.weight:+.2f}" for word in each) for each in strongest]
-        _show_answers(predictor.task, inputs, answers, shown)
+        show_answers(predictor.task, inputs, answers, shown)
     elif words is not None:
         import orjson
 
@@ -232,8 +244,10 @@ def _answer_lines(predictor: Predictor, model: str, form: Format | None, output:
 
     if predictor.task.pairs:
         raise BongsuError(f"{model}: a {predictor.task.kind} model reads two texts at a time; give a file with --input.")
-    if sys.stdin.isatty():
+    if of_keyboard():
         progress.note("Type messages, one a line; Ctrl-D ends.")
+    if sys.stdin is None:
+        raise BongsuError('Standard input is closed. Name a file, or a message: bongsu predict "a message"')
     stats = ReadStats(written.max_bad)
     parts: list[bytes] = []
     for count, (number, text) in enumerate(stream_texts(sys.stdin.buffer, written.encoding, stats, "standard input")):
@@ -262,7 +276,7 @@ def described(task: AnyTask, answer: Any) -> str:
     return f"{shown} → {printable(str(flat['label'])) or 'none'}"
 
 
-def _show_answers(
+def show_answers(
     task: AnyTask, inputs: Sequence[Sequence[str]], answers: Sequence[Any], words: Sequence[str] | None = None
 ) -> None:
     """Print a table: a row for each text, or each two."""
@@ -276,7 +290,7 @@ def _show_answers(
 
 def _show_file(task: AnyTask, texts: Sequence[Sequence[str]], answers: Sequence[Any], input: str) -> None:
     """Print the first answers to a file, how many there are of each, and how to have them all."""
-    _show_answers(task, texts[:_SHOWN], answers[:_SHOWN])
+    show_answers(task, texts[:_SHOWN], answers[:_SHOWN])
     if task.kind == "classification":
         counts = Counter(answer.label for answer in answers)
         total = ", ".join(f"{printable(label)} {count:,}" for label, count in counts.most_common())

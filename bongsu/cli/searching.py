@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import Set, app, need
+from bongsu.cli.common import Set, ToMLflow, ToTensorBoard, app, chosen_trackers, need
 from bongsu.errors import BongsuError
 
 
@@ -24,8 +24,8 @@ def tune(
         int | None, typer.Option("--at-once", help="Trials at a time here (default: as many as fit)", min=1, metavar="N")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Say how many points fit, and end")] = False,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write DIR/tensorboard as well")] = False,
-    mlflow: Annotated[str | None, typer.Option("--mlflow", help="Log to an MLflow server", metavar="URI")] = None,
+    tensorboard: ToTensorBoard = False,
+    mlflow: ToMLflow = None,
 ) -> None:
     """Search, or compare: run the trials of a study, and write a page about them."""
     need("torch", "train")
@@ -51,19 +51,10 @@ def tune(
         return
     folder = out or Path("searches") / (plan.study.name + ("-small" if small else ""))
     ledger = Ledger(plan, folder, room_bytes(plan.study.resources), device)
-    if tensorboard:
-        need("tensorboard", "track")
-    if mlflow is not None:
-        need("mlflow", "track")
     check_sources(plan)
-    from bongsu.search.tracking import MLflow, TensorBoard, Tracker
     from bongsu.search.tuning import search
 
-    trackers: list[Tracker] = []
-    if tensorboard:
-        trackers.append(TensorBoard(ledger))
-    if mlflow is not None:
-        trackers.append(MLflow(ledger, mlflow))
+    trackers = chosen_trackers(tensorboard, mlflow, plan.study.name, folder)
     start = time.perf_counter()
     search(ledger, ray, trackers, at_once)
     page = write_report(ledger, time.perf_counter() - start)

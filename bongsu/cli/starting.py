@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import Out, Set, app, need, show
+from bongsu.cli.common import Out, Set, app, need
+from bongsu.cli.predicting import show_answers
 from bongsu.errors import BongsuError
 from bongsu.files import write_text
-from bongsu.printable import printable
 
 if TYPE_CHECKING:
     from bongsu.cli.drafting import Look
@@ -42,10 +42,8 @@ def demo(out: Out = None, changes: Set = None) -> None:
     with resources.as_file(resources.files("bongsu") / "data" / "demo.toml") as recipe:
         finished = run_to(recipe, changes, out)
     detector = load(finished.path)
-    rows = [[answer.label, f"{answer.probability:.3f}", printable(text)]
-            for text, answer in zip(MESSAGES, detector.predict(list(MESSAGES)), strict=True)]  # fmt: skip
     print()
-    show("", ["answer", "p(disaster)", "message"], rows)
+    show_answers(detector.task, [[text] for text in MESSAGES], detector.predict(list(MESSAGES)))
     print(
         f'\nreport: {finished.report}\nbongsu predict {finished.path} "a message of yours"\n'
         f"bongsu serve {finished.path}    # a page to try it\nbongsu init FILE    # the same with your own data"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import app, first_line, need, ready_bundle, split_model
+from bongsu.cli.common import app, first_line, need, of_keyboard, ready_bundle, split_model
 from bongsu.errors import BongsuError
 from bongsu.printable import printable
 
@@ -115,10 +114,10 @@ def watch(
         return
     model, sources = split_model(words or [])
     reading = Reading(time_zone(timezone), columns_of(columns or []))
-    if not sources and sys.stdin.isatty():
+    if not sources and of_keyboard():
         progress.note("Messages are read from the keyboard, one a line; Ctrl-D ends. A file: bongsu watch messages.jsonl")
     if sources and "://" not in sources[0] and sources[0] not in ("-", "safetydata") and not Path(sources[0]).exists():
-        raise BongsuError(f"{sources[0]}: neither a file nor the folder of a model.")
+        raise BongsuError(f"{sources[0]}: no such file, and no folder of a model.")
     opened = _sources(sources or ["-"], follow, replay, speed, reading, report)
     key = first_line(api_key_file, _API_KEY, "the API key")
     sinks: list[Sink] = [Stdout(FORMS[format]), *([hook] if hook else [])]

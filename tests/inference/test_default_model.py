@@ -277,4 +277,4 @@ def test_a_watch_without_a_model_uses_the_one_that_ships(root: Path, tmp_path: P
     assert passed == [line["text"] for line, each in zip(lines, expected, strict=True) if each.probability >= threshold]
     missing = bongsu("watch", "nothere", before=prelude)
     assert missing.returncode == 1
-    assert "nothere: neither a file nor the folder of a model" in missing.stderr
+    assert "nothere: no such file, and no folder of a model" in missing.stderr
