@@ -21,6 +21,8 @@ from bongsu.cli.starting import MESSAGES
 from bongsu.errors import BongsuError, DataError
 from bongsu.files import record_hashes
 from bongsu.inference.bundle import open_bundle
+from bongsu.model.io import read_config
+from bongsu.models import packaged
 from bongsu.pipeline.comparing import difference, load_compared
 from bongsu.recipe import load_recipe
 
@@ -30,6 +32,7 @@ TINY = {
     "model.d_model": "16",
     "model.n_layers": "1",
     "model.n_heads": "2",
+    "pretrain.start": "none",
     "pretrain.epochs": "none",
     "pretrain.steps": "2",
     "pretrain.evaluations": "1",
@@ -257,8 +260,6 @@ def test_the_demonstration_goes_all_the_way(
         "validation.folds=0",
         "--set",
         "finetune.patience=1",
-        "--set",
-        "pretrain.start=none",
     ]
     tiny = [word for key, value in TINY.items() if key != "validation.folds" for word in ("--set", f"{key}={value}")]
     assert call(monkeypatch, "demo", "--out", str(tmp_path / "demo"), *tiny, *small) == 0
@@ -266,3 +267,17 @@ def test_the_demonstration_goes_all_the_way(
     assert "규모 5.1" in shown
     assert shown.count("→") == len(MESSAGES)
     assert f"bongsu serve {tmp_path}/demo" in " ".join(shown.split())
+
+
+def test_a_drafted_recipe_fits_the_encoder_it_starts_from(tmp_path: Path) -> None:
+    path = tmp_path / "long.csv"
+    path.write_text("text,label\n" + "".join(f"{'word ' * 900}{n},{n % 2}\n" for n in range(30)), encoding="utf-8")
+    (tmp_path / "long.toml").write_text(draft(look(str(path)), "long"), encoding="utf-8")
+    recipe = load_recipe(tmp_path / "long.toml")
+    assert recipe.task is not None
+    assert recipe.pretrain is not None
+    assert recipe.pretrain.start == "bongsu:beacon"
+    folder = packaged("bongsu:beacon", "encoder")
+    assert folder is not None
+    longest = read_config(folder, "masked_lm")["encoder"]["max_length"]
+    assert max(recipe.task.max_length, recipe.pretrain.row_length) <= longest

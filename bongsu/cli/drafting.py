@@ -14,6 +14,7 @@ from typing import Literal
 
 from bongsu.corpus.readers import ReadStats, read_rows, resolve
 from bongsu.errors import DataError, MissingColumnError, RecipeError
+from bongsu.models import DEFAULT
 from bongsu.recipe import Source, Tokenizer
 from bongsu.recipe.section import BYTES, SPECIAL_TOKENS
 from bongsu.tokens.bpe import train_tokenizer
@@ -27,6 +28,8 @@ _TEXTS = ("text", "tweet", "message", "content", "body", "document", "comment", 
 _LABELS = ("target", "label", "labels", "class", "category", "sentiment", "choose_one", "score", "rating", "stars", "y",
            "라벨", "레이블", "분류", "감정", "평점")  # fmt: skip
 _CONTEXT = "keyword"
+_READ_BY_DEFAULT = 256
+"""The most tokens of a text that `bongsu:beacon` reads."""
 _MOST_CLASSES = 50
 _HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -128,6 +131,8 @@ def _lines(
     where = "rows" if seen.complete else f"first {LOOKED_AT:,} rows"
     small = seen.megabytes + sum(Path(path).stat().st_size for path in unlabelled if Path(path).is_file()) / 1e6 < 5.0
     length = next((size for size in (64, 128, 256) if seen.characters <= (1.5 if seen.korean > 0.3 else 3.0) * size), 512)
+    if seen.label:
+        length = min(length, _READ_BY_DEFAULT)
     yield f"# Written by `bongsu init` after a look at the {where} of {_one_line(seen.path)}."
     yield "# Paths are relative to the folder where it is run."
     yield "#"
@@ -160,7 +165,7 @@ def _lines(
         yield "# [[corpus.sources]]"
         yield '# path = "more/*.txt"'
     yield ""
-    yield "[tokenizer]"
+    yield "[tokenizer]                     # of an encoder from scratch, as [model] is" if seen.label else "[tokenizer]"
     yield f"vocab_size = {8000 if unlabelled or not small else seen.vocabulary}"
     yield f"lowercase = {'false' if seen.korean > 0.7 else 'true'}"
     yield ""
@@ -171,10 +176,15 @@ def _lines(
     yield f"max_length = {max(128, length)}"
     yield ""
     yield "[pretrain]"
+    if seen.label:
+        yield f"{f'start = {_toml(DEFAULT)}':<32}" + '# the encoder that ships, for English and Korean; "none": from scratch'
     yield f"batch_sentences = {96 if small else 256}"
     yield f"row_length = {max(64, min(128, length))}"
-    yield f"epochs = {40 if small else 10}" + " " * 21 + "# more is better, until the report's curve of held-out text is flat"
-    yield "learning_rate = 2e-3"
+    epochs, advice = (40 if small else 10), "more is better, until the report's curve of held-out text is flat"
+    if seen.label:
+        epochs, advice = epochs // 4, f"from scratch {epochs} or more"
+    yield f"{f'epochs = {epochs}':<32}# {advice}"
+    yield "learning_rate = 5e-4            # from scratch 2e-3" if seen.label else "learning_rate = 2e-3"
     if seen.label:
         yield from _task_lines(seen, length, test, names)
 
