@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -234,16 +233,18 @@ def _require_the_same_masks(plan: Plan) -> None:
     """
     seen: dict[str, object] = {}
     for point in plan.survey():
-        with suppress(RecipeError):  # a point that no recipe can be starts no trial
+        try:
             pretrain = plan.recipe(Trial(point, int(plan.tree.get("seed", 0)))).pretrain
-            for key in _HIDING:
-                value = getattr(pretrain, key)
-                if seen.setdefault(key, value) != value:
-                    raise RecipeError(
-                        f"space: pretrain.{key} changes which tokens are hidden in validation, so {plan.study.objective} of "
-                        "two values cannot be compared. Compare them by an objective of fine-tuning, or vary "
-                        "pretrain.mask_rate_start, which leaves validation as it is."
-                    )
+        except RecipeError:  # a point that no recipe can be starts no trial
+            continue
+        for key in _HIDING:
+            value = getattr(pretrain, key)
+            if seen.setdefault(key, value) != value:
+                raise RecipeError(
+                    f"space: pretrain.{key} changes which tokens are hidden in validation, so {plan.study.objective} of two "
+                    "values cannot be compared. Compare them by an objective of fine-tuning, or vary "
+                    "pretrain.mask_rate_start, which leaves validation as it is."
+                )
 
 
 def _require_a_valid_point(plan: Plan) -> None:
