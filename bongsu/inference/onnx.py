@@ -162,7 +162,7 @@ class BundlePredictor(Predictor):
         if self._masked_lm is None:
             raise DataError("This bundle carries no masked language model; export one from a run that pre-trains its encoder.")
         longest = self.task.settings.max_length
-        parts = cleaned(self.task.cleaner, text).split(MASK)
+        parts = cleaned(self.task.cleaner, [text])[0].split(MASK)
         first, *others = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(parts)]
         joined = first + [token for ids in others for token in (MASK_ID, *ids)]
         ids = np.array(joined[:longest], dtype=np.int64)
