@@ -81,8 +81,8 @@ class Tfidf:
         n_texts, n_features = len(kinds[0]), max(1, len(self.rarity))
         sizes = [len(packed) // _NUMBER.itemsize for kind in kinds for packed in kind]
         group = np.repeat(np.arange(len(sizes)), sizes)
-        column = np.frombuffer(b"".join(itertools.chain.from_iterable(kinds)), dtype=_NUMBER)
-        places = np.sort(group * n_features + column)  # leaves every feature in its group
+        numbers = np.frombuffer(b"".join(itertools.chain.from_iterable(kinds)), dtype=_NUMBER)
+        places = np.sort(group * n_features + numbers)  # leaves every feature in its group
         edge = np.ones(len(places) + 1, dtype=bool)  # whether another feature or group begins here
         np.not_equal(places[1:], places[:-1], out=edge[1:-1])
         edges = np.flatnonzero(edge)
