@@ -11,7 +11,7 @@ from bongsu.pipeline.checking import check_files
 from bongsu.pipeline.stages import FOLDERS, Listener, stages
 from bongsu.recipe import Recipe, write_recipe
 from bongsu.training.distributed import is_main_process, leave
-from bongsu.workspace import Stage, Workspace
+from bongsu.workspace import Stage, Workspace, remembered_fingerprints
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,8 @@ def run(
     """
     check_files(recipe)
     workspace = Workspace(out or Path("runs") / recipe.name, store)
-    chain = _until(stages(recipe, workspace, listener, ray), until)
+    with remembered_fingerprints(workspace.path / ".fingerprints.json"):
+        chain = _until(stages(recipe, workspace, listener, ray), until)
     if is_main_process():
         with workspace.locked():
             _run_stages(recipe, workspace, chain)
