@@ -331,7 +331,7 @@ def variable_length(segment_ids: Any, q: Tensor, k: Tensor, v: Tensor) -> Callab
 
 def batches(results: Results, setting: Setting) -> None:
     """Compiled steps of the largest model at a half of the batch, and at doubles of it until one does not fit."""
-    device, settings = setting.device, setting.pretrain
+    settings = setting.pretrain
     name, model = next(iter(setting.models.items()))
     config = EncoderConfig.from_recipe(model, VOCABULARY)
     rows: list[list[str]] = []
