@@ -66,17 +66,20 @@ class Cleaner:
         """The cleaned text, or None when a rule drops it (counted in `dropped`). NUL is taken out, whatever the rules."""
         return self.clean_all([text])[0]
 
-    def rewrite(self, text: str) -> str:
-        """Return the cleaned text, whatever its length and script."""
-        return self._cleaned([text])[0]
+    def rewrite_all(self, texts: Sequence[str]) -> list[str]:
+        """Return the cleaned texts, whatever their lengths and scripts."""
+        return [rewritten for batch in _batches(texts) for rewritten in self._rewritten(batch)]
 
     def clean_all(self, texts: Sequence[str]) -> list[str | None]:
         """What `clean` does, for many texts at once."""
         return [cleaned for batch in _batches(texts) for cleaned in self._batch(batch)]
 
     def _batch(self, texts: Sequence[str]) -> Sequence[str | None]:
+        return self._kept(self._rewritten(texts))
+
+    def _rewritten(self, texts: Sequence[str]) -> list[str]:
         ascii_alone, others, places = _separated(texts)
-        return self._kept(_merged(self._cleaned(ascii_alone), self._cleaned(others), places))
+        return _merged(self._cleaned(ascii_alone), self._cleaned(others), places)
 
     def _cleaned(self, texts: Sequence[str]) -> list[str]:
         joined = join(texts)
@@ -107,7 +110,7 @@ class Cleaner:
         rules = self.settings
         shortest, longest = rules.min_characters, rules.max_characters
         lengths = list(map(len, texts))
-        if not rules.languages and shortest <= min(lengths) and max(lengths) <= longest and not any(map(str.isspace, texts)):
+        if not rules.scripts and shortest <= min(lengths) and max(lengths) <= longest and not any(map(str.isspace, texts)):
             return texts  # as mostly
         kept: list[str | None] = []
         for text in texts:
@@ -116,7 +119,7 @@ class Cleaner:
                 why = "too short"
             elif len(text) > longest:
                 why = "too long"
-            elif rules.languages and not any(is_written_in(text, language) for language in rules.languages):
+            elif rules.scripts and not any(is_written_in(text, script) for script in rules.scripts):
                 why = "another script"
             if why is not None:
                 self.dropped[why] += 1
@@ -132,13 +135,13 @@ def join(texts: Sequence[str]) -> str:
     return joined
 
 
-def is_written_in(text: str, language: str) -> bool:
-    """Whether half of a text's letters are of a language's script ("ko" or "en"); three in ten for Korean, which mixes more."""
+def is_written_in(text: str, script: str) -> bool:
+    """Whether half of a text's letters are of a script ("latin"); three in ten for "hangul", as Korean mixes in Latin words."""
     text = text.replace(LINK, "").replace(USER, "")
     letters = len(_LETTER.findall(text))
     if letters == 0:
         return False
-    own, share = (_HANGUL, 0.3) if language == "ko" else (_LATIN, 0.5)
+    own, share = (_HANGUL, 0.3) if script == "hangul" else (_LATIN, 0.5)
     return len(own.findall(text)) >= share * letters
 
 

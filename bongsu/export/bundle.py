@@ -18,19 +18,21 @@ from bongsu.export.onnx import export_masked_lm, export_task_model
 from bongsu.export.quantization import Int8Loss, int8_loss, quantize
 from bongsu.files import atomic_folder, write_json, write_text
 from bongsu.finetuning.data import AnyExample, load_data
-from bongsu.inference.bundle import CONFIG, MASKED_LM, MODEL, MODEL_INT8, origin, refuse_to_replace, write_manifest
-from bongsu.inference.onnx import Engine, OnnxBackend
+from bongsu.inference.bundle import CONFIG, MASKED_LM, MODEL, MODEL_INT8, open_bundle, origin, refuse_to_replace, write_manifest
+from bongsu.inference.onnx import Engine, OnnxBackend, is_faster
 from bongsu.inference.predictor import Predictor
 from bongsu.inference.torch_backend import TorchBackend, load_predictor, model_folder
 from bongsu.model.io import load_masked_lm
 from bongsu.model.tfidf import FILES
+from bongsu.models import packaged
 from bongsu.recipe import Recipe, load_recipe
 
 CARD = "README.md"
 TOLERANCE = 1e-5
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 _CHECKED = 64  # texts on which the graph is compared with torch
-_MEASURED = 2000  # texts on which int8 is
+_SCALED = 500  # texts whose activations choose the scales of int8
+_MEASURED = 2000  # texts on which int8 is compared
 _SAMPLE = ("Forest fire near La Ronge Sask.", "규모 5.1 지진으로 건물 외벽이 무너졌습니다", "ok", "so hot today 🔥 " * 8)
 
 
@@ -66,9 +68,12 @@ def export_onnx(
         error = _difference(exact, torch_predictor, checked)
         if not error <= TOLERANCE:
             raise WorkspaceError(f"{run}: the graph's outputs are {error:.1e} away from torch's; nothing is written.")
-        loss = None
+        loss, faster = None, False
         if int8:
-            quantize(folder / MODEL, folder / MODEL_INT8)
+            engine = Engine("float32", folder / MODEL, shortest, pad_id)
+            rows = torch_predictor.task.encode(torch_predictor.tokenizer, examples[:_SCALED])
+            quantize(folder / MODEL, folder / MODEL_INT8, [engine.feed([row], step=1) for row in rows])
+            faster = is_faster(Engine("int8", folder / MODEL_INT8, shortest, pad_id), engine)
             if examples:
                 loss = int8_loss(exact, predictor("int8", MODEL_INT8), examples[:_MEASURED], rows_of)
         encoder = masked_lm_folder(run, recipe)
@@ -86,6 +91,7 @@ def export_onnx(
             "origin": origin(source),
             "shortest": shortest,
             "int8_accurate": loss is not None and loss.accurate,
+            "int8_faster": faster,
             "int8": None if loss is None else {**asdict(loss), "points": loss.points},
         }
         write_json(folder / CONFIG, config)
@@ -114,6 +120,26 @@ def export_hf(run: Path, out: Path, licence: str | None = None) -> None:
         write_manifest(folder, "hf")
 
 
+def export_packaged(name: str, to: Literal["onnx", "hf"], out: Path) -> None:
+    """Write a model that ships with Bongsu as an export of a run is written: a copy of its bundle, or its encoder.
+
+    Raises:
+        WorkspaceError: when no such model ships, or `out` holds something else.
+    """
+    refuse_to_replace(out)
+    source = packaged(name, "detector" if to == "onnx" else "encoder")
+    assert source is not None
+    with atomic_folder(out) as folder:
+        if to == "onnx":
+            open_bundle(source)
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+            return
+        write_modernbert(load_masked_lm(source), folder)
+        _copy_tokenizer(source, folder)
+        write_text(folder / CARD, f"The encoder {name} of Bongsu. Its sources and licences: NOTICE of Bongsu.\n")
+        write_manifest(folder, "hf")
+
+
 def _difference(one: Predictor, other: Predictor, examples: Sequence[AnyExample]) -> float:
     """Return the largest difference between the outputs of two heads, as a share of the largest output (1 at least)."""
     rows = one.task.encode(one.tokenizer, examples)
@@ -139,7 +165,8 @@ def run_recipe(run: Path) -> Recipe:
 def masked_lm_folder(run: Path, recipe: Recipe) -> Path | None:
     """The model folder of the encoder that the run fine-tuned; None when it is not there."""
     named = recipe.finetune.encoder
-    candidates = [run / "adapt" / "model", Path(named) if named else run / "pretrain" / "model"]
+    start = run if named is None else packaged(named, "encoder") or Path(named)
+    candidates = [run / "adapt" / "model", start / "pretrain" / "model", *([start / "model", start] if named else [])]
     return next((folder for folder in candidates if (folder / "config.json").is_file()), None)
 
 

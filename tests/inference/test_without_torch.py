@@ -42,7 +42,7 @@ def test_messages_and_files_are_classified(bundle: Path, tmp_path: Path) -> None
     assert [row["probability"] for row in rows] == pytest.approx([p.probability for p in expected], abs=0.1)  # int8, it may be
     said = bongsu("predict", str(bundle), texts[0], "--explain")
     assert said.returncode == 0, said.stderr
-    assert said.stdout.split()[0] in ("other", "disaster")
+    assert orjson.loads(said.stdout)["label"] in ("other", "disaster")
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -50,6 +50,14 @@ def test_help_imports_nothing_heavy() -> None:
     watch = f"import atexit, sys\natexit.register(lambda: print('LOADED', [n for n in {heavy} if n in sys.modules]))"
     found = bongsu("--help", before=watch)
     assert "predict" in found.stdout
+    assert found.stdout.rstrip().endswith("LOADED []")
+
+
+def test_a_message_through_a_runs_folder_loads_what_it_needs(made_run: Path) -> None:
+    heavy = ("torch._dynamo", "sympy", "scipy", "sklearn", "matplotlib", "datasketch", "transformers", "onnxruntime")
+    watch = f"import atexit, sys\natexit.register(lambda: print('LOADED', [n for n in {heavy} if n in sys.modules]))"
+    found = bongsu("predict", str(made_run), "bada gufe", before=watch)
+    assert found.stdout.split()[0] in ("other", "disaster"), found.stderr
     assert found.stdout.rstrip().endswith("LOADED []")
 
 
