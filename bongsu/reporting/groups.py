@@ -26,7 +26,7 @@ def by_writing(texts: Sequence[str], labels: Int64, decided: Int64, baseline: In
         language: of the table's title, "en" or "ko".
     """
     writing = [
-        "Korean" if is_written_in(text, "ko") else "Latin letters" if is_written_in(text, "en") else "other writing"
+        "Korean" if is_written_in(text, "hangul") else "Latin letters" if is_written_in(text, "latin") else "other writing"
         for text in texts
     ]
     rows = _rows(writing, [name for name, _ in Counter(writing).most_common()], labels, decided, baseline)
