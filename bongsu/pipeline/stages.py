@@ -26,6 +26,7 @@ from bongsu.parallel import whole, workers
 from bongsu.pipeline.predicting import predict_file
 from bongsu.pretraining.adapt import adapt
 from bongsu.pretraining.masked_lm import pretrain
+from bongsu.pretraining.teacher import teacher_folder
 from bongsu.recipe import HUB, Optimization, Recipe
 from bongsu.reporting.run import build_report
 from bongsu.tokens.bpe import load_tokenizer, measure, sample_evenly, save_tokenizer, train_tokenizer
@@ -86,12 +87,14 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
         chain.append(Stage("tokens", {}, [chain[-1].fingerprint], lambda folder: encode_corpus(corpus, tokenizer, folder, ray)))
         if recipe.pretrain:
             settings = {**({} if start else _settings(recipe, "model")), **_settings(recipe, "pretrain"), "seed": recipe.seed}
-            settings["pretrain"].pop("start")  # what it names counts, which is among the tokenizer's inputs
+            # What `start` and `teacher` name counts, not where it is; the former is among the tokenizer's inputs.
+            del settings["pretrain"]["start"], settings["pretrain"]["teacher"]
+            teacher = weight_files(teacher_folder(recipe.pretrain)) if recipe.pretrain.teacher else []
             chain.append(
                 Stage(
                     "pretrain",
                     settings,
-                    [chain[-1].fingerprint],
+                    [chain[-1].fingerprint, *(file_fingerprint(str(file)) for file in teacher)],
                     lambda folder: _pretrain(recipe, tokenizer, tokens, folder, listener, start),
                     resumable=True,
                     collective=True,
@@ -218,9 +221,10 @@ def _pretrain(
     with joined(resolve_device(recipe.pretrain.device)) as processes:
         state = pretrain(recipe, tokenizer, tokens, folder, told, start, processes)
     figures = state.last
+    likeness = f", cosine with the teacher {figures['teacher_cosine']:.3f}" if "teacher_cosine" in figures else ""
     progress.note(
         f"pretrain: {state.step:,} steps, validation loss {figures['loss']:.3f}, masked-token accuracy "
-        f"{figures['accuracy']:.3f}, {figures['bits_per_byte']:.3f} bits per byte of masked text"
+        f"{figures['accuracy']:.3f}, {figures['bits_per_byte']:.3f} bits per byte of masked text{likeness}"
     )
 
 
