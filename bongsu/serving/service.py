@@ -54,14 +54,15 @@ class Service:
             load: opens the bundle; called again for a swap.
             api_key: asked of every client when given.
             log_text: let the log lines carry the messages.
-            stream: where a watch in this process publishes.
+            stream: where a watch in this process publishes; without one the page shows no watch.
 
         Raises:
             BongsuError: when the bundle cannot be used.
         """
         self.limits = limits
         self.log_text = log_text
-        self.stream = stream or Broadcaster()
+        self.watches = stream is not None
+        self.stream = Broadcaster() if stream is None else stream
         self.metrics = Metrics()
         self.holder = ModelHolder(load)
         self.draining = False
