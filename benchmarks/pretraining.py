@@ -1,11 +1,13 @@
 """Pre-training, real tokens a second, against `transformers` as one would write it.
 
-    python -m benchmarks.pretraining TEXTS [--size small|medium|study] [--steps 30] [--repeats 5] [--grow | --minutes 3]
+    python -m benchmarks.pretraining TEXTS [--size small|medium|study] [--steps 25] [--repeats 5] [--grow | --minutes 3]
 
 TEXTS is a file of one text a line (.txt, .gz, .zst). The peer is BertForMaskedLM of the same width and depth, from scratch,
-with Trainer, DataCollatorForLanguageModeling and dynamic padding, otherwise its defaults; and the same with bf16=True. Both
-sides get the same token ids from the same tokenizer, 128 sentences a step. Padding counts for nothing. Every measurement is a
-process of its own with all cores; the sides take turns. `--grow` shows instead how Bongsu's rate and memory change with row
+with Trainer, DataCollatorForLanguageModeling and dynamic padding, otherwise its defaults; and, where the processor computes
+with bfloat16, the same with bf16=True. Both sides read the same sentences in the same order, from the same tokenizer, 128 a
+step. A rate is all tokens of all steps after the first five, over all their time; padding counts for nothing. Every
+measurement is a process of its own with all cores; the sides take turns. The table says which kind of machine it is, for
+bfloat16 decides more than anything else. `--grow` shows instead how Bongsu's rate and memory change with row
 length, batch, vocabulary and corpus. `--minutes` trains each side that long, at the same peak learning rate, and compares the
 loss on the same hidden tokens of held-out texts, and when Bongsu had come to the peer's.
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
+import platform
 import tempfile
 import time
 from pathlib import Path
@@ -29,10 +31,13 @@ SIDES = (BONGSU, TRAINER, TRAINER_BF16)
 SIZES: dict[str, dict[str, Any]] = {
     "small": {"d_model": 256, "n_layers": 4, "n_heads": 4, "vocab_size": 5000},
     "medium": {"d_model": 512, "n_layers": 6, "n_heads": 8, "vocab_size": 5000},
-    "study": {"d_model": 768, "n_layers": 8, "n_heads": 12, "vocab_size": 5000},
+    "study": {"d_model": 1024, "n_layers": 6, "n_heads": 8, "vocab_size": 5000},
 }
+_ROW, _BATCH = 64, 128  # tokens a row, sentences a step
 _HELD_OUT = 1000  # sentences that the loss is measured on
 _WARM = 5  # steps before the clock starts
+_TOTALLED = 500  # steps at the most whose tokens are counted
+_COUNTED = 20  # steps after it, at the least: batches differ, and so do their times
 _STARTED = time.time()
 
 
@@ -41,10 +46,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("texts", type=Path)
     parser.add_argument("--size", choices=SIZES, default="small")
-    parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--peer-steps", type=int, default=12, help="steps of the peer, which takes longer for each")
+    parser.add_argument("--steps", type=int, default=_WARM + _COUNTED, help="of each side")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--sides", nargs="*", choices=SIDES, default=SIDES)
+    parser.add_argument("--sides", nargs="*", choices=SIDES, help="by default all that this machine can run")
     parser.add_argument("--set", action="append", default=[], help="a change of Bongsu's recipe, section.key=value")
     parser.add_argument("--grow", action="store_true")
     parser.add_argument("--minutes", type=float)
@@ -53,12 +57,14 @@ def main() -> None:
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if min(options.steps, options.peer_steps) < _WARM + 2:
-        parser.error(f"--steps, --peer-steps: the clock starts after {_WARM} steps; give {_WARM + 2} and more")
+    if options.steps < _WARM + _COUNTED and not options.race:
+        parser.error(f"--steps: the clock starts after {_WARM} and needs {_COUNTED}; give {_WARM + _COUNTED} or more")
     if options.side:
         measure = _bongsu if options.side == BONGSU else _trainer
         print(json.dumps(measure(options)))
         return
+    options.sides = options.sides or [side for side in SIDES if side != TRAINER_BF16 or _has_bfloat16()]
+    print(f"{_machine()}\n")
     with tempfile.TemporaryDirectory() as folder:
         if options.grow:
             _grow(options, Path(folder))
@@ -68,11 +74,33 @@ def main() -> None:
             _compare(options, Path(folder))
 
 
+def _has_bfloat16() -> bool:
+    from bongsu.training.devices import resolve_device, resolve_precision
+
+    return resolve_precision("auto", resolve_device("auto")) == "bfloat16"
+
+
+def _machine() -> str:
+    """What the figures hold for: the processor or GPU, its cores, and whether it computes with bfloat16."""
+    import torch
+
+    from bongsu.parallel import cores
+
+    name = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.partition(": ")[2] for line in lines if line.startswith("model name")), name)
+    if torch.cuda.is_available():
+        name = torch.cuda.get_device_name()
+    return f"{name}, {cores()} cores, {'with' if _has_bfloat16() else 'without'} bfloat16"
+
+
 def _compare(options: argparse.Namespace, folder: Path) -> None:
     run = _shards(options.texts, options.size, folder, options.set)
     figures = in_turn("benchmarks.pretraining", options.sides, _arguments(options, run), options.repeats)
     peer = figures.get(TRAINER, figures[options.sides[-1]])["rate"]
-    print(f"{options.size}: {SIZES[options.size]}, {options.steps} steps, medians of {options.repeats}\n")
+    print(f"{options.size}: {SIZES[options.size]}, {options.steps - _WARM} steps counted, "
+          f"medians of {options.repeats}\n")  # fmt: skip
     rows = [
         [side, f"{found['rate']:,.0f}", f"{found['rate'] / peer:.1f}", f"{found['first_step']:.1f}", f"{found['mb']:,.0f}"]
         for side, found in figures.items()
@@ -87,8 +115,8 @@ def _race(options: argparse.Namespace, folder: Path) -> None:
     counts = read_json(run / "tokens" / "tokens.json")["splits"]["train"]
     found: dict[str, Any] = {}
     for side in options.sides:
-        batch = 128 * counts["tokens"] / counts["sentences"]
-        options.steps = options.peer_steps = round(60 * options.minutes * rates[side]["rate"] / batch)
+        batch = _BATCH * counts["tokens"] / counts["sentences"]
+        options.steps = round(60 * options.minutes * rates[side]["rate"] / batch)
         found[side] = in_turn("benchmarks.pretraining", [side], [*_arguments(options, run), "--race"], 1)[side] | {
             "steps": options.steps
         }
@@ -119,7 +147,7 @@ def _grow(options: argparse.Namespace, folder: Path) -> None:
 
 def _arguments(options: argparse.Namespace, run: Path) -> list[str]:
     changes = [part for change in options.set for part in ("--set", change)]
-    steps = ["--steps", str(options.steps), "--peer-steps", str(options.peer_steps)]
+    steps = ["--steps", str(options.steps)]
     rate = ["--learning-rate", str(options.learning_rate)] if options.learning_rate else []
     return [str(options.texts), "--run", str(run), "--size", options.size, *steps, *rate, *changes]
 
@@ -134,8 +162,8 @@ def _recipe(texts: Path, size: str, steps: int, changes: list[str]) -> Recipe:
         "tokenizer": {"vocab_size": shape.pop("vocab_size")},
         "model": {**shape, "max_length": 512},
         "pretrain": {
-            "row_length": 64,
-            "batch_sentences": 128,
+            "row_length": _ROW,
+            "batch_sentences": _BATCH,
             "steps": steps,
             "evaluations": 1,
             "validation_sentences": _HELD_OUT,
@@ -171,11 +199,9 @@ def _steps_clock() -> list[float]:
 
 
 def _figures(ends: list[float], tokens: list[int]) -> dict[str, float]:
-    rates = [
-        count / (end - start) for start, end, count in zip(ends[_WARM:-1], ends[_WARM + 1 :], tokens[_WARM + 1 :], strict=True)
-    ]
+    rate = sum(tokens[_WARM:]) / (ends[-1] - ends[_WARM - 1])
     first = ends[0] - _STARTED
-    return {"rate": statistics.median(rates), "first_step": first, "mb": peak_megabytes(), "seconds": ends[-1] - ends[0]}
+    return {"rate": rate, "first_step": first, "mb": peak_megabytes(), "seconds": ends[-1] - ends[0]}
 
 
 def _bongsu(options: argparse.Namespace) -> dict[str, Any]:
@@ -197,8 +223,8 @@ def _bongsu(options: argparse.Namespace) -> dict[str, Any]:
     batches = Batches(
         shards, training_shape(shards, recipe.pretrain), recipe.pretrain, recipe.tokenizer.vocab_size, recipe.seed
     )
-    tokens = [int((batches.batch(n).segment_ids > 0).sum()) for n in range(min(options.steps, 100))]
-    return {**_figures(ends[:100], tokens), "loss": state.last["loss"], "seconds": ends[-1] - ends[0], "curve": curve}
+    tokens = [int((batches.batch(n).segment_ids > 0).sum()) for n in range(min(options.steps, _TOTALLED))]
+    return {**_figures(ends[:_TOTALLED], tokens), "loss": state.last["loss"], "seconds": ends[-1] - ends[0], "curve": curve}
 
 
 def _trainer(options: argparse.Namespace) -> dict[str, float]:
@@ -218,9 +244,7 @@ def _trainer(options: argparse.Namespace) -> dict[str, float]:
     shape = SIZES[options.size]
     shards = open_shards(options.run / "tokens", "train", verify=False)
     tokenizer = AutoTokenizer.from_pretrained(options.run / "tokenizer")
-    count = min(shards.sentences, 128 * options.peer_steps * 4)
-    offsets = shards.offsets
-    texts = [{"input_ids": shards.tokens[offsets[n] : offsets[n + 1]][:512].tolist()} for n in range(count)]
+    order = _order(options, shards)
     model = BertForMaskedLM(
         BertConfig(
             vocab_size=len(tokenizer),
@@ -239,28 +263,56 @@ def _trainer(options: argparse.Namespace) -> dict[str, float]:
             tokens.append(sum(len(example["input_ids"]) for example in examples))
             return super().__call__(examples)
 
+    class Sentences(torch.utils.data.Dataset[Any]):
+        """Those of Bongsu's batches, in their order, as long as its rows."""
+
+        def __len__(self) -> int:
+            return len(order)
+
+        def __getitem__(self, place: int) -> dict[str, list[int]]:
+            start, end = shards.offsets[order[place]], shards.offsets[order[place] + 1]
+            return {"input_ids": shards.tokens[start:end][:_ROW].tolist()}
+
+    class InOrder(Trainer):
+        """Does not shuffle what is shuffled already."""
+
+        def _get_train_sampler(self, *_: Any) -> Any:
+            return torch.utils.data.SequentialSampler(Sentences())
+
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(
+        trainer = InOrder(
             model=model,
             args=TrainingArguments(
                 folder,
-                per_device_train_batch_size=128,
-                max_steps=options.peer_steps,
+                per_device_train_batch_size=_BATCH,
+                max_steps=options.steps,
                 bf16=options.side == TRAINER_BF16,
                 use_cpu=not torch.cuda.is_available(),
                 report_to=[],
                 save_strategy="no",
                 **(
-                    {"learning_rate": options.learning_rate, "warmup_steps": options.peer_steps // 20}
+                    {"learning_rate": options.learning_rate, "warmup_steps": options.steps // 20}
                     if options.learning_rate
                     else {}
                 ),
             ),
-            train_dataset=texts,
+            train_dataset=Sentences(),
             data_collator=Counted(tokenizer, mlm_probability=0.15),
         )
         trainer.train()
-    return {**_figures(ends, tokens[: len(ends)]), "loss": _loss(model, options)}
+    return {**_figures(ends[:_TOTALLED], tokens[: min(len(ends), _TOTALLED)]), "loss": _loss(model, options)}
+
+
+def _order(options: argparse.Namespace, shards: Any) -> list[int]:
+    """Return the sentences of Bongsu's batches one after another; see `Batches.batch`."""
+    import numpy as np
+
+    from bongsu.tokens.random import mix, permute
+
+    recipe = _recipe(options.texts, options.size, options.steps, options.set)
+    epoch, index = np.divmod(np.arange(options.steps * _BATCH), shards.sentences)
+    order: list[int] = permute(index, shards.sentences, mix(recipe.seed, 0, epoch)).tolist()
+    return order
 
 
 def _loss(model: Any, options: argparse.Namespace) -> float:

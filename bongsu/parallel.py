@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 
 _ALONE = 3  # so few pieces are done sooner than other processes have started
 _IDLE_SECONDS = 60
+_ONE_THREAD = {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}  # in each process, for there is one a core
 _RAY_BLOCK_BYTES = 16 * 2**20
 
 
@@ -141,7 +142,7 @@ class _Processes:
         if self._pool is None:
             from loky import ProcessPoolExecutor
 
-            self._pool = ProcessPoolExecutor(max_workers=self._count, timeout=_IDLE_SECONDS)
+            self._pool = ProcessPoolExecutor(max_workers=self._count, timeout=_IDLE_SECONDS, env=_ONE_THREAD)
             self._stack.callback(self._pool.shutdown, wait=True, kill_workers=True)
         return self._pool
 

@@ -14,6 +14,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,11 +177,45 @@ def _seconds_since(start: float, begun: Path) -> float:
     return float(_read(begun).get("seconds", 0.0)) + time.perf_counter() - start
 
 
+_RECENT = 2.0  # seconds in which a file may change without another date
+_remembered: ContextVar[dict[str, list[Any]] | None] = ContextVar("_remembered", default=None)
+
+
+@contextmanager
+def remembered_fingerprints(path: Path) -> Iterator[None]:
+    """Keep the fingerprints of files in a file of the run's folder, so that one of the same size and date is not read again."""
+    try:
+        known = orjson.loads(path.read_bytes())
+    except (OSError, orjson.JSONDecodeError):
+        known = {}
+    found = dict(known) if isinstance(known, dict) else {}
+    before = _remembered.set(found)
+    try:
+        yield
+    finally:
+        _remembered.reset(before)
+        if found != known and path.parent.is_dir():
+            with suppress(WorkspaceError):  # it saves time and nothing else
+                write_json(path, found)
+
+
 def file_fingerprint(path: str) -> str:
     """What stands for a file's content: its hash, or for large files its size, its date and the hash of both ends."""
     file = Path(path)
     if not file.is_file():
         return path  # a URL: its name has to do
+    known, status, name = _remembered.get(), file.stat(), str(file.resolve())
+    stamp = [status.st_size, status.st_mtime_ns]
+    entry = known.get(name) if known is not None else None
+    if isinstance(entry, list) and entry[:2] == stamp and len(entry) == 3:
+        return str(entry[2])
+    found = _content_fingerprint(file)
+    if known is not None and time.time() - status.st_mtime > _RECENT:
+        known[name] = [*stamp, found]
+    return found
+
+
+def _content_fingerprint(file: Path) -> str:
     size = file.stat().st_size
     digest = hashlib.sha256(str(size).encode())
     with open(file, "rb") as stream:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from bongsu import parallel
-from bongsu.parallel import cores, cpu_quota
+from bongsu.parallel import cores, cpu_quota, whole, workers
 
 
 def write(root: Path, files: dict[str, str]) -> tuple[Path, Path]:
@@ -58,3 +59,13 @@ def test_a_quota_bounds_the_cores(monkeypatch: pytest.MonkeyPatch, quota: float 
     monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     monkeypatch.setattr(parallel, "cpu_quota", lambda: quota)
     assert cores() == expected
+
+
+def test_each_of_several_processes_has_one_thread_for_the_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "cores", lambda: 2)
+    with workers() as crew:
+        assert set(crew.run(range(8), whole, _threads)) == {("1", "false")}
+
+
+def _threads(_: int) -> tuple[str | None, str | None]:
+    return os.environ.get("RAYON_NUM_THREADS"), os.environ.get("TOKENIZERS_PARALLELISM")

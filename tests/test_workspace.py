@@ -13,7 +13,7 @@ import pytest
 
 from bongsu.errors import WorkspaceError
 from bongsu.files import read_json
-from bongsu.workspace import Stage, Workspace, file_fingerprint
+from bongsu.workspace import Stage, Workspace, file_fingerprint, remembered_fingerprints
 
 
 class Work:
@@ -212,3 +212,26 @@ def test_what_one_run_began_another_goes_on_from(tmp_path: Path) -> None:
     assert Workspace(tmp_path / "two", tmp_path / "store").run(stage(work, resumable=True))
     assert work.found == ["run1", "step-1"]
     assert Workspace(tmp_path / "one").is_done(stage(work))
+
+
+def test_a_file_of_the_same_size_and_date_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, memory = tmp_path / "rows.csv", tmp_path / ".fingerprints.json"
+    path.write_text("one")
+    with remembered_fingerprints(memory):
+        first = file_fingerprint(str(path))
+    assert not memory.exists()  # it has only just been written, and may be again within the same tick of the clock
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    with remembered_fingerprints(memory):
+        assert file_fingerprint(str(path)) == first
+    monkeypatch.setattr("bongsu.workspace._content_fingerprint", lambda file: "read again")
+    with remembered_fingerprints(memory):
+        assert file_fingerprint(str(path)) == first
+    path.write_text("two")
+    with remembered_fingerprints(memory):
+        assert file_fingerprint(str(path)) == "read again"
+    assert file_fingerprint(str(path)) == "read again"
+    memory.write_text("{")  # damaged: it is made anew
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+    with remembered_fingerprints(memory):
+        assert file_fingerprint(str(path)) == "read again"
+    assert list(read_json(memory)) == [str(path)]

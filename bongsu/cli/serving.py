@@ -15,7 +15,7 @@ from bongsu.models import DEFAULT
 if TYPE_CHECKING:
     from bongsu.inference.onnx import BundlePredictor
 
-_ENGINES = ("auto", "float32", "int8")
+_ENGINES = ("auto", "float32", "int8", "fastest")
 
 
 @app.command()
@@ -23,7 +23,7 @@ def serve(
     model: Annotated[str, typer.Argument(help="A run's folder, which is exported first, or a bundle")] = DEFAULT,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one of this machine")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on", min=0, max=65535)] = 8000,
-    engine: Annotated[str, typer.Option(help="auto, float32 or int8")] = "auto",
+    engine: Annotated[str, typer.Option(help="auto (as chosen at export), float32, int8 or fastest (here)")] = "auto",
     sessions: Annotated[int | None, typer.Option(help="Batches at a time, a thread each (default: one a core)", min=1)] = None,
     api_key_file: Annotated[
         Path | None, typer.Option(help="File whose first line is the key clients must send (or set BONGSU_API_KEY)")

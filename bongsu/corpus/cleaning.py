@@ -66,17 +66,20 @@ class Cleaner:
         """The cleaned text, or None when a rule drops it (counted in `dropped`). NUL is taken out, whatever the rules."""
         return self.clean_all([text])[0]
 
-    def rewrite(self, text: str) -> str:
-        """Return the cleaned text, whatever its length and script."""
-        return self._cleaned([text])[0]
+    def rewrite_all(self, texts: Sequence[str]) -> list[str]:
+        """Return the cleaned texts, whatever their lengths and scripts."""
+        return [rewritten for batch in _batches(texts) for rewritten in self._rewritten(batch)]
 
     def clean_all(self, texts: Sequence[str]) -> list[str | None]:
         """What `clean` does, for many texts at once."""
         return [cleaned for batch in _batches(texts) for cleaned in self._batch(batch)]
 
     def _batch(self, texts: Sequence[str]) -> Sequence[str | None]:
+        return self._kept(self._rewritten(texts))
+
+    def _rewritten(self, texts: Sequence[str]) -> list[str]:
         ascii_alone, others, places = _separated(texts)
-        return self._kept(_merged(self._cleaned(ascii_alone), self._cleaned(others), places))
+        return _merged(self._cleaned(ascii_alone), self._cleaned(others), places)
 
     def _cleaned(self, texts: Sequence[str]) -> list[str]:
         joined = join(texts)

@@ -10,13 +10,16 @@ import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
-from datasketch import MinHash, MinHashLSH
 
 from bongsu.corpus.cleaning import key
+
+if TYPE_CHECKING:
+    from datasketch import MinHash, MinHashLSH  # brings scipy along, which takes most of a second
 
 PARTITION = 1_000_000
 _SHINGLE = 5
@@ -155,10 +158,14 @@ def _jaccard(one: str, other: str) -> float:
 
 def _index(threshold: float) -> MinHashLSH:
     """Weighted against misses: a pair found in vain costs one comparison, for every pair found is checked."""
+    from datasketch import MinHashLSH
+
     return MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS, weights=(0.1, 0.9))
 
 
 @cache
 def _empty_sketch(permutations: int) -> MinHash:
     """Made once: drawing the permutations anew would cost more than a sketch."""
+    from datasketch import MinHash
+
     return MinHash(num_perm=permutations, seed=1, hashfunc=crc32)

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
 
 from bongsu.evaluation.metrics import predictions
 
@@ -32,6 +31,8 @@ def repeats(labels: Int64, seeds: Float64, fold: Int64, threshold: float = 0.5) 
     values = table.ravel()
     mean, interval = float(values.mean()), None
     if len(values) > 1:
+        from scipy.stats import t as student
+
         half = float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
         interval = [mean - half, mean + half]
     return {"mean": mean, "interval": interval, "count": len(values), "table": table.tolist()}

@@ -19,7 +19,7 @@ from bongsu.export.quantization import Int8Loss, int8_loss, quantize
 from bongsu.files import atomic_folder, write_json, write_text
 from bongsu.finetuning.data import AnyExample, load_data
 from bongsu.inference.bundle import CONFIG, MASKED_LM, MODEL, MODEL_INT8, open_bundle, origin, refuse_to_replace, write_manifest
-from bongsu.inference.onnx import Engine, OnnxBackend
+from bongsu.inference.onnx import Engine, OnnxBackend, is_faster
 from bongsu.inference.predictor import Predictor
 from bongsu.inference.torch_backend import TorchBackend, load_predictor, model_folder
 from bongsu.model.io import load_masked_lm
@@ -31,7 +31,8 @@ CARD = "README.md"
 TOLERANCE = 1e-5
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")
 _CHECKED = 64  # texts on which the graph is compared with torch
-_MEASURED = 2000  # texts on which int8 is
+_SCALED = 500  # texts whose activations choose the scales of int8
+_MEASURED = 2000  # texts on which int8 is compared
 _SAMPLE = ("Forest fire near La Ronge Sask.", "규모 5.1 지진으로 건물 외벽이 무너졌습니다", "ok", "so hot today 🔥 " * 8)
 
 
@@ -67,9 +68,12 @@ def export_onnx(
         error = _difference(exact, torch_predictor, checked)
         if not error <= TOLERANCE:
             raise WorkspaceError(f"{run}: the graph's outputs are {error:.1e} away from torch's; nothing is written.")
-        loss = None
+        loss, faster = None, False
         if int8:
-            quantize(folder / MODEL, folder / MODEL_INT8)
+            engine = Engine("float32", folder / MODEL, shortest, pad_id)
+            rows = torch_predictor.task.encode(torch_predictor.tokenizer, examples[:_SCALED])
+            quantize(folder / MODEL, folder / MODEL_INT8, [engine.feed([row], step=1) for row in rows])
+            faster = is_faster(Engine("int8", folder / MODEL_INT8, shortest, pad_id), engine)
             if examples:
                 loss = int8_loss(exact, predictor("int8", MODEL_INT8), examples[:_MEASURED], rows_of)
         encoder = masked_lm_folder(run, recipe)
@@ -87,6 +91,7 @@ def export_onnx(
             "origin": origin(source),
             "shortest": shortest,
             "int8_accurate": loss is not None and loss.accurate,
+            "int8_faster": faster,
             "int8": None if loss is None else {**asdict(loss), "points": loss.points},
         }
         write_json(folder / CONFIG, config)

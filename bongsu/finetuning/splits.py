@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
-from sklearn.model_selection import LeaveOneGroupOut, StratifiedGroupKFold
 
 from bongsu.arrays import Int64
 from bongsu.corpus.dedup import near_groups
@@ -96,6 +95,8 @@ def _name(label: int, names: Sequence[str]) -> str:
 def _folds(labels: bytes, groups: bytes, count: int, seed: int) -> tuple[Split, ...]:
     """Remembered: of thousands of groups they take seconds, and the trials of a search ask for the same ones."""
     of_class, of_group = (np.frombuffer(values, dtype=np.int64) for values in (labels, groups))
+    from sklearn.model_selection import StratifiedGroupKFold
+
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # of a class with fewer rows than folds: what matters is checked
@@ -158,7 +159,7 @@ def leave_out(labels: Int64, values: Sequence[str], groups: Int64, count: int, s
     if len(names) < 2:
         raise DataError("validation.leave_out: the column holds one value only; nothing can be left out.")
     if len(names) <= count:
-        parts = iter(LeaveOneGroupOut().split(labels, labels, owner))
+        parts = [(np.flatnonzero(owner != number), np.flatnonzero(owner == number)) for number in range(len(names))]
     else:
-        parts = iter(folds(labels, owner.astype(np.int64), count, seed, every_label=False))
+        parts = list(folds(labels, owner.astype(np.int64), count, seed, every_label=False))
     return [(train[~np.isin(groups[train], groups[held])].astype(np.int64), held.astype(np.int64)) for train, held in parts]

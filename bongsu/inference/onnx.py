@@ -6,7 +6,6 @@ batches run at a time as there are cores.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,13 +26,16 @@ from bongsu.tokens.bpe import TOKENIZER, load_tokenizer
 from bongsu.tokens.inputs import Encoded, cleaned, pad
 from bongsu.tokens.special import MASK, MASK_ID, PAD_ID, special_tokens
 
-Choice = Literal["auto", "float32", "int8"]
+Choice = Literal["auto", "float32", "int8", "fastest"]
+"""Which engine answers: "auto" the one that the export chose, "fastest" the one that is faster on this machine."""
+FIXED_SCALES = "fixed_scales"
+"""Set in the metadata of an int8 graph whose activations have scales fixed at export."""
 
 STEP = 8
 """float32 rounds lengths up to this: a text always has the same shape, whatever it is batched with."""
 _BATCH = 8  # on one thread more texts at a time are no faster, and take more memory
-_TRIALS = 30  # single texts by which an engine is chosen...
-_TRIAL_LENGTH = 24  # ...of so many tokens
+_TRIALS = 30  # of a single text and of a batch, by which an engine is chosen...
+_TRIAL_LENGTH = 24  # ...texts of so many tokens
 _GAIN = 1.1  # how much faster int8 must be to be worth its loss
 
 
@@ -56,6 +58,7 @@ class Engine:
     def __init__(self, name: Literal["float32", "int8"], path: Path, shortest: int, pad_id: int = PAD_ID) -> None:
         self.name = name
         self._session = open_session(path)
+        self._batched = name == "float32" or FIXED_SCALES in self._session.get_modelmeta().custom_metadata_map
         self._pairs = len(self._session.get_inputs()) > 1
         self._shortest = shortest
         self._pad_id = pad_id
@@ -63,19 +66,23 @@ class Engine:
     def run(self, rows: Sequence[Encoded]) -> list[Graph]:
         """Return what the graph gives for each row of about one length, with one row in each `Graph`.
 
-        int8 takes rows one by one, as long as they are: its activations share one scale a tensor, so that other rows or
-        padding would change the answer. On a small model that costs no time.
+        int8 without fixed scales takes rows one by one, as long as they are: its activations share one scale a tensor, so
+        that other rows or padding would change the answer.
         """
-        if self.name == "int8":
+        if not self._batched:
             return [self._run([row], 1) for row in rows]
         batch = self._run(rows, STEP)
         return [Graph(batch.outputs[n : n + 1], batch.pooled[n : n + 1]) for n in range(len(rows))]
 
-    def _run(self, rows: Sequence[Encoded], step: int) -> Graph:
+    def feed(self, rows: Sequence[Encoded], step: int = STEP) -> dict[str, Int64]:
+        """Return what the graph takes for rows: its inputs by their names, each [rows, length]."""
         inputs = {"input_ids": self._padded([row.ids for row in rows], step, self._pad_id)}
         if self._pairs:
             inputs["text_ids"] = self._padded([_texts_of(row) for row in rows], step, 0)
-        outputs, pooled = self._session.run(["outputs", "pooled"], inputs)
+        return inputs
+
+    def _run(self, rows: Sequence[Encoded], step: int) -> Graph:
+        outputs, pooled = self._session.run(["outputs", "pooled"], self.feed(rows, step))
         return Graph(np.asarray(outputs, dtype=np.float32), np.asarray(pooled, dtype=np.float32))
 
     def _padded(self, rows: Sequence[Int64], step: int, value: int) -> Int64:
@@ -119,7 +126,10 @@ class BundlePredictor(Predictor):
         config = bundle.config()
         tokenizer = load_tokenizer(bundle.file(TOKENIZER).parent, foreign=True)
         pad_id = special_tokens(tokenizer).pad
-        chosen = choose_engine(bundle, engine, config["shortest"], config["int8_accurate"], pad_id)
+        if engine == "auto" and "int8_faster" not in config:  # written by an earlier version
+            engine = "fastest"
+        good = config["int8_accurate"] and (engine == "fastest" or config["int8_faster"])
+        chosen = choose_engine(bundle, engine, config["shortest"], good, pad_id)
         self._pool = ThreadPoolExecutor(sessions or cores(), thread_name_prefix="bongsu-predict")
         details = ModelDetails.from_dict(config["model"])
         tfidf = load_tfidf(bundle.path) if all(map(bundle.has, TFIDF_FILES)) else None
@@ -137,7 +147,8 @@ class BundlePredictor(Predictor):
         """Open a bundle that `bongsu export --to onnx` wrote.
 
         Args:
-            engine: "auto" tries both for a moment, since int8 is not faster on every processor.
+            engine: "auto" is the one that the export chose; "fastest" tries both for a moment, since int8 is not faster on
+                every processor.
             sessions: how many batches run at a time, one thread each; by default as many as there are cores.
 
         Raises:
@@ -162,7 +173,7 @@ class BundlePredictor(Predictor):
         if self._masked_lm is None:
             raise DataError("This bundle carries no masked language model; export one from a run that pre-trains its encoder.")
         longest = self.task.settings.max_length
-        parts = cleaned(self.task.cleaner, text).split(MASK)
+        parts = cleaned(self.task.cleaner, [text])[0].split(MASK)
         first, *others = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(parts)]
         joined = first + [token for ids in others for token in (MASK_ID, *ids)]
         ids = np.array(joined[:longest], dtype=np.int64)
@@ -182,26 +193,37 @@ class BundlePredictor(Predictor):
         return [(self.tokenizer.decode([int(index)], skip_special_tokens=False), float(row[index])) for index in best]
 
 
-def choose_engine(bundle: Bundle, choice: Choice, shortest: int, int8_accurate: bool, pad_id: int = PAD_ID) -> Engine:
-    """Return the engine asked for. With "auto": int8 when it lost little at export and is faster here.
+def choose_engine(bundle: Bundle, choice: Choice, shortest: int, int8_good: bool, pad_id: int = PAD_ID) -> Engine:
+    """Return the engine asked for. With "auto" int8 when it is good, with "fastest" only if it is also faster here.
+
+    Args:
+        int8_good: whether int8 lost little at export, and for "auto" was faster there.
 
     Raises:
         WorkspaceError: when the bundle has no such engine.
     """
-    if choice == "int8":
-        if not bundle.has(MODEL_INT8):
-            raise WorkspaceError(f"{bundle.path}: has no int8 engine; export it with `bongsu export RUN --to onnx --int8`.")
-        return Engine("int8", bundle.file(MODEL_INT8), shortest, pad_id)
-    if not bundle.has(MODEL) and bundle.has(MODEL_INT8):
-        if choice == "float32":
-            raise WorkspaceError(f"{bundle.path}: holds the int8 engine alone; ask for int8, or for auto.")
-        return Engine("int8", bundle.file(MODEL_INT8), shortest, pad_id)
-    exact = Engine("float32", bundle.file(MODEL), shortest, pad_id)
-    if choice == "float32" or not (bundle.has(MODEL_INT8) and int8_accurate):
-        return exact
-    small = Engine("int8", bundle.file(MODEL_INT8), shortest, pad_id)
+
+    def opened(name: Literal["float32", "int8"]) -> Engine:
+        return Engine(name, bundle.file(MODEL if name == "float32" else MODEL_INT8), shortest, pad_id)
+
+    if choice == "int8" and not bundle.has(MODEL_INT8):
+        raise WorkspaceError(f"{bundle.path}: has no int8 engine; export it with `bongsu export RUN --to onnx --int8`.")
+    if choice == "float32" and not bundle.has(MODEL) and bundle.has(MODEL_INT8):
+        raise WorkspaceError(f"{bundle.path}: holds the int8 engine alone; ask for int8, or for auto.")
+    int8_alone = choice != "float32" and not bundle.has(MODEL) and bundle.has(MODEL_INT8)
+    int8_good = int8_good and bundle.has(MODEL_INT8)
+    if choice == "int8" or int8_alone or (choice == "auto" and int8_good):
+        return opened("int8")
+    if choice != "fastest" or not int8_good:
+        return opened("float32")
+    exact, small = opened("float32"), opened("int8")
+    return small if is_faster(small, exact) else exact
+
+
+def is_faster(small: Engine, exact: Engine) -> bool:
+    """Return whether `small` is so much faster on this machine, one by one and in batches, as to be worth a loss."""
     slow, fast = _seconds(exact, small)
-    return small if slow > _GAIN * fast else exact
+    return slow > _GAIN * fast
 
 
 def open_session(path: Path) -> onnxruntime.InferenceSession:
@@ -234,12 +256,17 @@ def _batches(lengths: Sequence[int]) -> Iterator[Int64]:
 
 
 def _seconds(*engines: Engine) -> list[float]:
-    """Return the least time each takes for a text. In turns, and texts so short that other work on the machine misses some."""
-    text = [Encoded(np.full(_TRIAL_LENGTH, MASK_ID, dtype=np.int64))]
-    least = [math.inf] * len(engines)
+    """Return the least time each takes for as many single texts as are in a batch, and that batch.
+
+    In turns, and in calls so short that other work on the machine misses some.
+    """
+    text = Encoded(np.full(_TRIAL_LENGTH, MASK_ID, dtype=np.int64))
+    least = np.full((len(engines), 2), np.inf)
     for _ in range(_TRIALS):
         for number, engine in enumerate(engines):
-            start = time.perf_counter()
-            engine.run(text)
-            least[number] = min(least[number], time.perf_counter() - start)
-    return least
+            for kind, rows in enumerate(([text], [text] * _BATCH)):
+                start = time.perf_counter()
+                engine.run(rows)
+                least[number, kind] = min(least[number, kind], time.perf_counter() - start)
+    seconds: list[float] = (least @ [_BATCH, 1]).tolist()
+    return seconds

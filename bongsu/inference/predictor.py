@@ -110,7 +110,7 @@ class Predictor:
         for number, (row, front) in enumerate(zip(rows, fronts, strict=True)):
             _require_strings(row, f"texts[{number}]", "a text")
             _require_strings(front, f"context[{number}]", "a list of texts")
-        return [self.task.example(row, front) for row, front in zip(rows, fronts, strict=True)]
+        return self.task.examples(rows, fronts)
 
     def predict_examples(self, examples: Sequence[Example[Any]]) -> list[Any]:
         """Like `predict`, of examples."""

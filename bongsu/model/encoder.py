@@ -176,6 +176,8 @@ class Encoder(nn.Module):
         self.embeddings = (ClassicEmbeddings if config.preset == "classic" else ModernEmbeddings)(config)
         self.layers = nn.ModuleList(EncoderLayer(config, first=index == 0) for index in range(config.n_layers))
         self.final_norm = layer_norm(config)
+        self.narrow_residual = False
+        """Whether under autocast what is added from layer to layer is kept in autocast's type, for less traffic on a GPU."""
         if config.preset == "modern":
             cosines, sines = rotation(config.max_length, config.d_model // config.n_heads, config.rope_theta)
             self.register_buffer("cosines", cosines, persistent=False)
@@ -262,6 +264,8 @@ class Encoder(nn.Module):
         # Autocast casts matrix products only: the mask and the rotation must come in its type, or they drag all to float32.
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        if self.narrow_residual:
+            x = x.to(dtype)
         turn = None
         if self.config.preset == "modern":
             cosines, sines = (table[positions][:, :, None, None].to(dtype) for table in (self.cosines, self.sines))

@@ -10,6 +10,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from bongsu.errors import WorkspaceError
 from bongsu.files import check_hashes, read_json, record_hashes, write_bytes, write_json
@@ -110,7 +111,7 @@ def _save(folder: Path, model: nn.Module, config: dict[str, Any], dtype: torch.d
 
 def _load(folder: Path, build: Callable[[], ModelType]) -> ModelType:
     try:
-        with torch.device("meta"):  # no memory and no random numbers for weights that are about to be replaced
+        with torch.device("meta"), _Uninitialized():  # no memory for weights that are about to be replaced
             model = build()
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise WorkspaceError(
@@ -122,6 +123,16 @@ def _load(folder: Path, build: Callable[[], ModelType]) -> ModelType:
     check_hashes(folder, WEIGHTS)
     model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     return model.requires_grad_(True).eval()
+
+
+class _Uninitialized(TorchFunctionMode):
+    """Leaves out what initializes weights: of tensors without memory that would bring half of torch's compiler in."""
+
+    def __torch_function__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
+        options = options or {}
+        if getattr(function, "__module__", None) == "torch.nn.init":
+            return options["tensor"] if "tensor" in options else arguments[0]
+        return function(*arguments, **options)
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:

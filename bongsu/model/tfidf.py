@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,8 @@ FILES = (NAMES, WEIGHTS)
 _WORD_RANGE, _CHARACTER_RANGE = (1, 2), (2, 5)
 _WORD_PATTERN = r"(?u)\b\w+\b"
 _WORD = re.compile(_WORD_PATTERN)
-_CACHED_WORDS = 20_000  # some 10 MB
+_CACHED_WORDS = 20_000  # some 5 MB
+_NUMBER = np.dtype(np.int32)  # of a feature
 
 FitLinear = Callable[[Any], tuple[Array, Array]]
 """Features [rows, features], sparse -> weights [features, outputs] and bias [outputs] of a linear model."""
@@ -45,14 +47,15 @@ class Tfidf:
     """[features, outputs]."""
     bias: Float32
     """[outputs]."""
-    _grams_of: dict[str, list[int]] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _grams_of: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def scores(self, texts: Sequence[str]) -> Float64:
         """Return the linear model's outputs [texts, outputs] for texts as the encoder reads them, context in front."""
-        lowered = [text.lower() for text in texts]
-        words = [[number for gram in _word_grams(text) if (number := self.words.get(gram)) is not None] for text in lowered]
-        characters = [[number for word in text.split() for number in self._character_grams(word)] for text in lowered]
-        return self.bias.astype(np.float64) + self._weigh(words) + self._weigh(characters)
+        kinds: tuple[list[bytes], list[bytes]] = [], []  # of each text the numbers of its words, and of its characters
+        for text in map(str.lower, texts):
+            kinds[0].append(_packed(self.words, _word_grams(text)))
+            kinds[1].append(b"".join(map(self._character_grams, text.split())))
+        return self.bias + self._weigh(kinds)
 
     def save(self, folder: Path) -> None:
         """Write the model's two files into a folder."""
@@ -61,27 +64,36 @@ class Tfidf:
         write_bytes(folder / WEIGHTS, safetensors.numpy.save(tensors))
         record_hashes(folder, *FILES)
 
-    def _character_grams(self, word: str) -> list[int]:
+    def _character_grams(self, word: str) -> bytes:
         """Return the features of characters of a word. Cached: words come again, and cutting them takes most of the time."""
         found = self._grams_of.get(word)
         if found is None:
             if len(self._grams_of) >= _CACHED_WORDS:
                 self._grams_of.clear()
-            found = [number for gram in _character_grams(word) if (number := self.characters.get(gram)) is not None]
-            self._grams_of[word] = found
+            found = self._grams_of[word] = _packed(self.characters, _character_grams(word))
         return found
 
-    def _weigh(self, features: list[list[int]]) -> Float64:
-        """Return what one kind of feature adds to the outputs [texts, outputs]; a feature of a text occurs once a use."""
-        n_texts, n_features = len(features), len(self.rarity)
-        row = np.repeat(np.arange(n_texts), [len(found) for found in features])
-        column = np.fromiter(itertools.chain.from_iterable(features), dtype=np.int64, count=len(row))
-        places, times = np.unique(row * n_features + column, return_counts=True)
-        row, column = np.divmod(places, max(1, n_features))
+    def _weigh(self, kinds: Sequence[list[bytes]]) -> Float64:
+        """Return what the features add to the outputs [texts, outputs]; a feature of a text occurs once a use.
+
+        One pass for all: what is scaled to length one is a group, group n of words and of characters being text n's.
+        """
+        n_texts, n_features = len(kinds[0]), max(1, len(self.rarity))
+        sizes = [len(packed) // _NUMBER.itemsize for kind in kinds for packed in kind]
+        group = np.repeat(np.arange(len(sizes)), sizes)
+        numbers = np.frombuffer(b"".join(itertools.chain.from_iterable(kinds)), dtype=_NUMBER)
+        places = np.sort(group * n_features + numbers)  # leaves every feature in its group
+        edge = np.ones(len(places) + 1, dtype=bool)  # whether another feature or group begins here
+        np.not_equal(places[1:], places[:-1], out=edge[1:-1])
+        edges = np.flatnonzero(edge)
+        first, times = edges[:-1], edges[1:] - edges[:-1]
+        group = group[first]
+        column = places[first] - group * n_features
         values = (1.0 + np.log(times)) * self.rarity[column]
-        lengths = np.sqrt(np.bincount(row, values**2, minlength=n_texts))
-        weighed = (values / lengths[row])[:, None] * self.weights[column]
-        columns = [np.bincount(row, weighed[:, output], minlength=n_texts) for output in range(len(self.bias))]
+        lengths = np.sqrt(np.bincount(group, values**2, minlength=len(sizes)))
+        weighed = (values / lengths[group])[:, None] * self.weights[column]
+        text = group % max(1, n_texts)
+        columns = [np.bincount(text, weighed[:, output], minlength=n_texts) for output in range(len(self.bias))]
         result: Float64 = np.stack(columns, axis=1)
         return result
 
@@ -149,6 +161,11 @@ def _fit_features(texts: Sequence[str], rare: bool) -> tuple[Any, Any]:
         return features, features.fit_transform(texts)
     except ValueError:  # scikit-learn's word for "no word left": texts of emoji alone
         return characters.set_params(min_df=1), characters.fit_transform(texts)
+
+
+def _packed(numbers: dict[str, int], grams: Iterator[str]) -> bytes:
+    """Return the numbers of the grams that have one, as `_NUMBER`s one after another."""
+    return array("i", [number for gram in grams if (number := numbers.get(gram)) is not None]).tobytes()
 
 
 def _word_grams(text: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,7 @@ from bongsu.errors import RecipeError
 from bongsu.pipeline.checking import check_files
 from bongsu.pipeline.stages import FOLDERS, Listener, stages
 from bongsu.recipe import Recipe, write_recipe
-from bongsu.training.distributed import is_main_process, leave
-from bongsu.workspace import Stage, Workspace
+from bongsu.workspace import Stage, Workspace, remembered_fingerprints
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,18 @@ def run(
     """
     check_files(recipe)
     workspace = Workspace(out or Path("runs") / recipe.name, store)
-    chain = _until(stages(recipe, workspace, listener, ray), until)
-    if is_main_process():
+    with remembered_fingerprints(workspace.path / ".fingerprints.json"):
+        chain = _until(stages(recipe, workspace, listener, ray), until)
+    rank = os.environ.get("RANK")  # of this process, where there are several
+    if rank is None or int(rank) == 0:
         with workspace.locked():
             _run_stages(recipe, workspace, chain)
     else:
         _follow_stages(workspace, chain)
-    leave()
+    if rank is not None:
+        from bongsu.training.distributed import leave
+
+        leave()
     return Run(workspace.path)
 
 

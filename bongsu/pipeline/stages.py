@@ -1,39 +1,31 @@
-"""A recipe as a list of stages: from `prepare` to `predict`, in the order of `FOLDERS`."""
+"""A recipe as a list of stages: from `prepare` to `predict`, in the order of `FOLDERS`.
+
+What does a stage's work is imported when it is done, so that a run with nothing to do answers at once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bongsu import progress
-from bongsu.corpus.prepare import prepare
 from bongsu.corpus.readers import resolve
 from bongsu.corpus.split import SPLITS
 from bongsu.corpus.stored import parts, texts
 from bongsu.files import read_json, redacted, write_bytes, write_json, write_text
-from bongsu.finetuning.baselines import Baselines, fit_baselines, load_baselines
-from bongsu.finetuning.cross_validation import CrossValidation
 from bongsu.finetuning.data import Data, check_columns, load_data, prepare_data
-from bongsu.finetuning.ensemble import assemble
-from bongsu.finetuning.refit import refit
-from bongsu.inference.torch_backend import load_predictor
-from bongsu.model.hub import check_folder, weight_files
-from bongsu.model.io import read_config
 from bongsu.models import packaged
 from bongsu.parallel import whole, workers
-from bongsu.pipeline.predicting import predict_file
-from bongsu.pretraining.adapt import adapt
-from bongsu.pretraining.masked_lm import pretrain
-from bongsu.pretraining.teacher import teacher_folder
 from bongsu.recipe import HUB, Optimization, Recipe
-from bongsu.reporting.run import build_report
 from bongsu.tokens.bpe import load_tokenizer, measure, sample_evenly, save_tokenizer, train_tokenizer
 from bongsu.tokens.shards import Encoded, encode_part, write_shards
-from bongsu.training.devices import resolve_device
-from bongsu.training.distributed import joined
 from bongsu.workspace import Stage, Workspace, file_fingerprint
+
+if TYPE_CHECKING:
+    from bongsu.finetuning.baselines import Baselines
+    from bongsu.finetuning.cross_validation import CrossValidation
 
 FOLDERS = {
     "prepare": "corpus",
@@ -75,7 +67,7 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
             )
         )
         start = start_folder(recipe)
-        started = [file_fingerprint(str(file)) for file in weight_files(start)] if start else []
+        started = _weight_fingerprints(start) if start else []
         chain.append(
             Stage(
                 "tokenizer",
@@ -104,7 +96,7 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
     if recipe.task:
         if recipe.finetune.encoder:
             encoder_folder = named_encoder(recipe.finetune.encoder)
-            encoder_inputs = [file_fingerprint(str(file)) for file in weight_files(encoder_folder)]
+            encoder_inputs = _weight_fingerprints(encoder_folder)
         check_columns(recipe)
         if recipe.adapt:
             chain.append(_adapt_stage(recipe, encoder_folder, encoder_inputs, listener))
@@ -128,12 +120,21 @@ def start_folder(recipe: Recipe) -> Path | None:
     return named_encoder(recipe.pretrain.start) if recipe.pretrain and recipe.pretrain.start else None
 
 
+def _weight_fingerprints(encoder: Path) -> list[str]:
+    from bongsu.model.hub import weight_files
+
+    return [file_fingerprint(str(file)) for file in weight_files(encoder)]
+
+
 def named_encoder(name: str) -> Path:
     """Return the folder of the encoder that a recipe names: a run's, a model folder, "bongsu:beacon", or "hf:FOLDER".
 
     Raises:
         WorkspaceError: when there is none in it.
     """
+    from bongsu.model.hub import check_folder
+    from bongsu.model.io import read_config
+
     if name.startswith(HUB):
         folder = Path(name.removeprefix(HUB))
         check_folder(folder)
@@ -154,6 +155,8 @@ def _settings(recipe: Recipe, section: str) -> dict[str, Any]:
 
 
 def _prepare(recipe: Recipe, folder: Path, ray: str | None) -> None:
+    from bongsu.corpus.prepare import prepare
+
     assert recipe.corpus is not None
     summary = prepare(recipe.corpus, folder, ray)
     splits = summary["splits"]
@@ -165,6 +168,8 @@ def _prepare(recipe: Recipe, folder: Path, ray: str | None) -> None:
 
 def make_tokenizer(recipe: Recipe, corpus: Path, folder: Path) -> None:
     """Train a tokenizer on the prepared corpus, or take that of `pretrain.start`; measure it; leave it in `folder`."""
+    from bongsu.model.io import read_config
+
     summary = read_json(corpus / "corpus.json")
     limit = 1e6 * recipe.tokenizer.sample_mb
     total = min(limit, summary["bytes"]) / 1e6
@@ -216,6 +221,10 @@ def _encoded(paths: list[Path], tokenizer: Path, ray: str | None) -> Iterator[En
 def _pretrain(
     recipe: Recipe, tokenizer: Path, tokens: Path, folder: Path, listener: Listener | None, start: Path | None
 ) -> None:
+    from bongsu.pretraining.masked_lm import pretrain
+    from bongsu.training.devices import resolve_device
+    from bongsu.training.distributed import joined
+
     assert recipe.pretrain is not None
     told = partial(listener, "pretrain") if listener else None
     with joined(resolve_device(recipe.pretrain.device)) as processes:
@@ -244,6 +253,8 @@ def _adapt_stage(recipe: Recipe, encoder: Path, encoder_inputs: list[str], liste
 
 
 def _adapt(recipe: Recipe, encoder: Path, folder: Path, listener: Listener | None) -> None:
+    from bongsu.pretraining.adapt import adapt
+
     state = adapt(recipe, encoder, folder, partial(listener, "adapt") if listener else None)
     progress.note(
         f"adapt: {state.step:,} steps, masked-token accuracy {state.last['accuracy']:.3f}, "
@@ -270,14 +281,30 @@ def _finetune_stages(
     refit_settings = {"refit": finetune["finetune"].pop("refit")}
 
     def work() -> CrossValidation:
+        from bongsu.finetuning.cross_validation import CrossValidation
+
         data = load_data(recipe, folder("finetune/data"))
         told = partial(listener, "finetune") if listener else None
         return CrossValidation(recipe, data, encoder, folder("finetune/folds"), told)
 
     def baselines(data: Data) -> Baselines:
+        from bongsu.finetuning.baselines import load_baselines
+
         return load_baselines(data, folder("finetune/baselines"))
 
+    def run_baselines(out: Path) -> None:
+        from bongsu.finetuning.baselines import fit_baselines
+
+        fit_baselines(load_data(recipe, folder("finetune/data")), out)
+
+    def run_refit(out: Path) -> None:
+        from bongsu.finetuning.refit import refit
+
+        refit(work(), out)
+
     def run_assemble(out: Path) -> None:
+        from bongsu.finetuning.ensemble import assemble
+
         folds = work()
         assemble(folds, baselines(folds.data), folder("finetune/refit") / "model", out)
 
@@ -291,7 +318,7 @@ def _finetune_stages(
         "finetune/baselines",
         {},
         [data_stage.fingerprint],
-        lambda out: fit_baselines(load_data(recipe, folder("finetune/data")), out),
+        run_baselines,
     )
     fold_stage = Stage(
         "finetune/folds",
@@ -300,9 +327,7 @@ def _finetune_stages(
         lambda out: work().run(),
         resumable=True,
     )
-    refit_stage = Stage(
-        "finetune/refit", refit_settings, [fold_stage.fingerprint], lambda out: refit(work(), out), resumable=True
-    )
+    refit_stage = Stage("finetune/refit", refit_settings, [fold_stage.fingerprint], run_refit, resumable=True)
     model_settings = {
         **_settings(recipe, "ensemble"),
         "evaluate": recipe.evaluate.model_dump(mode="json", exclude={"worst"}),
@@ -314,6 +339,8 @@ def _finetune_stages(
 
 
 def _evaluate(recipe: Recipe, workspace: Workspace, folder: Path) -> None:
+    from bongsu.reporting.run import build_report
+
     page, summary = build_report(recipe, workspace, folder)
     write_text(folder / "report.html", page)
     write_json(folder / "summary.json", summary)
@@ -322,6 +349,9 @@ def _evaluate(recipe: Recipe, workspace: Workspace, folder: Path) -> None:
 
 
 def _predict(recipe: Recipe, workspace: Workspace, folder: Path) -> None:
+    from bongsu.inference.torch_backend import load_predictor
+    from bongsu.pipeline.predicting import predict_file
+
     settings = recipe.predict
     assert settings is not None
     name = {"jsonl": "predictions.jsonl", "csv": "predictions.csv", "kaggle": "submission.csv"}[settings.format]

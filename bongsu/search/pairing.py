@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 
 import orjson
-from scipy.stats import t as student
 
 from bongsu.search.ledger import Ledger
 from bongsu.search.space import LogRange, Point, Range, label
@@ -51,6 +50,8 @@ def difference(pairs: Sequence[tuple[float, float]]) -> Difference | None:
     """The second of each pair less the first; None of no pairs."""
     if not pairs:
         return None
+    from scipy.stats import t as student
+
     values = [second - first for first, second in pairs]
     count = len(values)
     half = float(student.ppf(0.975, count - 1)) * stdev(values) / count**0.5 if count > 1 else None

@@ -112,10 +112,10 @@ class AnsweringTask(Task[Answering, list[GoldAnswer], SpanAnswer]):
             for _, name, question, context, _, _ in _read_squad(source, stats or self.new_stats())
         ]
 
-    def example(self, texts: Sequence[str], context: Sequence[str] = ()) -> Example[None]:
-        """Return an example of a question and a text; answers are places in the text, so nothing is cleaned."""
-        self.require_texts(texts, 2)
-        return Example("", tuple(texts), tuple(texts), texts[0], None)
+    def examples(self, rows: Sequence[Sequence[str]], contexts: Sequence[Sequence[str]]) -> list[Example[None]]:
+        """Return examples of a question and a text each; answers are places in the text, so nothing is cleaned."""
+        self.require_texts(rows, 2)
+        return [Example("", tuple(row), tuple(row), row[0], None) for row in rows]
 
     def learn_schema(self, examples: Sequence[Example[list[GoldAnswer]]]) -> Schema:
         if not any(example.target for example in examples):

@@ -114,10 +114,10 @@ class TaggingTask(Task[Tagging, list[SpanTuple], list[Span]]):
         rows = self._conll(path, stats or self.new_stats(), written or TextFormat())
         return [Example(name, (text,), (text,), text, None) for name, text, _ in rows]
 
-    def example(self, texts: Sequence[str], context: Sequence[str] = ()) -> Example[None]:
-        """Return an example of a text as it was sent: spans are places in it, so nothing is cleaned."""
-        self.require_texts(texts, 1)
-        return Example("", tuple(texts), tuple(texts), texts[0], None)
+    def examples(self, rows: Sequence[Sequence[str]], contexts: Sequence[Sequence[str]]) -> list[Example[None]]:
+        """Return examples of texts as they were sent: spans are places in them, so nothing is cleaned."""
+        self.require_texts(rows, 1)
+        return [Example("", tuple(row), tuple(row), row[0], None) for row in rows]
 
     def learn_schema(self, examples: Sequence[Example[list[SpanTuple]]]) -> Schema:
         types = sorted({span[2] for example in examples for span in example.target})

@@ -209,7 +209,7 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
             DataError: when a column is missing, no row has a label, or too many labels cannot be read.
         """
         stats = stats or self.new_stats()
-        examples: list[Example[TargetT]] = []
+        rows: list[tuple[str, list[str], list[str], TargetT, str]] = []
         for place, name, row in self.rows(path, where, [*self.columns, *([leave_out] if leave_out else [])], stats):
             texts = [row[column] for column in self.text_columns]
             try:
@@ -223,12 +223,15 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
             if not all(text.strip() for text in texts):
                 stats.drop("no text")
                 continue
-            example = self.example(texts, [row[column] for column in self.context_columns])
-            group = row[leave_out] if leave_out else ""
-            examples.append(Example(name, example.inputs, example.raw, example.cleaned, target, group))
-        if not examples:
+            context = [row[column] for column in self.context_columns]
+            rows.append((name, texts, context, target, row[leave_out] if leave_out else ""))
+        if not rows:
             raise DataError(f"{redacted(path)}: no labelled row could be read{stats.summary()}.")
-        return examples
+        examples = self.examples([texts for _, texts, *_ in rows], [context for _, _, context, *_ in rows])
+        return [
+            Example(name, example.inputs, example.raw, example.cleaned, target, group)
+            for example, (name, _, _, target, group) in zip(examples, rows, strict=True)
+        ]
 
     def read_unlabelled(
         self,
@@ -258,22 +261,23 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
             )
         before = [] if self.context_columns and self._is_text(path, written) else self.context_columns
         columns = [*self.text_columns, *(self.label_columns if only_unlabelled else [])]
-        examples = []
+        names, all_texts, contexts = [], [], []
         lacking: Counter[str] = Counter()
         for _, name, row in self.rows(path, where or {}, columns, stats, written, also=before):
             if only_unlabelled and self._has_label(row):
                 stats.drop("has a label")
                 continue
             lacking.update(column for column in before if column not in row)
-            texts = [row[column] for column in self.text_columns]
-            context = [row.get(column, "") for column in before]
-            examples.append(replace(self.example(texts, context), id=name))
-        if not examples:
+            names.append(name)
+            all_texts.append([row[column] for column in self.text_columns])
+            contexts.append([row.get(column, "") for column in before])
+        if not names:
             raise DataError(f"{redacted(path)}: no row is left to read{stats.summary()}.")
         for column, count in lacking.items():
-            rows = f"no column {column!r}" if count == len(examples) else f"no {column!r} in {count:,} rows"
+            rows = f"no column {column!r}" if count == len(names) else f"no {column!r} in {count:,} rows"
             stats.assume(redacted(path), f"{rows}, which the model was trained with: read without it")
-        return examples
+        examples = self.examples(all_texts, contexts)
+        return [replace(example, id=name) for example, name in zip(examples, names, strict=True)]
 
     def _is_text(self, path: str, written: TextFormat) -> bool:
         """Return whether a file is one text a line."""
@@ -295,10 +299,18 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
         Raises:
             DataError: when there are too few or too many texts.
         """
-        self.require_texts(texts, 2 if self.pairs else 1)
-        clean = [cleaned(self.cleaner, text) for text in texts]
-        inputs = (in_context(clean[0], context), *clean[1:])
-        return Example("", inputs, tuple(texts), "\n".join(clean), None)
+        return self.examples([texts], [context])[0]
+
+    def examples(self, rows: Sequence[Sequence[str]], contexts: Sequence[Sequence[str]]) -> list[Example[None]]:
+        """Return what `example` does for the texts of many rows, with a context each; cleaned at once, which is quicker."""
+        count = 2 if self.pairs else 1
+        self.require_texts(rows, count)
+        clean = cleaned(self.cleaner, [text for row in rows for text in row])
+        examples = []
+        for number, (row, context) in enumerate(zip(rows, contexts, strict=True)):
+            own = clean[number * count : (number + 1) * count]
+            examples.append(Example("", (in_context(own[0], context), *own[1:]), tuple(row), "\n".join(own), None))
+        return examples
 
     @abstractmethod
     def learn_schema(self, examples: Sequence[Example[TargetT]]) -> Schema:
@@ -478,11 +490,12 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
         stats = ReadStats(self.settings.max_bad, quiet=True)
         return next((row for _, _, row in self.rows(path, where, columns, stats, also=also)), {})
 
-    def require_texts(self, texts: Sequence[str], count: int) -> None:
-        """Refuse an example with another number of texts.
+    def require_texts(self, rows: Sequence[Sequence[str]], count: int) -> None:
+        """Refuse rows with another number of texts.
 
         Raises:
             DataError: saying how many are needed.
         """
-        if len(texts) != count:
-            raise DataError(f"a {self.kind} model needs {count} text{'s' if count > 1 else ''} an example, not {len(texts)}.")
+        for row in rows:
+            if len(row) != count:
+                raise DataError(f"a {self.kind} model needs {count} text{'s' if count > 1 else ''} an example, not {len(row)}.")

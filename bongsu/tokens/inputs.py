@@ -35,10 +35,10 @@ class Encoded(NamedTuple):
     """Which example the row is of."""
 
 
-def cleaned(cleaner: Cleaner, text: str) -> str:
-    """Return the text as the rules of cleaning rewrite it, however long it is; of one that they leave nothing of, itself."""
-    rewritten = cleaner.rewrite(text)
-    return rewritten if rewritten.strip() else text.replace("\0", "").strip()
+def cleaned(cleaner: Cleaner, texts: Sequence[str]) -> list[str]:
+    """Return texts as the rules of cleaning rewrite them, however long they are; of one that they leave nothing of, itself."""
+    rewritten = cleaner.rewrite_all(texts)
+    return [new if new.strip() else old.replace("\0", "").strip() for new, old in zip(rewritten, texts, strict=True)]
 
 
 def in_context(text: str, context: Sequence[str]) -> str:

@@ -20,8 +20,7 @@ def mix(*parts: npt.ArrayLike) -> UInt64:
     state = np.uint64(0)
     with np.errstate(over="ignore"):
         for part in parts:
-            value = np.asarray(part).astype(np.uint64)
-            state = _finalise(np.asarray((state ^ value) + _GOLDEN, dtype=np.uint64))  # type: ignore[assignment]
+            state = _stir(state, np.asarray(part).astype(np.uint64))  # type: ignore[assignment]
     return np.asarray(state, dtype=np.uint64)
 
 
@@ -40,16 +39,21 @@ def permute(index: npt.NDArray[np.int64], size: int, key: npt.ArrayLike) -> npt.
         return np.zeros_like(index)
     half = np.uint64(max(1, ((size - 1).bit_length() + 1) // 2))
     low = (np.uint64(1) << half) - np.uint64(1)
-    keys = np.broadcast_to(np.asarray(key, dtype=np.uint64), index.shape)
+    keys = [np.broadcast_to(mix(key, turn), index.shape) for turn in range(4)]
     value = index.astype(np.uint64)
     walking = np.ones(index.shape, dtype=bool)
     while walking.any():
         left, right = value[walking] >> half, value[walking] & low
-        for turn in range(4):
-            left, right = right, left ^ (mix(keys[walking], turn, right) & low)
+        with np.errstate(over="ignore"):
+            for turn in range(4):
+                left, right = right, left ^ (_stir(keys[turn][walking], right) & low)  # mix(key, turn, right)
         value[walking] = (left << half) | right
         walking = value >= size
     return value.astype(np.int64)
+
+
+def _stir(state: UInt64 | np.uint64, value: UInt64) -> UInt64:
+    return _finalise(np.asarray((state ^ value) + _GOLDEN, dtype=np.uint64))
 
 
 def _finalise(x: UInt64) -> UInt64:

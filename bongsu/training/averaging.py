@@ -34,8 +34,7 @@ class Averaged(nn.Module, Generic[ModelT]):
         """To be called after each step."""
         self.steps += 1
         share = self.share(int(self.steps))
-        for kept, new in zip(self.average.parameters(), self.live.parameters(), strict=True):
-            kept.lerp_(new, share)
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.live.parameters()), share)
 
 
 def exponential(decay: float) -> Callable[[int], float]:

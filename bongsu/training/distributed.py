@@ -135,11 +135,6 @@ def number_of_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def is_main_process() -> bool:
-    """Whether this is the process that does what is done once a run."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
 @contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:
     """The processes of the run, once all have met; they stay together until `leave`.

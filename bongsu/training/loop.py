@@ -7,10 +7,11 @@ random numbers of step n (dropout) are seeded by n, a run that was killed and go
 
 from __future__ import annotations
 
+import gc
 import math
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -138,6 +139,7 @@ def train(
             resolve_workers(settings.loader_workers, device),
         ) as batches,
         stop_after_step() as stop,
+        _frozen(),
     ):
         while state.step < end and not state.finished:
             factor = learning_rate_factor(settings, state.step, plan.steps) * state.guard.learning_rate_factor
@@ -208,6 +210,17 @@ def train(
                 writer.wait()
                 raise KeyboardInterrupt
     return state
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """Keep the garbage collector from what is there already, which lives as long as training: it would look again and again."""
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def load_best(folder: Path, model: nn.Module, state: State) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from datasketch import MinHash, MinHashLSH
+from typing import TYPE_CHECKING
 
 from bongsu.corpus.cleaning import key
 from bongsu.corpus.dedup import sketch
+
+if TYPE_CHECKING:
+    from datasketch import MinHash
 
 _PERMUTATIONS = 64
 
@@ -14,6 +17,8 @@ class Window:
     """Joins a text to an alike one among the latest `size`; memory is about 4 kB a text."""
 
     def __init__(self, size: int, threshold: float = 0.7) -> None:
+        from datasketch import MinHashLSH
+
         self._size, self._threshold = size, threshold
         self._index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)
         self._sketches: dict[str, MinHash] = {}

@@ -251,6 +251,8 @@ def test_only_one_small_letter_is_longer_than_its_capital() -> None:
 )
 def test_many_texts_are_cleaned_as_each_alone(texts: list[str]) -> None:
     assert Cleaner(Cleaning()).clean_all(texts) == list(map(Cleaner(Cleaning()).clean, texts))
+    rewritten = Cleaner(Cleaning()).rewrite_all(texts)
+    assert rewritten == [Cleaner(Cleaning()).rewrite_all([text])[0] for text in texts]
     assert solid_keys(texts) == ["".join(key(text).split()).encode() for text in texts]
 
 

@@ -97,8 +97,8 @@ def test_a_text_is_answered_alike_in_any_company(engine: str, sentences: list[st
     alone = np.concatenate([predictor.probabilities([text]) for text in sentences[:150]])
     with ThreadPoolExecutor(8) as clients:
         halves = list(clients.map(predictor.probabilities, (sentences[start : start + 7] for start in range(0, 150, 7))))
-    assert np.abs(together - alone).max() < (1e-5 if engine == "exact" else 1e-7)
-    assert np.abs(np.concatenate(halves)[:150] - alone).max() < (1e-5 if engine == "exact" else 1e-7)
+    assert np.abs(together - alone).max() < 1e-5
+    assert np.abs(np.concatenate(halves)[:150] - alone).max() < 1e-5
 
 
 def test_int8_is_close_and_its_loss_is_told(
@@ -121,10 +121,11 @@ def test_int8_is_close_and_its_loss_is_told(
 
 def test_a_bundle_without_a_good_int8_engine_uses_the_exact_one(bundle: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(bundle, tmp_path / "bundle")
-    config = {**read_json(folder / "bundle.json"), "int8_accurate": False}
-    write_json(folder / "bundle.json", config)
-    _list_anew(folder)
-    assert BundlePredictor.load(folder).engine == "float32"
+    config = read_json(folder / "bundle.json")
+    for accurate, faster in ((False, True), (True, False), (True, True), (False, True)):
+        write_json(folder / "bundle.json", {**config, "int8_accurate": accurate, "int8_faster": faster})
+        _list_anew(folder)
+        assert BundlePredictor.load(folder).engine == ("int8" if accurate and faster else "float32")
     assert BundlePredictor.load(folder, "int8").engine == "int8"
     (folder / MODEL_INT8).unlink()
     _list_anew(folder)

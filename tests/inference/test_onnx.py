@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
+import onnx
 import pytest
 import torch
 
@@ -50,6 +51,8 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp("graph")
     export_task_model(model, folder / "exact.onnx")
     quantize(folder / "exact.onnx", folder / "small.onnx")
+    exact = Engine("float32", folder / "exact.onnx", model.head.config.shortest)
+    quantize(folder / "exact.onnx", folder / "fixed.onnx", [exact.feed([row], step=1) for row in rows_of(model)])
     return Exported(model, folder)
 
 
@@ -64,9 +67,14 @@ def rows_of(model: TaskModel, count: int = 40) -> list[Encoded]:
     return rows
 
 
-def engine(exported: Exported, name: Literal["float32", "int8"] = "float32") -> Engine:
-    file = "exact.onnx" if name == "float32" else "small.onnx"
-    return Engine(name, exported.folder / file, exported.model.head.config.shortest)
+File = Literal["exact", "small", "fixed"]
+FILES: tuple[File, ...] = ("exact", "small", "fixed")
+"""A graph in float32, in int8 with scales for every text, and in int8 with scales for all."""
+
+
+def engine(exported: Exported, file: File = "exact") -> Engine:
+    name: Literal["float32", "int8"] = "float32" if file == "exact" else "int8"
+    return Engine(name, exported.folder / f"{file}.onnx", exported.model.head.config.shortest)
 
 
 @pytest.fixture
@@ -93,14 +101,12 @@ def test_outputs_and_pooled_vectors_are_those_of_torch(exported: Exported, pool:
     assert len(widths) == 1 if one_answer else {shape[0] for shape in widths} == {len(row.ids) for row in rows}
 
 
-@pytest.mark.parametrize("name", ["float32", "int8"])
-def test_an_answer_does_not_depend_on_its_batch(
-    exported: Exported, pool: ThreadPoolExecutor, name: Literal["float32", "int8"]
-) -> None:
+@pytest.mark.parametrize("file", ["exact", "small", "fixed"])
+def test_an_answer_does_not_depend_on_its_batch(exported: Exported, pool: ThreadPoolExecutor, file: File) -> None:
     rows = rows_of(exported.model)
-    backend = OnnxBackend(engine(exported, name), pool)
+    backend = OnnxBackend(engine(exported, file), pool)
     outputs, pooled = backend.run(rows), backend.embed(rows)
-    limit = 1e-5 if name == "float32" else 1e-7
+    limit = 1e-7 if file == "small" else 1e-5
     assert apart(outputs, [backend.run([row])[0] for row in rows]) < limit
     assert apart([pooled], [np.concatenate([backend.embed([row]) for row in rows])]) < limit
     order = np.random.default_rng(0).permutation(len(rows))
@@ -108,10 +114,25 @@ def test_an_answer_does_not_depend_on_its_batch(
     assert apart(shuffled, [outputs[number] for number in order]) < limit
 
 
-def test_int8_is_close_and_not_the_same(exported: Exported, pool: ThreadPoolExecutor) -> None:
+@pytest.mark.parametrize("file", ["small", "fixed"])
+def test_int8_is_close_and_not_the_same(exported: Exported, pool: ThreadPoolExecutor, file: File) -> None:
     rows = rows_of(exported.model)
-    exact, small = (OnnxBackend(engine(exported, name), pool).run(rows) for name in ("float32", "int8"))
+    exact, small = (OnnxBackend(engine(exported, name), pool).run(rows) for name in ("exact", file))
     assert 1e-6 < apart(exact, small) < 0.2 * max(float(np.abs(table).max()) for table in exact)
+
+
+def test_with_fixed_scales_batches_are_made_and_nothing_is_rounded_by_its_own_text(exported: Exported) -> None:
+    kinds = {file: [node.op_type for node in onnx.load(exported.folder / f"{file}.onnx").graph.node] for file in FILES}
+    assert kinds["fixed"].count("MatMulIntegerToFloat") == kinds["small"].count("MatMulInteger") > 8
+    assert not {"DynamicQuantizeLinear", "MatMulInteger"} & set(kinds["fixed"])
+    rows, sizes = rows_of(exported.model), {}
+    for file in FILES:
+        found = engine(exported, file)
+        sizes[file] = []
+        run = found._run
+        found._run = lambda rows, step, file=file, run=run: sizes[file].append(len(rows)) or run(rows, step)  # type: ignore[method-assign]
+        found.run(rows[:4])
+    assert sizes == {"exact": [4], "small": [1, 1, 1, 1], "fixed": [4]}
 
 
 @pytest.mark.parametrize("exported", ["pairs"], indirect=True)
@@ -128,7 +149,8 @@ def test_the_engine_asked_for_is_the_one_in_use(bundle: Path, tmp_path: Path) ->
     for choice in ("float32", "int8"):
         assert choose_engine(opened, choice, 3, True).name == choice
     assert choose_engine(opened, "auto", 3, False).name == "float32"
-    assert choose_engine(opened, "auto", 3, True).name in ("float32", "int8")
+    assert choose_engine(opened, "auto", 3, True).name == "int8"
+    assert choose_engine(opened, "fastest", 3, False).name == "float32"
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     with pytest.raises(WorkspaceError, match="ONNX Runtime cannot open it"):
         open_session(tmp_path / "broken.onnx")
@@ -137,7 +159,7 @@ def test_the_engine_asked_for_is_the_one_in_use(bundle: Path, tmp_path: Path) ->
 def test_the_faster_engine_is_chosen(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for seconds, name in (([1.2, 1.0], "int8"), ([1.05, 1.0], "float32"), ([1.0, 2.0], "float32")):
         monkeypatch.setattr("bongsu.inference.onnx._seconds", lambda *engines, seconds=seconds: seconds)
-        assert choose_engine(open_bundle(bundle), "auto", 3, True).name == name
+        assert choose_engine(open_bundle(bundle), "fastest", 3, True).name == name
 
 
 def test_a_bundle_of_another_kind_is_refused(made_run: Path, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def predictor(made_run: Path) -> Predictor:
 def logits_of(run: Path, predictor: Predictor, texts: list[str]) -> np.ndarray:
     """The model's outputs for texts one by one, without padding."""
     model, _ = load_task_model(run / "finetune" / "model")
-    rows = [predictor.tokenizer.encode(cleaned(predictor.task.cleaner, text)).ids[:MAX_LENGTH] or [1] for text in texts]
+    rows = [predictor.tokenizer.encode(cleaned(predictor.task.cleaner, [text])[0]).ids[:MAX_LENGTH] or [1] for text in texts]
     with torch.inference_mode():
         return np.concatenate([model(torch.tensor([row])).numpy() for row in rows])
 
@@ -84,7 +84,7 @@ def test_embeddings_are_the_mean_of_the_tokens_at_length_one(
     found = predictor.embed(texts)
     assert found.shape == (20, 32)
     for text, vector in zip(texts, found, strict=True):
-        ids = predictor.tokenizer.encode(cleaned(predictor.task.cleaner, text)).ids[:MAX_LENGTH]
+        ids = predictor.tokenizer.encode(cleaned(predictor.task.cleaner, [text])[0]).ids[:MAX_LENGTH]
         with torch.inference_mode():
             mean = model.encoder(torch.tensor([ids]))[0].mean(dim=0).numpy()
         np.testing.assert_allclose(vector, mean / np.linalg.norm(mean), atol=1e-5)

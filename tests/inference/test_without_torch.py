@@ -53,6 +53,14 @@ def test_help_imports_nothing_heavy() -> None:
     assert found.stdout.rstrip().endswith("LOADED []")
 
 
+def test_a_message_through_a_runs_folder_loads_what_it_needs(made_run: Path) -> None:
+    heavy = ("torch._dynamo", "sympy", "scipy", "sklearn", "matplotlib", "datasketch", "transformers", "onnxruntime")
+    watch = f"import atexit, sys\natexit.register(lambda: print('LOADED', [n for n in {heavy} if n in sys.modules]))"
+    found = bongsu("predict", str(made_run), "bada gufe", before=watch)
+    assert found.stdout.split()[0] in ("other", "disaster"), found.stderr
+    assert found.stdout.rstrip().endswith("LOADED []")
+
+
 @pytest.mark.skipif("BONGSU_CLEAN_ENVIRONMENT" not in os.environ, reason="installs from the package index; takes minutes")
 def test_a_clean_environment_with_the_serve_extra(bundle: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)

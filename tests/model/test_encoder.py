@@ -211,3 +211,18 @@ def test_config_from_recipe_and_back() -> None:
     config = EncoderConfig.from_recipe(recipe.Model(d_model=64, n_heads=4), vocab_size=300)
     assert (config.d_ff, config.activation, config.gated) == (192, "geglu", True)
     assert EncoderConfig.from_dict(config.to_dict()) == config
+
+
+def test_a_narrow_residual_stream_changes_rounding_alone() -> None:
+    config = EncoderConfig(50, "modern", 32, 3, 4, 48, "geglu", 0.0, 16)
+    encoder = Encoder(config).eval()
+    ids = torch.randint(3, 50, (4, 12), generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        exact = encoder(ids)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            wide = encoder(ids)
+            encoder.narrow_residual = True
+            narrow = encoder(ids)
+        assert torch.equal(encoder(ids), exact)  # without autocast there is no narrower type
+    assert not torch.equal(narrow, wide)
+    assert (narrow - exact).abs().max() < 0.1

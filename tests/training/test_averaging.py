@@ -29,6 +29,20 @@ def test_the_plain_mean_begins_after_its_start() -> None:
         assert torch.equal(model.live.weight.detach().ravel(), torch.from_numpy(weights[-1]))
 
 
+def test_all_weights_at_once_are_averaged_to_the_same_bits_as_each_alone() -> None:
+    live = nn.Sequential(nn.Linear(7, 5), nn.Linear(5, 3))
+    model = Averaged(live, exponential(0.9))
+    alone = [parameter.detach().clone() for parameter in live.parameters()]
+    for step in range(1, 30):
+        with torch.no_grad():
+            for parameter in live.parameters():
+                parameter.copy_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(step)))
+        model.update()
+        for kept, new in zip(alone, live.parameters(), strict=True):
+            kept.lerp_(new.detach(), exponential(0.9)(step))
+    assert all(torch.equal(one, other) for one, other in zip(alone, model.average.parameters(), strict=True))
+
+
 def test_the_exponential_mean_by_hand() -> None:
     model = Averaged(nn.Linear(3, 2, bias=False), exponential(0.5))
     wanted = model.average.weight.numpy().ravel().astype(np.float64)
