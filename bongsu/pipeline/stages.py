@@ -18,7 +18,7 @@ from bongsu.files import read_json, redacted, write_bytes, write_json, write_tex
 from bongsu.finetuning.data import Data, check_columns, load_data, prepare_data
 from bongsu.models import packaged
 from bongsu.parallel import whole, workers
-from bongsu.recipe import HUB, Optimization, Recipe
+from bongsu.recipe import HUB, Optimization, Pretrain, Recipe
 from bongsu.tokens.bpe import load_tokenizer, measure, sample_evenly, save_tokenizer, train_tokenizer
 from bongsu.tokens.shards import Encoded, encode_part, write_shards
 from bongsu.workspace import Stage, Workspace, file_fingerprint
@@ -81,7 +81,7 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
             settings = {**({} if start else _settings(recipe, "model")), **_settings(recipe, "pretrain"), "seed": recipe.seed}
             # What `start` and `teacher` name counts, not where it is; the former is among the tokenizer's inputs.
             del settings["pretrain"]["start"], settings["pretrain"]["teacher"]
-            teacher = weight_files(teacher_folder(recipe.pretrain)) if recipe.pretrain.teacher else []
+            teacher = _teacher_files(recipe.pretrain)
             chain.append(
                 Stage(
                     "pretrain",
@@ -124,6 +124,16 @@ def _weight_fingerprints(encoder: Path) -> list[str]:
     from bongsu.model.hub import weight_files
 
     return [file_fingerprint(str(file)) for file in weight_files(encoder)]
+
+
+def _teacher_files(settings: Pretrain) -> list[Path]:
+    """Return the files of the teacher, if there is one."""
+    if not settings.teacher:
+        return []
+    from bongsu.model.hub import weight_files
+    from bongsu.pretraining.teacher import teacher_folder
+
+    return weight_files(teacher_folder(settings))
 
 
 def named_encoder(name: str) -> Path:

@@ -98,7 +98,7 @@ def chat_rows(path: Path) -> Iterator[Row]:
 
 
 def as_tweet(text: str) -> str:
-    """Return half of all texts as they are, the others with a link, a mention or a hashtag, which chat lacks and tweets have."""
+    """Return half of all texts as they are, the others with a link, a mention or a hashtag, as tweets have them."""
     place = share(text + "@")
     if place < 0.12:
         return f"{text} http://t.co/{text[:1]}"
