@@ -18,7 +18,7 @@ from bongsu.files import read_json, redacted, write_bytes, write_json, write_tex
 from bongsu.finetuning.data import Data, check_columns, load_data, prepare_data
 from bongsu.models import packaged
 from bongsu.parallel import whole, workers
-from bongsu.recipe import HUB, Optimization, Recipe
+from bongsu.recipe import HUB, Optimization, Pretrain, Recipe
 from bongsu.tokens.bpe import load_tokenizer, measure, sample_evenly, save_tokenizer, train_tokenizer
 from bongsu.tokens.shards import Encoded, encode_part, write_shards
 from bongsu.workspace import Stage, Workspace, file_fingerprint
@@ -79,12 +79,14 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
         chain.append(Stage("tokens", {}, [chain[-1].fingerprint], lambda folder: encode_corpus(corpus, tokenizer, folder, ray)))
         if recipe.pretrain:
             settings = {**({} if start else _settings(recipe, "model")), **_settings(recipe, "pretrain"), "seed": recipe.seed}
-            settings["pretrain"].pop("start")  # what it names counts, which is among the tokenizer's inputs
+            # What `start` and `teacher` name counts, not where it is; the former is among the tokenizer's inputs.
+            del settings["pretrain"]["start"], settings["pretrain"]["teacher"]
+            teacher = _teacher_files(recipe.pretrain)
             chain.append(
                 Stage(
                     "pretrain",
                     settings,
-                    [chain[-1].fingerprint],
+                    [chain[-1].fingerprint, *(file_fingerprint(str(file)) for file in teacher)],
                     lambda folder: _pretrain(recipe, tokenizer, tokens, folder, listener, start),
                     resumable=True,
                     collective=True,
@@ -122,6 +124,16 @@ def _weight_fingerprints(encoder: Path) -> list[str]:
     from bongsu.model.hub import weight_files
 
     return [file_fingerprint(str(file)) for file in weight_files(encoder)]
+
+
+def _teacher_files(settings: Pretrain) -> list[Path]:
+    """Return the files of the teacher, if there is one."""
+    if not settings.teacher:
+        return []
+    from bongsu.model.hub import weight_files
+    from bongsu.pretraining.teacher import teacher_folder
+
+    return weight_files(teacher_folder(settings))
 
 
 def named_encoder(name: str) -> Path:
@@ -228,9 +240,10 @@ def _pretrain(
     with joined(resolve_device(recipe.pretrain.device)) as processes:
         state = pretrain(recipe, tokenizer, tokens, folder, told, start, processes)
     figures = state.last
+    likeness = f", cosine with the teacher {figures['teacher_cosine']:.3f}" if "teacher_cosine" in figures else ""
     progress.note(
         f"pretrain: {state.step:,} steps, validation loss {figures['loss']:.3f}, masked-token accuracy "
-        f"{figures['accuracy']:.3f}, {figures['bits_per_byte']:.3f} bits per byte of masked text"
+        f"{figures['accuracy']:.3f}, {figures['bits_per_byte']:.3f} bits per byte of masked text{likeness}"
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from bongsu.model.io import load_masked_lm, save_encoder
 from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.model.sizes import flops_per_token
 from bongsu.pretraining.memory import suggest_batch_size
+from bongsu.pretraining.teacher import TaughtModel, Teaching
 from bongsu.recipe import Recipe
 from bongsu.tokens.batches import IGNORE, Batch, Batches, training_shape
 from bongsu.tokens.bpe import load_tokenizer, save_tokenizer, token_bytes, word_starts
@@ -61,30 +62,44 @@ class MaskedLanguageModelling:
     part: int = 0
     """Which of the `parts` that batches are dealt out in is this process's."""
     parts: int = 1
+    taught: TaughtModel | None = None
+    """`language_model` with the layer that a teacher's vectors are compared through."""
+    teacher_weight: float = 1.0
     compiled: bool = False
     """Whether the training steps go through `torch.compile`. Measuring does not: it would compile everything once more."""
     model: nn.Module = field(init=False)
-    """What the loop trains and saves: the language model, with the mean of its weights if there is one."""
+    """What the loop trains and saves: the language model, with what a teacher needs and the mean of the weights, if any."""
 
     def __post_init__(self) -> None:
-        live, start = self.language_model, self.average_from
+        live: MaskedLanguageModel | TaughtModel = self.taught or self.language_model
+        start = self.average_from
         self.model = live if start is None else Averaged(live, mean_from(start))
         self._forward_training = torch.compile(live, dynamic=False) if self.compiled else live
 
     @property
+    def measured(self) -> MaskedLanguageModel | TaughtModel:
+        """The model to measure."""
+        live: MaskedLanguageModel | TaughtModel = self.taught or self.language_model
+        return self.model.average if isinstance(self.model, Averaged) else live
+
+    @property
     def kept(self) -> MaskedLanguageModel:
-        """The language model to measure and to keep."""
-        return self.model.average if isinstance(self.model, Averaged) else self.language_model
+        """The language model to keep."""
+        measured = self.measured
+        return measured.language_model if isinstance(measured, TaughtModel) else measured
 
     def batch(self, n: int) -> Batch:
         return shard_batch(self.training.batch(n), self.part, self.parts)
 
     def loss(self, batch: Batch) -> Outcome:
-        logits, targets = self._forward(self._forward_training, batch)
+        logits, targets, cosines = self._forward(self._forward_training, batch)
         counted = targets != IGNORE
         count = counted.sum()
         # Not the mean that `cross_entropy` takes: without a target that is no number.
         loss = F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum") / count.clamp(min=1)
+        if cosines is not None and batch.vectors is not None:
+            taught = max(1, int(batch.vectors.any(axis=1).sum()))  # of the whole batch, of which this may be a process's share
+            loss = loss + self.teacher_weight * (1 - cosines).sum() / (taught * max(batch.share, 1e-6))
         correct = (logits.argmax(-1) == targets) & counted
         return Outcome(loss, correct.sum(), count, int((batch.segment_ids > 0).sum()), batch.share)
 
@@ -94,33 +109,47 @@ class MaskedLanguageModelling:
         The last divides the bits spent on the masked tokens by the bytes they stand for, so that vocabularies of different
         sizes can be compared: a small vocabulary has easier tokens, but more of them.
         """
-        nats = bits = correct = count = size = 0.0
+        nats = bits = correct = count = size = likeness = taught = 0.0
         for batch in self.held_out:
-            logits, targets = self._forward(self.kept, batch)
+            logits, targets, cosines = self._forward(self.measured, batch)
+            if cosines is not None:
+                likeness += float(cosines.sum())
+                taught += len(cosines)
             counted = targets != IGNORE
             nats += float(F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum"))
             correct += float(((logits.argmax(-1) == targets) & counted).sum())
             count += float(counted.sum())
             size += float(self.bytes_of.to(targets.device)[targets[counted]].sum())
         bits = nats / math.log(2)
-        return {"loss": nats / max(1.0, count), "accuracy": correct / max(1.0, count), "bits_per_byte": bits / max(1.0, size)}
+        figures = {
+            "loss": nats / max(1.0, count),
+            "accuracy": correct / max(1.0, count),
+            "bits_per_byte": bits / max(1.0, size),
+        }
+        return {**figures, "teacher_cosine": likeness / max(1.0, taught)} if self.taught else figures
 
     def groups(self) -> list[dict[str, Any]]:
-        return parameter_groups(self.language_model, self.learning_rate, self.weight_decay)
+        return parameter_groups(self.taught or self.language_model, self.learning_rate, self.weight_decay)
 
     def after_step(self) -> None:
         """The mean goes on."""
         if isinstance(self.model, Averaged):
             self.model.update()
 
-    def _forward(self, model: Callable[..., Tensor], batch: Batch) -> tuple[Tensor, Tensor]:
-        """Logits [M, vocab_size] float32 and targets [M] int64."""
+    def _forward(self, model: Callable[..., Any], batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return logits [M, vocab_size] float32, targets [M] int64, and [taught] cosines with the teacher's vectors."""
         device = self.language_model.output_bias.device
         ids, segments, positions, read, targets = (
             torch.from_numpy(array).to(device, non_blocking=True)
             for array in (batch.input_ids, batch.segment_ids, batch.positions, batch.query_positions, batch.targets)
         )
-        return model(ids, segments, positions, read).float(), targets
+        if batch.sentences is None or batch.vectors is None:
+            return model(ids, segments, positions, read).float(), targets, None
+        sentences, vectors = (torch.from_numpy(array).to(device) for array in (batch.sentences, batch.vectors))
+        logits, projected = model(ids, segments, positions, read, sentences, len(vectors))
+        here = np.isin(np.arange(len(batch.vectors)), batch.sentences) & batch.vectors.any(axis=1)
+        mine = torch.from_numpy(np.flatnonzero(here)).to(device)
+        return logits.float(), targets, F.cosine_similarity(projected[mine], vectors[mine].float(), dim=-1)
 
 
 def total_steps(recipe: Recipe, sentences: int, shape: BatchShape) -> int:
@@ -161,8 +190,10 @@ def pretrain(
         raise DataError("The validation split is empty: raise corpus.validation or add text.")
     shape = training_shape(shards, settings)
     steps = total_steps(recipe, shards.sentences, shape)
-    batches = Batches(shards, shape, settings, vocab_size, recipe.seed, starts, steps * settings.accumulate)
+    total = steps * settings.accumulate
+    batches = Batches(shards, shape, settings, vocab_size, recipe.seed, starts, total)
     validation = Batches(held_out, shape, settings, vocab_size, VALIDATION_SEED, starts)
+    taught = None
 
     if start is not None:
         model = load_masked_lm(start)
@@ -172,6 +203,14 @@ def pretrain(
     else:
         model = MaskedLanguageModel(EncoderConfig.from_recipe(recipe.model, vocab_size))
         initialize(model, recipe.seed)
+    if settings.teacher:
+        read = batches.training_sentences(total), validation.validation_sentences(settings.validation_sentences)
+        work = Teaching(folder / "teacher", settings, tokenizer)
+        paths = processes.broadcast(lambda: (work.run("train", shards, read[0]), work.run("validation", held_out, read[1])))
+        batches, validation = (
+            replace(part, vectors=np.load(path, mmap_mode="r")) for part, path in zip((batches, validation), paths, strict=True)
+        )
+        taught = TaughtModel(model, work.width, recipe.seed)
     task = MaskedLanguageModelling(
         language_model=model,
         training=batches,
@@ -182,6 +221,8 @@ def pretrain(
         average_from=round((1 - settings.average) * steps) if settings.average else None,
         part=processes.rank,
         parts=processes.count,
+        taught=taught,
+        teacher_weight=settings.teacher_weight,
         compiled=compiles(settings.compile, resolve_device(settings.device), steps),
     )
     plan = Plan(
@@ -209,7 +250,7 @@ def samples(task: MaskedLanguageModelling, tokenizer: Tokenizer, rows: int = 4) 
     """What the model saw: a few packed rows with what was hidden, and what the model makes of it."""
     task.model.eval()
     batch = task.held_out[0]
-    logits, targets = task._forward(task.kept, batch)
+    logits, targets, _ = task._forward(task.measured, batch)
     best = F.softmax(logits, dim=-1).max(-1)
     guesses = {
         int(place): (int(target), int(guess), float(probability))

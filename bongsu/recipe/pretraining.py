@@ -113,6 +113,13 @@ class Pretrain(Optimization):
     whole_words: bool = False
     average: Fraction = 0.0
     """Measure and keep the mean of the weights over this last share of the steps (Izmailov et al. 2018)."""
+    teacher: str | None = None
+    """"hf:FOLDER", an encoder of `transformers`: the mean of a sentence's vectors, through a linear layer, learns to be like
+    the teacher's sentence vector (Reimers and Gurevych 2020), while masked tokens are predicted as ever."""
+    teacher_languages: list[Literal["ko", "en"]] = []
+    """The teacher's languages: sentences in the scripts of others are not taught. Empty: all are."""
+    teacher_weight: Annotated[float, Field(gt=0)] = 10.0
+    """Weight of 1 - cosine beside the loss of a masked token."""
     compile: Literal["auto", "on", "off"] = "auto"
     """`torch.compile`. `auto`: for a GPU, unless the run is short; on a CPU it gains next to nothing (docs/speed.md)."""
     evaluations: Positive = 10

@@ -6,7 +6,7 @@ The endless stream of sentences is every epoch's seeded permutation, one after a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ from bongsu.tokens.shards import Shards
 
 Int64 = npt.NDArray[np.int64]
 Bool = npt.NDArray[np.bool_]
+Float16 = npt.NDArray[np.float16]
 IGNORE = -100  # the target of a position that is read but does not count
 
 _ORDER, _MASKS, _CUT = range(3)  # what a key is for
@@ -41,6 +42,10 @@ class Batch:
     """[M]: the ids that stood there; -100 where nothing is to be predicted."""
     share: float = 1.0
     """Share of the batch's targets that are in these rows, when it is dealt out to several processes (`sharing`)."""
+    sentences: Int64 | None = None
+    """[R, L]: with a teacher, which of the batch's S sentences a token belongs to, from 0; S for padding."""
+    vectors: Float16 | None = None
+    """[S, width]: the teacher's vectors of the sentences; zeros where it has none."""
 
 
 @dataclass(frozen=True)
@@ -55,12 +60,12 @@ class Batches:
     word_starts: Bool | None = None
     total: int | None = None
     """Batches of the whole training, over which `mask_rate_start` changes to `mask_rate`."""
+    vectors: Float16 | None = None
+    """[sentences of the split, width]: a teacher's vectors, to be handed on with each batch."""
 
     def batch(self, n: int) -> Batch:
         """Batch `n` of training."""
-        stream = np.arange(n * self.shape.sentences, (n + 1) * self.shape.sentences, dtype=np.int64)
-        epoch, index = np.divmod(stream, self.shards.sentences)
-        sentence = permute(index, self.shards.sentences, mix(self.seed, _ORDER, epoch))
+        sentence, epoch = self._stream(n * self.shape.sentences, (n + 1) * self.shape.sentences)
         mask_epoch = np.zeros_like(epoch) if self.settings.masking == "static" else epoch
         return self._assemble(sentence, mask_epoch, epoch, self.mask_rate(n))
 
@@ -71,10 +76,18 @@ class Batches:
             return end
         return start + (end - start) * min(1.0, n / max(1, self.total - 1))
 
-    def validation(self, limit: int) -> list[Batch]:
-        """Batches that hold the first `limit` sentences of a seeded order, each once, with masks that never change."""
+    def training_sentences(self, batches: int) -> Int64:
+        """The sentences of the first batches of training in the order in which they are read first, int64."""
+        return self._stream(0, min(batches * self.shape.sentences, self.shards.sentences))[0]
+
+    def validation_sentences(self, limit: int) -> Int64:
+        """The first `limit` sentences of a seeded order, int64."""
         count = min(limit, self.shards.sentences)
-        sentence = permute(np.arange(count), self.shards.sentences, mix(self.seed, _ORDER, _VALIDATION_EPOCH))
+        return permute(np.arange(count), self.shards.sentences, mix(self.seed, _ORDER, _VALIDATION_EPOCH))
+
+    def validation(self, limit: int) -> list[Batch]:
+        """Batches that hold the `validation_sentences`, each once, with masks that never change."""
+        sentence = self.validation_sentences(limit)
         batches = []
         while len(sentence):
             # A few sentences short of a full batch, so that all find room; those that do not are the first of the next batch.
@@ -84,6 +97,11 @@ class Batches:
             batches.append(self._assemble(head[fits], epoch, epoch, self.settings.mask_rate))
             sentence = np.concatenate([head[~fits], later])
         return batches
+
+    def _stream(self, start: int, end: int) -> tuple[Int64, Int64]:
+        """Sentences of the endless stream of every epoch's permutation, and their epochs."""
+        epoch, index = np.divmod(np.arange(start, end, dtype=np.int64), self.shards.sentences)
+        return permute(index, self.shards.sentences, mix(self.seed, _ORDER, epoch)), epoch
 
     def _lengths(self, sentence: Int64) -> Int64:
         length: Int64 = self.shards.offsets[sentence + 1] - self.shards.offsets[sentence]
@@ -116,16 +134,21 @@ class Batches:
         read = np.zeros(self.shape.masked, dtype=np.int64)
         targets = np.full(self.shape.masked, IGNORE, dtype=np.int64)
         read[:count], targets[:count] = flat[chosen], tokens[chosen]
-        return Batch(
+        batch = Batch(
             input_ids=self._rows(flat, seen),
             segment_ids=self._rows(flat, segment[owner]),
             positions=self._rows(flat, position),
             query_positions=read,
             targets=targets,
         )
+        if self.vectors is None:
+            return batch
+        vectors = np.zeros((self.shape.sentences, self.vectors.shape[1]), dtype=np.float16)
+        vectors[: len(sentence)] = self.vectors[sentence]
+        return replace(batch, sentences=self._rows(flat, owner, self.shape.sentences), vectors=vectors)
 
-    def _rows(self, flat: Int64, values: Int64) -> Int64:
-        rows = np.zeros(self.shape.positions, dtype=np.int64)  # [PAD] is 0, and so is "no segment"
+    def _rows(self, flat: Int64, values: Int64, padding: int = 0) -> Int64:
+        rows = np.full(self.shape.positions, padding, dtype=np.int64)  # [PAD] is 0, and so is "no segment"
         rows[flat] = values
         return rows.reshape(self.shape.rows, self.shape.row_length)
 

@@ -46,6 +46,9 @@ def shard_batch(batch: Batch, part: int, parts: int) -> Batch:
         query_positions=read,
         targets=targets,
         share=count / max(1, int(counted.sum())),
+        sentences=None
+        if batch.sentences is None or batch.vectors is None
+        else _padded(batch.sentences[mine], height, len(batch.vectors)),
     )
 
 
@@ -58,6 +61,6 @@ def snake_partition(order: Int64, height: int, parts: int) -> list[Int64]:
     return [column[column >= 0] for column in rounds.T]
 
 
-def _padded(rows: Int64, height: int) -> Int64:
+def _padded(rows: Int64, height: int, padding: int = 0) -> Int64:
     """With rows of [PAD] to the full height."""
-    return np.pad(rows, ((0, height - len(rows)), (0, 0)))
+    return np.pad(rows, ((0, height - len(rows)), (0, 0)), constant_values=padding)
