@@ -37,7 +37,10 @@ class Source(TextFormat):
     """
 
     path: str
+    """A file, a pattern, a folder, a URL, `bongsu:NAME`, or a name such as "task:train": see above."""
     format: Literal["auto", "text", "csv", "tsv", "jsonl", "json", "parquet", "pile", "aihub", "kaggle", "python"] = "auto"
+    """How the text is stored. `auto` goes by the ending of the name and a look at the file; `python` is the documentation of
+    Python itself."""
     text: str = "text"
     """Column or key that holds the text (csv, tsv, jsonl, json, parquet); in JSON, dots reach into objects: "document.text"."""
     where: dict[str, str] = {}
@@ -59,16 +62,23 @@ class Cleaning(Section):
     """Rules applied to each text, in this order; each is a switch."""
 
     mojibake: bool = True
+    """Repair of text that was decoded with the wrong encoding, such as "â€™" for an apostrophe."""
     entities: bool = True
+    """Replacement of HTML entities by what they stand for: `&amp;` by "&"."""
     normalize: Literal["none", "nfc", "nfkc"] = "nfc"
     """A form of Unicode; of more than 30 combining marks after one another the first 30 are kept."""
     control: bool = True
     """Remove control and invisible characters."""
     links: Literal["keep", "token", "remove"] = "token"
+    """URLs: kept, replaced by the token [LINK], or removed."""
     mentions: Literal["keep", "token", "remove"] = "token"
+    """User names after an @: kept, replaced by the token [USER], or removed."""
     whitespace: bool = True
+    """Line ends, tabs and runs of blanks as one blank, none at either end."""
     min_characters: Annotated[int, Field(ge=1)] = 2
+    """Shortest text that is kept, in characters; shorter ones are dropped and counted. Rows of [task] are kept all the same."""
     max_characters: Positive = 2000
+    """Longest text that is kept, in characters; longer ones are dropped and counted. Rows of [task] are kept all the same."""
     scripts: list[Script] = []
     """Keep only texts written mostly in these scripts; empty keeps all. A script is no language: Spanish is latin, too."""
 
@@ -87,10 +97,13 @@ class Corpus(Section):
     """The text an encoder is pre-trained on."""
 
     sources: list[Source] = Field(min_length=1)
+    """Where the text comes from, at least one source."""
     cleaning: Cleaning = Cleaning()
+    """Rules applied to each text."""
     duplicates: Literal["keep", "exact", "near"] = "exact"
     """`near` adds MinHash over character shingles: about 0.15 ms a text, and memory that grows by about 6 kB a text kept."""
     near_threshold: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.8
+    """`near`: the estimated Jaccard similarity of shingles, 0 to 1, from which on two texts are duplicates."""
     validation: Annotated[float, Field(gt=0.0, lt=0.5)] = 0.02
     """Share of texts held out, chosen by a hash of the text."""
     validation_sources: list[Source] = []
@@ -107,9 +120,12 @@ class Tokenizer(Section):
     """Byte-level BPE (Sennrich et al. 2016; Radford et al. 2019)."""
 
     vocab_size: Annotated[int, Field(ge=BYTES + SPECIAL_TOKENS, le=500_000)] = 8000
+    """Entries of the vocabulary: 5 special tokens, 256 bytes, and merges."""
     normalize: Literal["nfc", "nfkc", "jamo"] = "nfc"
     """`jamo` takes Hangul syllables apart (NFD)."""
     lowercase: bool = False
+    """Lower case for all text, before it is cut into tokens."""
     min_frequency: Positive = 2
+    """How often a pair of tokens must occur to be merged."""
     sample_mb: Annotated[float, Field(gt=0)] = 200.0
     """Train on at most this many megabytes, taken evenly from the whole corpus."""

@@ -36,6 +36,7 @@ class Finetune(Optimization):
     """Each layer's learning rate is this share of the one above it (discriminative rates, Howard and Ruder 2018)."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     schedule: Schedule = "linear"
+    """The course of the learning rates; `final`, `decay` and `cycles` shape it."""
     warmup: Fraction = 0.1
     augmentation: Literal["none", "aeda"] = "none"
     """`aeda`: insert punctuation marks between words, anew each epoch (Karimi et al. 2021). For tasks of whole texts."""
@@ -44,7 +45,9 @@ class Finetune(Optimization):
     ema: Probability = 0.0
     """Keep an exponential moving average of the weights with this decay, such as 0.99, instead of the last ones."""
     batch_size: Positive = 32
+    """Rows in a batch."""
     epochs: Positive = 6
+    """The most passes over the training rows."""
     patience: Positive | None = 3
     """Stop after this many epochs without a better `validation.metric`."""
     refit: bool = True
@@ -113,8 +116,10 @@ class Predict(TextFormat):
     """Classify a file at the end of the run."""
 
     input: str
+    """The file with the texts to answer."""
     sample: str | None = None
     """Kaggle's sample submission, to check the ids against."""
     unlabelled: bool = False
     """Answer only the rows that have no label, such as those of a file in which training and test rows stand together."""
     format: Literal["jsonl", "csv", "kaggle"] = "jsonl"
+    """How the answers are written: JSON Lines, CSV, or Kaggle's submission with the columns id and target."""

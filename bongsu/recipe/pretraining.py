@@ -14,14 +14,20 @@ class Model(Section):
     """The encoder. `classic` is the study's, `modern` is ModernBERT's layer."""
 
     preset: Literal["classic", "modern"] = "modern"
+    """The layer: `classic` is pre-norm with sinusoidal positions, `modern` is ModernBERT's with rotary positions and no
+    biases."""
     d_model: Positive = 256
+    """Width of a token's vector; a multiple of `n_heads`."""
     n_layers: Positive = 4
+    """Layers of the encoder."""
     n_heads: Positive = 4
+    """Attention heads of a layer."""
     d_ff: Positive | None = None
     """Width of the feed-forward layer; by default 4 x d_model, or two thirds of that when gated (Shazeer 2020)."""
     activation: Activation | None = None
     """By default relu (classic) or geglu (modern)."""
     dropout: Probability = 0.0
+    """Dropout inside the encoder, as a probability."""
     max_length: Positive = 512
     """The most positions a sequence may have."""
 
@@ -58,12 +64,17 @@ class Optimization(Section):
     optimizer: Literal["adamw", "muon"] = "adamw"
     """`muon`: for the matrices of the layers the update is made orthogonal (Jordan 2024); AdamW for all else."""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Peak learning rate."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """Decoupled weight decay of matrices; embeddings, norms and biases have none."""
     betas: tuple[Probability, Probability] = (0.9, 0.98)
+    """AdamW's decays of the first and second moment of the gradient."""
     epsilon: Annotated[float, Field(gt=0)] = 1e-6
+    """AdamW's term that keeps it from dividing by zero."""
     momentum: Probability = 0.95
     """Muon's."""
     schedule: Schedule = "wsd"
+    """The course of the learning rate after the warm-up; `wsd` stays at the peak and then falls (warm-up, stable, decay)."""
     warmup: Fraction = 0.05
     """Share of the steps in which the learning rate rises from 0."""
     decay: Fraction = 0.3
@@ -77,11 +88,15 @@ class Optimization(Section):
     accumulate: Positive = 1
     """Batches whose gradients are added up before a step."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """The type computed in. `auto`: bfloat16 where the processor computes with it, else float32."""
     device: str = "auto"
+    """`auto`, or a device of PyTorch such as "cpu", "cuda", "cuda:1" or "mps". `auto` is CUDA, then MPS, then the CPU."""
     loader_workers: Annotated[int, Field(ge=0)] | None = None
     """Processes that prepare batches; 0 is a thread of the training process. By default 0 on a CPU, up to 4 for a GPU."""
     log_every: Positive = 20
+    """Steps from one line of metrics.jsonl to the next."""
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 5.0
+    """Minutes from one checkpoint to the next."""
     keep: Positive = 2
     """How many of the latest checkpoints to keep beside the best."""
     spike: Annotated[float, Field(gt=1.0)] | None = None
@@ -99,18 +114,23 @@ class Pretrain(Optimization):
     """Go on with this encoder on the text of [corpus], with its tokenizer, in place of a new one: a model folder, a run's
     folder or "bongsu:beacon". [tokenizer] and [model] are not read then."""
     batch_sentences: Positive | None = None
+    """Sentences of a batch."""
     batch_tokens: Positive | None = None
     """One of the two; by default 128 sentences."""
     row_length: Annotated[int, Field(ge=8)] = 128
     """Sentences are packed into rows of this many tokens; longer sentences are cut."""
     epochs: Annotated[float, Field(gt=0)] | None = None
+    """Passes over the corpus; parts of one, such as 0.5, are allowed."""
     steps: Positive | None = None
     """One of the two; by default 3 epochs."""
     mask_rate: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.15
+    """Share of the tokens that are hidden and to be predicted."""
     mask_rate_start: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     """The rate training begins with; it changes evenly to `mask_rate`, at which validation is always measured."""
     masking: Literal["dynamic", "static"] = "dynamic"
+    """Masks drawn anew every epoch (`dynamic`), or once (`static`)."""
     whole_words: bool = False
+    """Masking of all tokens of a word at a time (Cui et al. 2021)."""
     average: Fraction = 0.0
     """Measure and keep the mean of the weights over this last share of the steps (Izmailov et al. 2018)."""
     teacher: str | None = None
@@ -125,6 +145,7 @@ class Pretrain(Optimization):
     evaluations: Positive = 10
     """How many times to measure on the validation split."""
     validation_sentences: Positive = 4000
+    """The most sentences of the validation split that are measured on."""
     spike: Annotated[float, Field(gt=1.0)] | None = 2.0
 
     @property
@@ -146,4 +167,5 @@ class Adapt(Pretrain):
     sources: list[Source] = []
     """More texts like them."""
     learning_rate: Annotated[float, Field(gt=0)] = 5e-4
+    """Peak learning rate; lower than that of pre-training, so that less is forgotten."""
     warmup: Fraction = 0.1

@@ -18,6 +18,7 @@ class CNN(Section):
     filters: Positive = 100
     """Convolutions of each width."""
     dropout: Probability = 0.5
+    """Dropout before the last layer, as a probability."""
     max_norm: Annotated[float, Field(gt=0)] | None = 3.0
     """Largest L2 norm of a class's weights, enforced after each step (Kim 2014, 3.1); "none" for no bound."""
 
@@ -31,6 +32,7 @@ class Labelled(TextFormat):
     """Keys that change what is trained but not which rows there are."""
 
     kind: str
+    """The kind of task, which decides what other keys there are."""
     train: str
     """The file with the labels to learn from."""
     test: str | None = None
@@ -73,6 +75,7 @@ class Classification(Texts):
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced`: weigh each class's loss by the inverse of its frequency."""
     head: CNN = CNN()
+    """The layers on the encoder."""
 
 
 class Multilabel(Texts):
@@ -92,6 +95,7 @@ class Multilabel(Texts):
     names: dict[str, str] = {}
     """Names to show for the labels."""
     head: CNN = CNN()
+    """The layers on the encoder."""
 
 
 class Regression(Texts):
@@ -101,6 +105,7 @@ class Regression(Texts):
     label: str = "score"
     """The column with the number."""
     head: CNN = CNN(max_norm=None)
+    """The layers on the encoder; the weights have no bound here."""
 
 
 class Pair(Labelled):
@@ -128,6 +133,7 @@ class Pair(Labelled):
     corrections: str | None = None
     """Classes: a CSV of id and correction, as for a classification; "drop" leaves the row out."""
     head: CNN = CNN()
+    """The layers on the encoder."""
 
 
 class Tagging(Labelled):

@@ -20,18 +20,31 @@ class Recipe(Section):
     """A whole run. Sections that are left out are stages that are not run."""
 
     name: str = Field(default="run", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the run, and of its folder under runs/: letters, digits, dots, underscores and hyphens."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    """Seed of everything random: masks, splits, first weights, batches."""
     corpus: Corpus | None = None
+    """The text for pre-training."""
     tokenizer: Tokenizer = Tokenizer()
+    """What text is cut into."""
     model: Model = Model()
+    """The shape of the encoder."""
     pretrain: Pretrain | None = None
+    """How the encoder is pre-trained; without it `finetune.encoder` names one."""
     adapt: Adapt | None = None
+    """Going on with pre-training on the task's own texts."""
     task: Task | None = None
+    """What is to be answered, and the file with the labels."""
     finetune: Finetune = Finetune()
+    """How encoder and head are trained for [task]."""
     validation: Validation = Validation()
+    """Which rows the model is measured on."""
     ensemble: Ensemble = Ensemble()
+    """What decides with the encoder."""
     evaluate: Evaluate = Evaluate()
+    """What the report shows."""
     predict: Predict | None = None
+    """A file to answer at the end of the run."""
 
     @model_validator(mode="before")
     @classmethod
