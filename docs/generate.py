@@ -1,0 +1,313 @@
+"""Write the pages of docs/reference/ from the code: the keys of a recipe, the command line, the Python interface.
+
+    python docs/generate.py
+
+A test (tests/test_docs.py) fails when the pages that are committed are not what this writes.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+import annotated_types
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from typer.models import ArgumentInfo
+
+import bongsu
+from bongsu.cli import app
+from bongsu.inference.predictor import Predictor
+from bongsu.recipe import Recipe, Source
+
+FOLDER = Path(__file__).parent / "reference"
+NOTE = "<!-- Written by docs/generate.py: change the code and run it again. -->"
+WIDTH = 100
+
+
+def pages() -> dict[str, str]:
+    """Return the text of every page of the reference by its file name."""
+    return {"recipe.md": recipe_page(), "cli.md": cli_page(), "python.md": python_page()}
+
+
+# The recipe
+
+
+def recipe_page() -> str:
+    """Return every section and key of a recipe with its type, its default and its docstring."""
+    lines = [
+        "# Every key of a recipe",
+        "",
+        NOTE,
+        "",
+        *textwrap.wrap(
+            "A recipe is a TOML file. Keys that have no default must be given when their section is. The word `none` leaves a "
+            "key empty. Any key is changed for one run with `--set section.key=value`.",
+            WIDTH,
+        ),
+        "",
+        "## Top level",
+        "",
+        *_table(Recipe, {name: field for name, field in Recipe.model_fields.items() if not models_in(field.annotation)}),
+    ]
+    for name, field in Recipe.model_fields.items():
+        kinds = models_in(field.annotation)
+        for model in kinds:
+            several = len(kinds) > 1
+            heading = f'`[{name}]` with `kind = "{model.model_fields["kind"].default}"`' if several else f"`[{name}]`"
+            lines += ["", f"## {heading}", "", *_prose(model), "", *_table(model, model.model_fields)]
+    for model, heading in nested(Recipe):
+        lines += ["", f"## {heading}", "", *_prose(model), "", *_table(model, model.model_fields)]
+    return "\n".join(lines) + "\n"
+
+
+def nested(root: type[BaseModel]) -> list[tuple[type[BaseModel], str]]:
+    """Return the sections that stand within sections, each once, with a heading that names where."""
+    places: dict[type[BaseModel], list[str]] = {}
+    for name, field in root.model_fields.items():
+        for model in models_in(field.annotation):
+            for key, inner in model.model_fields.items():
+                for part in models_in(inner.annotation):
+                    written = f"`[[{name}.{key}]]`" if part is Source else f"`[{name}.{key}]`"
+                    if written not in places.setdefault(part, []):
+                        places[part].append(written)
+    return [(model, ", ".join(names)) for model, names in places.items()]
+
+
+def models_in(annotation: Any) -> list[type[BaseModel]]:
+    """Return the sections that a type is made of."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in models_in(argument)]
+
+
+def key_docs(model: type[BaseModel]) -> dict[str, str]:
+    """Return the docstring under each key of a section; a key that is given anew without one keeps that of the base."""
+    found: dict[str, str] = {}
+    for base in reversed(model.__mro__):
+        if not issubclass(base, BaseModel) or base is BaseModel:
+            continue
+        (node,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
+        assert isinstance(node, ast.ClassDef)
+        for key, after in zip(node.body, node.body[1:], strict=False):
+            if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name) and isinstance(after, ast.Expr):
+                if isinstance(after.value, ast.Constant) and isinstance(after.value.value, str):
+                    found[key.target.id] = " ".join(after.value.value.split())
+    return found
+
+
+def _table(model: type[BaseModel], fields: dict[str, FieldInfo]) -> Iterator[str]:
+    docs = key_docs(model)
+    yield from ("| key | type | default | |", "|---|---|---|---|")
+    for name, field in fields.items():
+        default = "must be given" if field.is_required() else _code(_toml(field.default))
+        yield f"| `{name}` | {_cell(_kind(field))} | {default} | {_cell(docs[name])} |"
+
+
+def _kind(field: FieldInfo) -> str:
+    """Return a key's type in words, with its bounds."""
+    bounds = [bound for each in field.metadata for bound in _bound(each)]
+    return ", ".join([_words(field.annotation), *bounds])
+
+
+def _words(annotation: Any) -> str:
+    if annotation is NoneType:
+        return '"none"'
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "section"
+    names = {str: "text", int: "whole number", float: "number", bool: "true or false"}
+    if annotation in names:
+        return names[annotation]
+    arguments = get_args(annotation)
+    origin = getattr(annotation, "__origin__", None)
+    if hasattr(annotation, "__metadata__"):  # Annotated
+        bounds = [bound for each in annotation.__metadata__ for bound in _bound(each)]
+        return ", ".join([_words(origin), *bounds])
+    if origin is list:
+        return f"list of: {_words(arguments[0])}"
+    if origin is tuple:
+        return f"{len(arguments)} of: {_words(arguments[0])}"
+    if origin is dict:
+        return "table of text"
+    if all(isinstance(each, str) for each in arguments):
+        return ", ".join(f'"{each}"' for each in arguments)
+    return " or ".join(dict.fromkeys(_words(each) for each in arguments))
+
+
+def _bound(constraint: Any) -> Iterator[str]:
+    """Yield what a constraint says, in words."""
+    for each in constraint.metadata if isinstance(constraint, FieldInfo) else [constraint]:
+        match each:
+            case annotated_types.Ge(ge=value):
+                yield f"at least {value:,}"
+            case annotated_types.Gt(gt=value):
+                yield f"above {value:g}"
+            case annotated_types.Le(le=value):
+                yield f"at most {value:,}"
+            case annotated_types.Lt(lt=value):
+                yield f"below {value:,}"
+            case annotated_types.MinLen(min_length=value):
+                yield f"at least {value} long"
+
+
+def _toml(value: Any) -> str:
+    """Return a default as one writes it in a recipe."""
+    if isinstance(value, BaseModel):
+        changed = {name: getattr(value, name) for name in value.model_fields_set}
+        return "{ " + ", ".join(f"{name} = {_toml(each)}" for name, each in changed.items()) + " }" if changed else ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return '"none"'
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(map(_toml, value)) + "]"
+    return "{}" if value == {} else str(value)
+
+
+# The command line
+
+
+def cli_page() -> str:
+    """Return every verb with its arguments, options and examples."""
+    lines = ["# The command line", "", NOTE, "", "`bongsu VERB --help` says the same."]
+    panel = ""
+    for command in app.registered_commands:  # in the order of their panels
+        assert command.callback and command.name and command.rich_help_panel
+        if command.rich_help_panel != panel:
+            panel = command.rich_help_panel
+            lines += ["", f"## {panel}"]
+        parameters = parameters_of(command.callback)
+        words = [each.names[0] for each in parameters if not each.is_option]
+        lines += [
+            "",
+            f"### bongsu {command.name}",
+            "",
+            "```text",
+            " ".join(["bongsu", command.name, "[OPTIONS]", *words]),
+            "```",
+        ]
+        for paragraph in inspect.cleandoc(command.help or command.callback.__doc__ or "").split("\n\n"):
+            lines += ["", *_wrapped(" ".join(paragraph.split()))]
+        lines += ["", "| | default | |", "|---|---|---|", *(each.row() for each in parameters)]
+        examples = [line.strip().replace("\\[", "[") for line in (command.epilog or "").split("\n") if line.startswith("  ")]
+        lines += ["", "```bash", *examples, "```"]
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """An argument or option of a verb."""
+
+    names: list[str]
+    value: str
+    """What stands for its value; empty for a switch."""
+    default: str
+    help: str
+
+    @property
+    def is_option(self) -> bool:
+        return self.names[0].startswith("-")
+
+    def row(self) -> str:
+        """Return its line of a table."""
+        names = ", ".join(_code(f"{name} {self.value}".strip()) for name in self.names)
+        return f"| {names} | {self.default} | {_cell(self.help)} |"
+
+
+def parameters_of(verb: Callable[..., Any]) -> list[Parameter]:
+    """Return the arguments and options of a verb, as its signature names them."""
+    hints = get_type_hints(verb, include_extras=True)
+    return [_parameter(each.name, hints[each.name], each.default) for each in inspect.signature(verb).parameters.values()]
+
+
+def _parameter(name: str, hint: Any, default: Any) -> Parameter:
+    kind, info = get_args(hint)
+    about = " ".join((info.help or "").split())
+    if default is inspect.Parameter.empty:
+        shown = "must be given"
+    else:
+        shown = "" if default in (None, False, "") else _code(str(getattr(default, "value", default)))
+    if isinstance(info, ArgumentInfo):
+        return Parameter([info.metavar or name.upper()], "", shown, about)
+    dashed = "--" + name.replace("_", "-")
+    names = [part for each in info.param_decls or [dashed] for part in each.split("/") if part.startswith("-")]
+    if kind is bool:
+        names += [f"--no-{dashed[2:]}"] if not info.param_decls else []
+        return Parameter(names, "", shown, about)
+    names = names or [dashed]
+    value = (
+        "N"
+        if kind in (int, float) or {int, float} & set(get_args(kind))
+        else "FILE"
+        if Path in (kind, *get_args(kind))
+        else "TEXT"
+    )
+    return Parameter(names, info.metavar or value, shown, about)
+
+
+# Python
+
+
+def python_page() -> str:
+    """Return the functions and methods that are for users, with signatures and docstrings."""
+    lines = ["# In Python", "", NOTE]
+    functions: list[tuple[str, Callable[..., Any]]] = [("bongsu.load", bongsu.load), ("bongsu.run", bongsu.run)]
+    lines += ["", "## Functions", *(line for name, each in functions for line in _function(name, each))]
+    lines += ["", "## What `load` returns", "", *_wrapped(inspect.getdoc(Predictor) or "")]
+    for name, method in vars(Predictor).items():
+        if callable(method) and not name.startswith("_") and method.__doc__:
+            lines += _function(f"detector.{name}", method)
+    return "\n".join(lines) + "\n"
+
+
+def _function(name: str, function: Callable[..., Any]) -> list[str]:
+    signature = re.sub(r"\(self(?:, )?", "(", str(inspect.signature(function))).replace("'", "")
+    return ["", f"### {name}", "", "```text", f"{name}{signature}", "", inspect.getdoc(function) or "", "```"]
+
+
+# Markdown
+
+
+def _prose(model: type[BaseModel]) -> Iterator[str]:
+    for paragraph in (inspect.getdoc(model) or "").split("\n\n"):
+        yield from (*_wrapped(" ".join(paragraph.split())), "")
+
+
+def _wrapped(text: str) -> list[str]:
+    return textwrap.wrap(_brackets(text), WIDTH, break_long_words=False, break_on_hyphens=False)
+
+
+def _brackets(text: str) -> str:
+    """Keep Markdown from taking "[task]" for a link or "<host>" for HTML; code stands as it is."""
+    parts = text.split("`")
+    return "`".join(part if number % 2 else re.sub(r"([\[\]<])", r"\\\1", part) for number, part in enumerate(parts))
+
+
+def _cell(text: str) -> str:
+    return _brackets(text).replace("|", "\\|")
+
+
+def _code(text: str) -> str:
+    return f"`{text}`".replace("|", "\\|") if text else ""
+
+
+def main() -> None:
+    """Write the pages."""
+    FOLDER.mkdir(exist_ok=True)
+    for name, text in pages().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")
+        print(FOLDER / name, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
