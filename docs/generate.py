@@ -24,7 +24,8 @@ from pydantic.fields import FieldInfo
 from typer.models import ArgumentInfo
 
 import bongsu
-from bongsu.cli import app
+import bongsu.cli  # adds the verbs to the application
+from bongsu.cli.common import app
 from bongsu.inference.predictor import Predictor
 from bongsu.recipe import Recipe, Source
 
@@ -63,9 +64,9 @@ def recipe_page() -> str:
         for model in kinds:
             several = len(kinds) > 1
             heading = f'`[{name}]` with `kind = "{model.model_fields["kind"].default}"`' if several else f"`[{name}]`"
-            lines += ["", f"## {heading}", "", *_prose(model), "", *_table(model, model.model_fields)]
+            lines += ["", f"## {heading}", *_prose(model), "", *_table(model, model.model_fields)]
     for model, heading in nested(Recipe):
-        lines += ["", f"## {heading}", "", *_prose(model), "", *_table(model, model.model_fields)]
+        lines += ["", f"## {heading}", *_prose(model), "", *_table(model, model.model_fields)]
     return "\n".join(lines) + "\n"
 
 
@@ -98,9 +99,9 @@ def key_docs(model: type[BaseModel]) -> dict[str, str]:
         (node,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
         assert isinstance(node, ast.ClassDef)
         for key, after in zip(node.body, node.body[1:], strict=False):
-            if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name) and isinstance(after, ast.Expr):
-                if isinstance(after.value, ast.Constant) and isinstance(after.value.value, str):
-                    found[key.target.id] = " ".join(after.value.value.split())
+            match key, after:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                    found[name] = " ".join(text.split())
     return found
 
 
@@ -182,7 +183,9 @@ def cli_page() -> str:
     lines = ["# The command line", "", NOTE, "", "`bongsu VERB --help` says the same."]
     panel = ""
     for command in app.registered_commands:  # in the order of their panels
-        assert command.callback and command.name and command.rich_help_panel
+        assert command.callback is not None
+        assert command.name is not None
+        assert command.rich_help_panel is not None
         if command.rich_help_panel != panel:
             panel = command.rich_help_panel
             lines += ["", f"## {panel}"]
@@ -240,18 +243,13 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter:
     if isinstance(info, ArgumentInfo):
         return Parameter([info.metavar or name.upper()], "", shown, about)
     dashed = "--" + name.replace("_", "-")
-    names = [part for each in info.param_decls or [dashed] for part in each.split("/") if part.startswith("-")]
+    given = [info.default, *(info.param_decls or [])]  # within Annotated, Typer keeps the first name as the default
+    names = [part for each in given if isinstance(each, str) for part in each.split("/") if part.startswith("-")]
     if kind is bool:
-        names += [f"--no-{dashed[2:]}"] if not info.param_decls else []
-        return Parameter(names, "", shown, about)
+        return Parameter(names or [dashed, f"--no-{dashed[2:]}"], "", shown, about)
     names = names or [dashed]
-    value = (
-        "N"
-        if kind in (int, float) or {int, float} & set(get_args(kind))
-        else "FILE"
-        if Path in (kind, *get_args(kind))
-        else "TEXT"
-    )
+    kinds = {kind, *get_args(kind)}
+    value = "N" if kinds & {int, float} else "FILE" if Path in kinds else "TEXT"
     return Parameter(names, info.metavar or value, shown, about)
 
 
@@ -271,7 +269,8 @@ def python_page() -> str:
 
 
 def _function(name: str, function: Callable[..., Any]) -> list[str]:
-    signature = re.sub(r"\(self(?:, )?", "(", str(inspect.signature(function))).replace("'", "")
+    signature = re.sub(r"\(self(?:, )?", "(", str(inspect.signature(function)))
+    signature = re.sub(r"(: |-> )'([^']*)'", r"\1\2", signature)  # annotations are kept as text
     return ["", f"### {name}", "", "```text", f"{name}{signature}", "", inspect.getdoc(function) or "", "```"]
 
 
@@ -280,7 +279,7 @@ def _function(name: str, function: Callable[..., Any]) -> list[str]:
 
 def _prose(model: type[BaseModel]) -> Iterator[str]:
     for paragraph in (inspect.getdoc(model) or "").split("\n\n"):
-        yield from (*_wrapped(" ".join(paragraph.split())), "")
+        yield from ("", *_wrapped(" ".join(paragraph.split())))
 
 
 def _wrapped(text: str) -> list[str]:
