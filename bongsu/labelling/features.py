@@ -69,10 +69,12 @@ class Grams:
         places = np.repeat(self.starts[rows] - starts[:-1], lengths) + np.arange(starts[-1])
         return Grams(starts, self.buckets[places], self.counts[places])
 
-    def __add__(self, other: Grams) -> Grams:
-        starts = np.concatenate([self.starts, other.starts[1:] + self.starts[-1]])
-        pairs = ((self.buckets, other.buckets), (self.counts, other.counts))
-        return Grams(starts, *(np.concatenate(pair) for pair in pairs))
+    @classmethod
+    def joined(cls, parts: Sequence[Grams]) -> Grams:
+        """Return the grams of all parts, one after the other."""
+        lengths = np.concatenate([np.diff(part.starts) for part in parts])
+        starts = np.concatenate([[0], np.cumsum(lengths)])
+        return cls(starts, *(np.concatenate([getattr(part, name) for part in parts]) for name in ("buckets", "counts")))
 
 
 @dataclass(frozen=True)
@@ -98,9 +100,11 @@ class Rows:
         """Return the features of some texts, in the order given."""
         return Rows(self.pooled[rows], self.logits[rows], self.grams.take(rows))
 
-    def __add__(self, other: Rows) -> Rows:
-        pooled = np.concatenate([self.pooled, other.pooled])
-        return Rows(pooled, np.concatenate([self.logits, other.logits]), self.grams + other.grams)
+    @classmethod
+    def joined(cls, parts: Sequence[Rows]) -> Rows:
+        """Return the features of all parts, one after the other."""
+        pooled, logits = (np.concatenate([getattr(part, name) for part in parts]) for name in ("pooled", "logits"))
+        return cls(pooled, logits, Grams.joined([part.grams for part in parts]))
 
 
 @dataclass(frozen=True)
@@ -188,7 +192,7 @@ def _buckets(text: str) -> Iterator[int]:
     for word in lowered.split():
         padded = f"\t{word}\t"
         for start in range(len(padded) - _RUN + 1):
-            yield _bucket(padded[start : start + _RUN])
+            yield _bucket(f"\n{padded[start : start + _RUN]}")
 
 
 def _bucket(gram: str) -> int:
