@@ -15,6 +15,8 @@ from bongsu.labelling.store import Label
 
 FEWEST = 5
 """Labels drawn at random by which a new version is judged, at least."""
+LATEST = 25
+"""...and at most: of earlier versions it says little."""
 UNMEASURED_ERROR = 0.086
 """By how much confidence was wrong about the accuracy on CrisisLexT6's events, on average: for bundles that measured none."""
 _CLIP = 0.02  # one sure mistake must not decide alone
@@ -93,7 +95,7 @@ def judge(labels: Sequence[Label], since: int = 0) -> Verdict:
         since: labels up to this number do not count: somebody chose a version then.
     """
     audit = [each for each in labels if each.asked.drawn == "random" and each.label is not None and each.number > since]
-    tried = [each for each in audit if each.asked.newest is not None]
+    tried = [each for each in audit if each.asked.newest is not None][-LATEST:]
     if len(tried) < FEWEST:
         return Verdict(False, f"not judged yet: {len(tried)} of {FEWEST} random labels came after the version before it")
     wanted = np.array([each.label for each in tried])

@@ -16,9 +16,10 @@ TRAINED = 200
 
 
 def stored_of(detector: BundlePredictor, texts: list[str]) -> Stored:
-    """Features of texts whose class is what the detector says, from two events."""
+    """Features of texts whose class is what the detector says, but for three in ten, from two events."""
     rows = Rows.of(detector, detector.examples(texts))
-    targets = (rows.logits > np.median(rows.logits)).astype(np.int64)
+    flipped = np.random.default_rng(0).random(len(texts)) < 0.3
+    targets = ((rows.logits > np.median(rows.logits)) ^ flipped).astype(np.int64)
     return Stored(rows, targets, np.arange(len(texts)) % 2, ["2013 flood", "2014 storm"], 0.04)
 
 
