@@ -14,6 +14,7 @@ from bongsu import __version__, progress
 from bongsu.errors import BongsuError, need
 
 if TYPE_CHECKING:
+    from bongsu.labelling.desk import Desk
     from bongsu.recipe import TextFormat
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "app",
     "first_line",
     "need",
+    "open_desk",
     "ready_bundle",
     "show",
     "text_format",
@@ -120,3 +122,17 @@ def first_line(file: Path | None, variable: str, what: str) -> str | None:
     if not line:
         raise BongsuError(f"{file}: its first line should be {what}, and it is empty.")
     return line
+
+
+def open_desk(path: Path | None) -> Desk:
+    """Return where labels come in, kept in a file; without one they live as long as the process.
+
+    Raises:
+        BongsuError: when packages are missing, or the file is something else.
+    """
+    for package in ("scipy", "datasketch"):
+        need(package, "label")
+    from bongsu.labelling.desk import Desk
+    from bongsu.labelling.store import LabelStore
+
+    return Desk(LabelStore(path))

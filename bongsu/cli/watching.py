@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import app, first_line, need, ready_bundle
+from bongsu.cli.common import app, first_line, need, open_desk, ready_bundle
 from bongsu.errors import BongsuError
 from bongsu.printable import printable
 
 if TYPE_CHECKING:
     from bongsu.inference.onnx import BundlePredictor
+    from bongsu.labelling.desk import Desk
     from bongsu.serving.service import Service
     from bongsu.watch.payloads import Payload
     from bongsu.watch.sources.base import Source
@@ -118,6 +119,10 @@ def watch(
     memory = Store(store)
     with ExitStack() as stack:
         stack.callback(memory.close)
+        desk = open_desk(store) if page is not None or store is not None else None
+        if desk is not None:
+            stack.callback(desk.store.close)
+            detector = desk.open(detector)
         listeners: list[Callable[[dict[str, Any]], None]] = []
         if messages:
             import orjson
@@ -140,17 +145,24 @@ def watch(
             Events(settings),
             memory,
             sinks,
+            desk=desk,
             listener=hear,
             report=report,
             queue=queue,
             replayed=replay,
             keep_days=keep_days,
         )
+
+        def load() -> BundlePredictor:
+            loaded = _detector(bundle)
+            return loaded if desk is None else desk.reopen(loaded)
+
         if page is not None:
-            service = _page(stack, detector, watching, host, page, key)
+            assert desk is not None
+            service = _page(stack, desk, watching, host, page, key)
             listeners.append(service.stream.publish)
         with suppress(KeyboardInterrupt, asyncio.CancelledError):
-            asyncio.run(_until_ended(watching, lambda: _detector(bundle), report))
+            asyncio.run(_until_ended(watching, load, report))
     progress.note(_summary(watching))
     if watching.nothing_readable:
         raise BongsuError("Not one record could be read; docs/watch.md shows an example, and --columns names what holds what.")
@@ -246,14 +258,14 @@ async def _until_ended(watching: Watch, load: Callable[[], BundlePredictor], rep
     await watching.run()
 
 
-def _page(stack: ExitStack, detector: BundlePredictor, watching: Watch, host: str, port: int, key: str | None) -> Service:
+def _page(stack: ExitStack, desk: Desk, watching: Watch, host: str, port: int, key: str | None) -> Service:
     """Serve the page and the API; what is published shows there."""
     from bongsu.serving.limits import Limits
     from bongsu.serving.server import listen, server_in_thread
     from bongsu.serving.service import Service
     from bongsu.watch.metrics import register
 
-    service = Service(lambda: detector, Limits(), key)
+    service = Service(lambda: desk.detector, Limits(), key, desk=desk, asks=False)
     register(watching, service.metrics.registry)
     address = stack.enter_context(server_in_thread(service, listen(host, port, "--host or --page")))
     progress.note(f"page: {address}")

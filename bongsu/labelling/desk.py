@@ -19,6 +19,7 @@ from bongsu.labelling.learning import Learner, LinearCorrection
 from bongsu.labelling.queue import FRONT, Candidate, Queue
 from bongsu.labelling.store import Asked, Label, LabelStore, Version, version_name
 from bongsu.labelling.trust import Neighbours, Progress, Share, expectation, judge, progress
+from bongsu.tasks.classification import ClassificationTask
 
 EVERY = 10
 """Labels after which the detector learns by itself."""
@@ -75,10 +76,24 @@ class Desk:
                 self._queue.offer(Candidate(*_message(asked), probability=asked.probability or 0.5))
         return opened.used
 
+    def reopen(self, detector: BundlePredictor) -> BundlePredictor:
+        """Do what `open` does, and say so to whoever listens."""
+        used = self.open(detector)
+        for listener in self.listeners:
+            listener(used)
+        return used
+
     @property
     def detector(self) -> BundlePredictor:
         """The version in use."""
         return self._open.used
+
+    @property
+    def classes(self) -> list[str]:
+        """What 0 and 1 are called."""
+        task = self._open.base.task
+        assert isinstance(task, ClassificationTask)
+        return task.names
 
     # Asking and answering
 
@@ -158,8 +173,7 @@ class Desk:
     @property
     def missing(self) -> int:
         """How many labels are missing until it is time to learn."""
-        versions = self.store.versions(self._open.bundle.version)
-        return self._every - abs(len(_answered(self.store.labels())) - (versions[-1].labels if versions else 0))
+        return self._every - abs(self.store.answered() - self.store.learned(self._open.bundle.version))
 
     def learn(self) -> Version:
         """Learn from all labels; what is not worse by those drawn at random is used from now on.

@@ -170,6 +170,11 @@ class LabelStore:
         query = f"SELECT number, label, by, at, {_COLUMNS} FROM labels WHERE undone IS NULL ORDER BY number"
         return [_label(row) for row in self._all(query)]
 
+    def answered(self) -> int:
+        """Return how many answers stand that are no skips."""
+        [(count,)] = self._all("SELECT count(*) FROM labels WHERE undone IS NULL AND label IS NOT NULL")
+        return int(count)
+
     def forget(self, source: str, column: Literal["id", "author"], value: str) -> None:
         """Delete what a message or an author said, from the queue and from the labels."""
         with self._errors(), self._transaction() as run:
@@ -204,6 +209,11 @@ class LabelStore:
         """Return the versions of a bundle, the oldest first."""
         query = "SELECT number, bundle, made, labels, taken != 0, reason FROM versions WHERE bundle = ? ORDER BY number"
         return [Version(*row) for row in self._all(query, (bundle,))]
+
+    def learned(self, bundle: str) -> int:
+        """Return how many labels the newest version of a bundle learned from."""
+        found = self._all("SELECT labels FROM versions WHERE bundle = ? ORDER BY number DESC LIMIT 1", (bundle,))
+        return int(found[0][0]) if found else 0
 
     def weights(self, number: int) -> bytes:
         """Return the weights of a version."""

@@ -24,6 +24,7 @@ from bongsu.errors import BongsuError
 from bongsu.serving.access import Prefix, RequireKey
 from bongsu.serving.api_errors import ApiError, format_validation_errors
 from bongsu.serving.broadcast import Broadcaster
+from bongsu.serving.labelling import labels
 from bongsu.serving.limits import BodyLimit
 from bongsu.serving.observing import Observe, client_of
 from bongsu.serving.page import page
@@ -224,6 +225,8 @@ def create_app(service: Service, root_path: str = "", cors: Sequence[str] = ()) 
     app.state.service = service
     app.include_router(open_routes)
     app.include_router(api)
+    app.include_router(labels)
+    app.state.cors = frozenset(cors) - {"*"}
     app.add_exception_handler(ApiError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(BongsuError, _bad_data)
