@@ -18,7 +18,7 @@ from bongsu.printable import printable
 if TYPE_CHECKING:
     from bongsu.inference.onnx import BundlePredictor
     from bongsu.labelling.desk import Desk
-    from bongsu.serving.service import Service
+    from bongsu.serving.broadcast import Broadcaster
     from bongsu.watch.payloads import Payload
     from bongsu.watch.sources.base import Source
     from bongsu.watch.stream import Watch
@@ -124,6 +124,7 @@ def watch(
             stack.callback(desk.store.close)
             detector = desk.open(detector)
         listeners: list[Callable[[dict[str, Any]], None]] = []
+        shown: list[Callable[[dict[str, Any]], None]] = []
         if messages:
             import orjson
 
@@ -131,7 +132,7 @@ def watch(
         if drawn:
             from bongsu.watch.view import View
 
-            listeners.append(stack.enter_context(View(progress.console)).hear)
+            shown.append(stack.enter_context(View(progress.console)).hear)
         if logged:
             listeners.append(StatusLog().hear)
 
@@ -159,8 +160,11 @@ def watch(
 
         if page is not None:
             assert desk is not None
-            service = _page(stack, desk, watching, host, page, key)
-            listeners.append(service.stream.publish)
+            shown.append(_page(stack, desk, watching, host, page, key).publish)
+        listeners += shown
+        for event in watching.recall():
+            for show in shown:
+                show(event)
         with suppress(KeyboardInterrupt, asyncio.CancelledError):
             asyncio.run(_until_ended(watching, load, report))
     progress.note(_summary(watching))
@@ -258,18 +262,20 @@ async def _until_ended(watching: Watch, load: Callable[[], BundlePredictor], rep
     await watching.run()
 
 
-def _page(stack: ExitStack, desk: Desk, watching: Watch, host: str, port: int, key: str | None) -> Service:
-    """Serve the page and the API; what is published shows there."""
+def _page(stack: ExitStack, desk: Desk, watching: Watch, host: str, port: int, key: str | None) -> Broadcaster:
+    """Serve the page and the API; return where to publish what they show."""
+    from bongsu.serving.broadcast import Broadcaster
     from bongsu.serving.limits import Limits
     from bongsu.serving.server import listen, server_in_thread
     from bongsu.serving.service import Service
     from bongsu.watch.metrics import register
 
-    service = Service(lambda: desk.detector, Limits(), key, desk=desk, asks=False)
+    stream = Broadcaster()
+    service = Service(lambda: desk.detector, Limits(), key, stream=stream, desk=desk)
     register(watching, service.metrics.registry)
     address = stack.enter_context(server_in_thread(service, listen(host, port, "--host or --page")))
     progress.note(f"page: {address}")
-    return service
+    return stream
 
 
 @app.command()

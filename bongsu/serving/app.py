@@ -196,7 +196,7 @@ async def metrics(service: Serving) -> Response:
 @open_routes.get("/", include_in_schema=False)
 async def root(service: Serving) -> Response:
     """The page to try the model with."""
-    return page(service.limits)
+    return page(service)
 
 
 def create_app(service: Service, root_path: str = "", cors: Sequence[str] = ()) -> FastAPI:

@@ -1,27 +1,90 @@
-"""Relays the events of a running watch to listeners within one process.
+"""Relays the events of a running watch to listeners within one process, and remembers what a new listener must know.
 
 An event is a JSON object whose `type` says what it is: `message` (a message that passed the threshold), `alert` (an event
-raised, updated or closed), `status` (rate, lag, share of disasters, drops).
+raised, updated or closed), `status` (rate, lag, share of alarms, drops, progress of running alerts), `deletion` (a message, or
+all of an author's, taken back), `ended` (the watch is over). The first event of a listener who comes later is a `snapshot`:
+the last status, the running and the latest closed alerts, the latest messages, and the end, if it has come.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable
+from threading import Lock
 from typing import Any
 
-KEPT = 256  # events a slow listener may be behind; older ones are dropped
+KEPT = 256
+"""Events that a listener may be behind; one who falls further behind is sent a new snapshot instead."""
+MESSAGES = 50
+"""Messages in a snapshot."""
+CLOSED = 20
+"""Closed alerts in a snapshot."""
+Event = dict[str, Any]
+
+
+class History:
+    """The state of a watch as its events tell it."""
+
+    def __init__(self) -> None:
+        self.begun = False
+        self._status: Event | None = None
+        self._ended: Event | None = None
+        self._running: OrderedDict[str, Event] = OrderedDict()
+        self._closed: deque[Event] = deque(maxlen=CLOSED)
+        self._messages: deque[Event] = deque(maxlen=MESSAGES)
+
+    def add(self, event: Event) -> None:
+        """Take in an event."""
+        self.begun = True
+        match event.get("type"):
+            case "status":
+                self._status, self._ended = event, None
+            case "message":
+                self._messages.append(event)
+            case "alert":
+                self._running.pop(event["id"], None)
+                if event["state"] == "closed":
+                    self._closed.append(event)
+                else:
+                    self._running[event["id"]] = event
+            case "deletion":
+                self._delete(event)
+            case "ended":
+                self._ended = event
+
+    def snapshot(self) -> Event:
+        """Return what a new listener must know, alerts and messages from old to new."""
+        return {
+            "type": "snapshot",
+            "status": self._status,
+            "alerts": [*self._closed, *self._running.values()],
+            "messages": list(self._messages),
+            "ended": self._ended,
+        }
+
+    def _delete(self, deletion: Event) -> None:
+        """Forget what was taken back. Running alerts are published anew without it, closed ones are not."""
+
+        def kept(message: Event) -> bool:
+            name = "author" if deletion["author"] else "id"
+            return bool(message.get("source", "") != deletion["source"] or message.get(name) != deletion[name])
+
+        self._messages = deque(filter(kept, self._messages), MESSAGES)
+        closed = [{**alert, "evidence": list(filter(kept, alert.get("evidence", [])))} for alert in self._closed]
+        self._closed = deque(closed, CLOSED)
 
 
 class Subscription:
     """One listener's events, from the moment it was made until it is closed."""
 
-    def __init__(self, client: str, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, client: str, loop: asyncio.AbstractEventLoop, snapshot: Callable[[], Event]) -> None:
         self.client = client
         self.loop = loop
-        self.queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(KEPT)
+        self.queue: asyncio.Queue[Event | None] = asyncio.Queue(KEPT)
+        self._snapshot = snapshot
 
-    async def events(self, quiet: float) -> AsyncIterator[dict[str, Any] | None]:
+    async def events(self, quiet: float) -> AsyncIterator[Event | None]:
         """Yield events until the broadcaster is closed; None after every `quiet` seconds without one."""
         while True:
             try:
@@ -34,10 +97,12 @@ class Subscription:
                 return
             yield event
 
-    def put(self, event: dict[str, Any] | None) -> None:
-        """Add an event, in the listener's own thread; where the listener is too far behind, the oldest is dropped."""
+    def put(self, event: Event | None) -> None:
+        """Add an event, in the listener's own thread; where the listener is too far behind, a snapshot replaces the rest."""
         if self.queue.full():
-            self.queue.get_nowait()
+            while not self.queue.empty():
+                self.queue.get_nowait()
+            self.queue.put_nowait(self._snapshot())
         self.queue.put_nowait(event)
 
 
@@ -47,6 +112,8 @@ class Broadcaster:
     def __init__(self) -> None:
         self._listeners: set[Subscription] = set()
         self._closed = False
+        self._history = History()
+        self._lock = Lock()
 
     def __len__(self) -> int:
         """How many listen."""
@@ -56,27 +123,38 @@ class Broadcaster:
         """Return how many listen from one address."""
         return sum(listener.client == client for listener in self._listeners)
 
-    def publish(self, event: dict[str, Any]) -> None:
+    def publish(self, event: Event) -> None:
         """Hand an event on; may be called from any thread."""
-        self._send(event)
+        with self._lock:
+            self._history.add(event)
+            self._send(event)
 
     def close(self) -> None:
         """End every subscription, and those to come."""
         self._closed = True
-        self._send(None)
+        with self._lock:
+            self._send(None)
 
     def subscribe(self, client: str = "") -> Subscription:
         """Listen from now on; call `unsubscribe` at the end. Must be called in a running event loop."""
-        listener = Subscription(client, asyncio.get_running_loop())
-        self._listeners.add(listener)
+        listener = Subscription(client, asyncio.get_running_loop(), self._snapshot)
+        with self._lock:
+            if self._history.begun:
+                listener.put(self._history.snapshot())
+            self._listeners.add(listener)
         if self._closed:
             listener.put(None)
         return listener
 
     def unsubscribe(self, listener: Subscription) -> None:
         """Listen no more."""
-        self._listeners.discard(listener)
+        with self._lock:
+            self._listeners.discard(listener)
 
-    def _send(self, event: dict[str, Any] | None) -> None:
-        for listener in list(self._listeners):
+    def _snapshot(self) -> Event:
+        with self._lock:
+            return self._history.snapshot()
+
+    def _send(self, event: Event | None) -> None:
+        for listener in self._listeners:
             listener.loop.call_soon_threadsafe(listener.put, event)

@@ -55,29 +55,28 @@ class Service:
         log_text: bool = False,
         stream: Broadcaster | None = None,
         desk: Desk | None = None,
-        asks: bool = True,
     ) -> None:
         """
         Args:
             load: opens the bundle; called again for a swap.
             api_key: asked of every client when given.
             log_text: let the log lines carry the messages.
-            stream: where a watch in this process publishes.
-            desk: where labels come in; `load` must have opened the bundle there.
-            asks: whether the messages that clients send may be asked about; else those of a watch are.
+            stream: where a watch in this process publishes; without one the page shows no watch.
+            desk: where labels come in; `load` must have opened the bundle there. Without a watch, messages that clients send
+                may be asked about.
 
         Raises:
             BongsuError: when the bundle cannot be used.
         """
         self.limits = limits
         self.log_text = log_text
-        self.stream = stream or Broadcaster()
+        self.watches = stream is not None
+        self.stream = Broadcaster() if stream is None else stream
         self.metrics = Metrics()
         self.holder = ModelHolder(load)
         self.draining = False
         self.api_key = None if api_key is None else api_key.encode("utf-8", "surrogateescape")
         self.desk = desk
-        self._asks = asks
         self._work: set[asyncio.Task[None]] = set()
         if desk is not None:
             desk.listeners.append(self.use)
@@ -148,7 +147,7 @@ class Service:
                     explanation=None if words is None else [Word(word=word.text, weight=word.weight) for word in words],
                 )
             )
-        if self.desk is not None and self._asks:
+        if self.desk is not None and not self.watches:
             asyncio.get_running_loop().run_in_executor(None, self._offer, self.desk, request.text, results)
         threshold = model.predictor.threshold if len(model.predictor.task.schema.labels) == 2 else None
         return ClassifyResponse(model=model.version, threshold=threshold, results=results)

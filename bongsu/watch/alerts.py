@@ -30,6 +30,7 @@ class Evidence:
     probability: float
     source: str = ""
     copies: int = 0
+    url: str = ""
 
     @property
     def uid(self) -> str:
@@ -92,7 +93,9 @@ class Alert:
         if len(self.names) > 2 * _NAMES:
             self.names = Counter(dict(self.names.most_common(_NAMES)))
         probability = round(tracked.probability, 4)
-        self.evidence.append(Evidence(message.id, message.text, message.time, message.author, probability, message.source))
+        self.evidence.append(
+            Evidence(message.id, message.text, message.time, message.author, probability, message.source, url=message.url)
+        )
         if len(self.evidence) > EVIDENCE:
             self.evidence.sort(key=lambda item: (-item.probability, item.time, item.id))
             self.evidence.pop()
@@ -158,6 +161,16 @@ class Alert:
             },
             "evidence": [{**asdict(item), "time": iso(item.time)} for item in self.evidence],
             "references": self.references,
+        }
+
+    def progress(self) -> dict[str, Any]:
+        """Return what changes between two reports of an open alert."""
+        return {
+            "id": self.id,
+            "latest_message": iso(self.latest),
+            "messages": self.messages,
+            "authors": self.authors,
+            "copies": self.copies,
         }
 
     def state(self) -> dict[str, Any]:

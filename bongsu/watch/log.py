@@ -31,7 +31,8 @@ class StatusLog:
         """Take in what the watch publishes."""
         if event["type"] == "status" and time.monotonic() - self._logged >= _EVERY:
             self._logged = time.monotonic()
-            logger.info("status", extra={"fields": {key: value for key, value in event.items() if key not in ("type", "time")}})
+            fields = {key: value for key, value in event.items() if key not in ("type", "time", "running")}
+            logger.info("status", extra={"fields": fields})
         elif event["type"] == "alert":
             fields = {"alert": event["id"], **{key: event[key] for key in ("state", "title", "messages", "silenced")}}
             logger.info("alert", extra={"fields": fields})

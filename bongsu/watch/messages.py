@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -11,6 +12,9 @@ import numpy.typing as npt
 
 MAX_CHARACTERS = 10_000
 """A longer text is cut: no message is that long, and the detector reads less."""
+
+_LONGEST_ADDRESS = 2000
+_WEB_ADDRESS = re.compile(r"https?://[^\s/@\\\x00-\x1f]+(?:[/?#][^\s\x00-\x1f]*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +27,8 @@ class Message:
     """When it was sent: seconds since 1970, UTC."""
     author: str = ""
     source: str = ""
+    url: str = ""
+    """Where people can read it on the web; empty where that is not known."""
 
     @property
     def uid(self) -> str:
@@ -105,6 +111,11 @@ def unique(source: str, identity: str) -> str:
 def tidy(text: str) -> str:
     """Return the text as UTF-8 can hold it, without blanks at its ends, cut at `MAX_CHARACTERS`."""
     return text[:MAX_CHARACTERS].encode("utf-8", "replace").decode().strip()
+
+
+def web_address(value: object) -> str:
+    """Return an address that a browser can open (http or https, no blanks, no password); else an empty string."""
+    return value if isinstance(value, str) and len(value) <= _LONGEST_ADDRESS and _WEB_ADDRESS.fullmatch(value) else ""
 
 
 def made_id(author: str, text: str, time: float) -> str:

@@ -25,12 +25,12 @@ from bongsu.labelling.store import create_tables, forget_labels
 from bongsu.watch.addresses import redacted
 from bongsu.watch.messages import Deletion, Message, unique
 
-_VERSION = 3
+_VERSION = 4
 _FORGOTTEN_AT_ONCE = 2000
 _MESSAGES = """
 CREATE TABLE IF NOT EXISTS messages (
   source TEXT NOT NULL, id TEXT NOT NULL, time REAL NOT NULL, text TEXT NOT NULL, probability REAL NOT NULL,
-  author TEXT NOT NULL, joined TEXT, PRIMARY KEY (source, id));
+  author TEXT NOT NULL, joined TEXT, url TEXT NOT NULL DEFAULT '', PRIMARY KEY (source, id));
 CREATE INDEX IF NOT EXISTS messages_author ON messages (source, author);
 CREATE INDEX IF NOT EXISTS messages_time ON messages (time);
 """
@@ -74,13 +74,15 @@ class Store:
         tables = {name for (name,) in self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         if tables and not ({"messages", "outbox"} <= tables or "label_form" in tables):
             raise WorkspaceError(f"{self._path}: not a store of `bongsu watch`; name a new file.")
-        if version not in (0, 2, _VERSION) or (version == 0 and "state" in tables):
+        if version not in (0, 2, 3, _VERSION) or (version == 0 and "state" in tables):
             raise WorkspaceError(
                 f"{self._path}: another version of Bongsu wrote it; this one cannot go on from it. Name a new file."
             )
         with self._transaction():
             if version == 2:
                 self._from_2()
+            elif version == 3:
+                self.connection.execute("ALTER TABLE messages ADD COLUMN url TEXT NOT NULL DEFAULT ''")
             for statement in filter(str.strip, _TABLES.split(";")):
                 self.connection.execute(statement)
             create_tables(self.connection)
@@ -93,7 +95,8 @@ class Store:
         run("DROP INDEX IF EXISTS messages_author")
         for statement in filter(str.strip, _MESSAGES.split(";")):
             run(statement)
-        run("INSERT OR IGNORE INTO messages SELECT source, id, time, text, probability, author, joined FROM old_messages")
+        kept = "source, id, time, text, probability, author, joined"
+        run(f"INSERT OR IGNORE INTO messages ({kept}) SELECT {kept} FROM old_messages")
         run("DROP TABLE old_messages")
         for (source,) in run("SELECT DISTINCT source FROM messages").fetchall():
             run("UPDATE OR IGNORE messages SET source = ? WHERE source = ?", (redacted(source), source))
@@ -124,9 +127,16 @@ class Store:
     def message(self, uid: str) -> Message | None:
         """Return a message by its uid; None when it was deleted."""
         source, _, identity = uid.partition("\n")
-        query = "SELECT id, text, time, author, source FROM messages WHERE source = ? AND id = ?"
+        query = "SELECT id, text, time, author, source, url FROM messages WHERE source = ? AND id = ?"
         row = self.connection.execute(query, (source, identity)).fetchone()
         return Message(*row) if row else None
+
+    def latest(self, most: int) -> list[tuple[Message, float]]:
+        """Return the latest messages and their probabilities, the oldest of them first."""
+        query = "SELECT id, text, time, author, source, url, probability FROM messages ORDER BY time DESC, id LIMIT ?"
+        with _errors(self._path):
+            rows = self.connection.execute(query, (most,)).fetchall()
+        return [(Message(*fields), probability) for *fields, probability in reversed(rows)]
 
     def cursors(self) -> dict[str, Any]:
         """Return where each source stands."""
@@ -156,8 +166,11 @@ class Store:
         run, many = self.connection.execute, self.connection.executemany
         with _errors(self._path), self._transaction():
             if self.lasting:
-                rows = [(one.source, one.id, one.time, one.text, probability, one.author) for one, probability in passed]
-                many("INSERT OR IGNORE INTO messages (source, id, time, text, probability, author) VALUES (?,?,?,?,?,?)", rows)
+                rows = [
+                    (one.source, one.id, one.time, one.text, probability, one.author, one.url) for one, probability in passed
+                ]
+                columns = "source, id, time, text, probability, author, url"
+                many(f"INSERT OR IGNORE INTO messages ({columns}) VALUES (?,?,?,?,?,?,?)", rows)
                 pairs = [(*uid.split("\n", 1), first.partition("\n")[2]) for uid, first in joined]
                 many("UPDATE messages SET joined = ?3 WHERE source = ?1 AND id = ?2", pairs)
             for body in changed:

@@ -33,6 +33,8 @@ _FAR_AHEAD = 900.0
 """Seconds of the stream by which one source may be ahead of another before it is kept waiting."""
 _UNREADABLE = 0.5
 _ENOUGH_RECORDS = 20
+_RECALLED = 50
+"""Messages of an earlier watch on the same store that are shown again."""
 Listener = Callable[[dict[str, Any]], None]
 Report = Callable[[str], None]
 
@@ -103,7 +105,8 @@ class Watch:
         """
         Args:
             desk: where labels come in; it is offered every message, and its versions take the detector's place.
-            listener: called with every message that passes, every alert, and a status about once a second; it must not wait.
+            listener: called with every message that passes, every alert and deletion, a status about once a second, and
+                the end; it must not wait.
             report: called with one line on whatever somebody should know.
             queue: the most arrivals that wait; beyond that a patient source is kept waiting and others lose messages.
             batch: the most messages classified at a time; under light load a message does not wait for others.
@@ -158,7 +161,12 @@ class Watch:
                 self._ended = True
                 self._news.set()
         except BaseExceptionGroup as several:
+            self._publish_end("failed")
             raise _first(several) from None
+        except asyncio.CancelledError:
+            self._publish_end("stopped")
+            raise
+        self._publish_end("finished")
         if self._errors and len(self._errors) == len(self.sources):
             raise self._errors[0]
 
@@ -349,20 +357,31 @@ class Watch:
             self.statistics.passed += 1
             passed.append((message, probability))
             self.events.add(message, probability)
-            self._publish(
-                {
-                    "type": "message",
-                    "id": message.id,
-                    "text": message.text,
-                    "time": iso(message.time),
-                    "probability": probability,
-                    "threshold": self.detector.threshold,
-                }
-            )
+            self._publish(self._passed(message, probability))
+
+    def _passed(self, message: Message, probability: float) -> dict[str, Any]:
+        return {
+            "type": "message",
+            "id": message.id,
+            "source": message.source,
+            "author": message.author,
+            "text": message.text,
+            "time": iso(message.time),
+            "url": message.url,
+            "probability": probability,
+            "threshold": self.detector.threshold,
+        }
+
+    def recall(self) -> list[dict[str, Any]]:
+        """Return what the store remembers, as events: the latest messages and the open alerts."""
+        messages = [self._passed(message, probability) for message, probability in self._store.latest(_RECALLED)]
+        alerts = [{**alert.body("updated"), "silenced": False} for alert in self.events.open.values()]
+        return messages + alerts
 
     def _delete(self, deletion: Deletion) -> None:
         """A deletion may come before its message."""
         self.statistics.deleted += 1
+        self._publish({"type": "deletion", "id": deletion.id, "author": deletion.author, "source": deletion.source})
         if deletion.id:
             self._tombstones[unique(deletion.source, deletion.id)] = None
             if len(self._tombstones) > _TOMBSTONES:
@@ -470,7 +489,11 @@ class Watch:
             "undelivered": sum(getattr(sink, "dead", 0) for sink in self._sinks),
             "queue": statistics.queue,
             "alerts": len(self.events.open),
+            "running": [alert.progress() for alert in self.events.open.values()],
         }
+
+    def _publish_end(self, reason: str) -> None:
+        self._publish({"type": "ended", "time": iso(self._clock()), "reason": reason})
 
     @property
     def garbage(self) -> int:

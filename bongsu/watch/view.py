@@ -42,9 +42,9 @@ class View:
             self._status = event
         elif event["type"] == "message":
             self._messages.append(event)
-        elif event["state"] == "closed":
+        elif event["type"] == "alert" and event["state"] == "closed":
             self._alerts.pop(event["id"], None)
-        else:
+        elif event["type"] == "alert":
             self._alerts[event["id"]] = event
 
     def draw(self) -> Group:

@@ -8,6 +8,7 @@ import selectors
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -22,6 +23,8 @@ from bongsu.serving.server import listen, server_in_thread
 from bongsu.serving.service import Service
 from bongsu.tasks.classification import ClassificationTask, Prediction
 from bongsu.tasks.task import Schema
+
+ATTACK = "<img src=x onerror=\"document.title='attacked'\">"
 
 
 def share(text: str) -> float:
@@ -111,3 +114,22 @@ def run_in_virtual_time(main: Coroutine[Any, Any, Any]) -> Any:
     loop.time = lambda: selector.now  # type: ignore[method-assign]
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         return runner.run(main)
+
+
+def alert_of(number: int, state: str = "opened", **values: Any) -> dict[str, Any]:
+    now = datetime.now(UTC)
+    before = [(now - timedelta(minutes=minutes)).isoformat().replace("+00:00", "Z") for minutes in (30, 20, 5)]
+    evidence = [
+        {"id": "a", "source": "s", "author": "x", "text": ATTACK, "time": before[0], "url": "https://example.org/a?b=c"},
+        {"id": "b", "source": "s", "author": "y", "text": "no link", "time": before[0], "url": "javascript:alert(1)"},
+    ]
+    return {
+        "type": "alert", "id": str(number), "state": state, "title": "fire: Busan", "hazard": "fire", "places": ["Busan"],
+        "first_message": before[0], "raised": before[1], "latest_message": before[2], "closed": None, "acknowledged": None,
+        "messages": 7, "authors": 6, "copies": 0, "evidence": evidence, "references": [], **values,
+    }  # fmt: skip
+
+
+def status_of(**values: Any) -> dict[str, Any]:
+    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    return {"type": "status", "time": now, "rate": 12.5, "lag": 0.1, "share": 0.25, "dropped": 3, "running": [], **values}

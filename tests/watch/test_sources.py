@@ -312,3 +312,28 @@ def test_drills_and_ends_are_told_from_warnings(text: str, kind: str) -> None:
     reference = reference_of({**EMERGENCY, "MSG_CN": text})
     assert reference is not None
     assert reference.kind == kind
+
+
+def test_posts_keep_their_addresses_on_the_web() -> None:
+    from bongsu.watch.messages import web_address
+    from bongsu.watch.sources import jetstream, mastodon, records
+
+    commit = {"collection": "app.bsky.feed.post", "operation": "create", "rkey": "3k a/b", "record": {"text": "fire"}}
+    post = jetstream.item_of({"did": "did:plc:x", "kind": "commit", "time_us": 1, "commit": commit}, "s")
+    assert post.url == "https://bsky.app/profile/did:plc:x/post/3k%20a%2Fb"  # type: ignore[union-attr]
+    status = {"id": "1", "content": "fire", "url": None, "uri": "https://m.example/users/a/statuses/1"}
+    assert mastodon.item_of("update", json.dumps(status), "s").url == status["uri"]  # type: ignore[union-attr]
+    record = {"text": "fire", "time": 1_700_000_000, "link": "https://example.org/5"}
+    assert records.message_of(record, "s", None).url == "https://example.org/5"  # type: ignore[union-attr]
+    for bad in (
+        "javascript:alert(1)",
+        "https://user:pass@example.org/",
+        "https://a b",
+        "http:",
+        "//x",
+        "",
+        None,
+        5,
+        "https://x/\n",
+    ):
+        assert web_address(bad) == ""

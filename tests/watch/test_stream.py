@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from watching import START, Kept, made_stream, run, write
+from watching import START, Fake, Kept, made_stream, run, write
 
 from bongsu.errors import WorkspaceError
 from bongsu.watch.addresses import redacted
@@ -24,6 +24,7 @@ from bongsu.watch.sources.base import Tally
 from bongsu.watch.sources.lines import File, Lines
 from bongsu.watch.sources.records import decoded, item_of, message_of, parsed
 from bongsu.watch.store import Store
+from bongsu.watch.stream import Watch
 from bongsu.watch.times import read_time, time_zone
 from bongsu.watch.tracking import Settings
 
@@ -243,4 +244,42 @@ def test_deletions_leave_no_text_in_the_file(tmp_path: Path) -> None:
     store.save(deletions=[Deletion(gone["id"], source=gone["source"])])
     store.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     assert gone["text"].encode() not in (tmp_path / "a.db").read_bytes()
+    store.close()
+
+
+def test_a_store_of_version_3_is_used_on(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    Store(path).close()
+    with sqlite3.connect(path) as connection:
+        connection.execute("ALTER TABLE messages DROP COLUMN url")
+        connection.execute("INSERT INTO messages VALUES ('s', '1', 5.0, 'flood', 0.9, 'a', NULL)")
+        connection.execute("PRAGMA user_version=3")
+    connection.close()
+    store = Store(path)
+    store.save(passed=[(Message("2", "fire", 6.0, "b", "s", "https://example.org/2"), 0.8)])
+    assert [(message.id, message.url, probability) for message, probability in store.latest(5)] == [
+        ("1", "", 0.9),
+        ("2", "https://example.org/2", 0.8),
+    ]
+    store.close()
+
+
+def test_a_watch_tells_what_it_remembers_how_alerts_go_on_and_its_end(tmp_path: Path) -> None:
+    messages = made_stream(3)
+    middle = next(number for number, message in enumerate(messages) if message.time > START + 1.7 * 3600)
+    path, heard = write(tmp_path / "stream.jsonl", messages[:middle]), list[dict[str, Any]]()
+    store = Store(tmp_path / "a.db")
+    watch = run([File(path, replayed=True)], store, [], listener=heard.append, replayed=True)
+    alerts = watch.events.open
+    assert alerts
+    assert heard[-1]["type"] == "ended"
+    assert heard[-1]["reason"] == "finished"
+    progress = [event for event in heard if event["type"] == "status"][-1]["running"]
+    assert {one["id"]: one["messages"] for one in progress} == {name: alert.messages for name, alert in alerts.items()}
+    store.close()
+    store = Store(tmp_path / "a.db")
+    recalled = Watch(Fake(), [], Events(Settings()), store, []).recall()
+    passed = [message for message in messages[:middle] if "lovely" not in message.text]
+    assert [event["text"] for event in recalled if event["type"] == "message"] == [message.text for message in passed[-50:]]
+    assert {event["id"] for event in recalled if event["type"] == "alert"} == set(alerts)
     store.close()

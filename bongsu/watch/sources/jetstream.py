@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 import orjson
 from websockets.asyncio.client import connect
@@ -44,7 +44,8 @@ def item_of(event: dict[str, Any], source: str) -> Item | None:
     text = record.get("text") if isinstance(record, dict) else None
     if commit.get("operation") != "create" or not isinstance(text, str) or not tidy(text):
         return None
-    return Message(identity, tidy(text), event["time_us"] / 1e6, author, source)
+    url = f"https://bsky.app/profile/{quote(author, ':')}/post/{quote(str(commit.get('rkey', '')), '')}"
+    return Message(identity, tidy(text), event["time_us"] / 1e6, author, source, url)
 
 
 class Jetstream:

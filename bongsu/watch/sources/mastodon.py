@@ -14,7 +14,7 @@ from httpx_sse import EventSource, SSEError
 
 from bongsu.errors import DataError
 from bongsu.watch.addresses import redacted
-from bongsu.watch.messages import Arrival, Deletion, Item, Message, tidy
+from bongsu.watch.messages import Arrival, Deletion, Item, Message, tidy, web_address
 from bongsu.watch.sources.base import SourceEndedError, SourceError, Tally, check_status
 from bongsu.watch.times import read_time
 
@@ -48,7 +48,10 @@ def item_of(name: str, data: str, source: str) -> Item | None:
     account = status.get("account")
     author = str(account.get("acct", "")) if isinstance(account, dict) else ""
     moment = read_time(status.get("created_at"))
-    return Message(status["id"], text, time.time() if moment is None else moment, author, source) if text else None
+    if not text:
+        return None
+    sent = time.time() if moment is None else moment
+    return Message(status["id"], text, sent, author, source, web_address(status.get("url")) or web_address(status.get("uri")))
 
 
 class Mastodon:

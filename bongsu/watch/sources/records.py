@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 import orjson
 
 from bongsu.errors import DataError
-from bongsu.watch.messages import Deletion, Item, Message, made_id, tidy
+from bongsu.watch.messages import Deletion, Item, Message, made_id, tidy, web_address
 from bongsu.watch.sources.safety import reference_of
 from bongsu.watch.times import read_time
 
@@ -33,6 +33,7 @@ _NAMES = {
         *("시각", "시간", "일시", "날짜", "작성일", "작성일시", "작성시각", "등록일시"),
     ),
     "author": ("author", "author_id", "user", "user_id", "username", "screen_name", "acct", "account", "did", "작성자"),
+    "url": ("url", "link", "permalink", "html_url", "uri", "주소", "링크"),
 }
 _INNER = ("data", "_source", "status", "tweet", "payload", "record", "message", "post")
 """Where a record may carry the message itself."""
@@ -47,7 +48,7 @@ class Reading:
     zone: tzinfo = UTC
     """Of times that name none."""
     columns: Mapping[str, str] = field(default_factory=dict)
-    """For `text`, `time`, `id` and `author`, the key or column that holds it, where it has no usual name."""
+    """For `text`, `time`, `id`, `author` and `url`, the key or column that holds it, where it has no usual name."""
 
 
 def columns_of(given: Sequence[str]) -> dict[str, str]:
@@ -92,7 +93,8 @@ def message_of(record: object, source: str, now: float | None, reading: Reading 
     author = tidy(str(author)) if isinstance(author, str | int) else ""
     given = _field(record, "id", reading)
     identity = tidy(str(given)) if isinstance(given, str | int) else ""
-    return Message(identity or made_id(author, text, time), text, time, author, source)
+    url = web_address(_field(record, "url", reading))
+    return Message(identity or made_id(author, text, time), text, time, author, source, url)
 
 
 def _field(record: Mapping[str, Any], name: str, reading: Reading) -> Any:
