@@ -165,7 +165,7 @@ def simulate(event: Event, seed: int, mixed: bool, wrong: float, names: Sequence
         scores = correction.logits(rows)
         ways: list[Callable[[], Array]] = [
             lambda c=correction: c.logits(measured),  # type: ignore[misc]
-            lambda: in_use(measured),
+            lambda u=in_use: u(measured),  # type: ignore[misc]
             lambda a=answers, t=taken_rows: _recalibrated(t, a, measured),  # type: ignore[misc]
             lambda a=answers, t=taken_rows: _alone(event.learner, t, a, measured),  # type: ignore[misc]
         ]

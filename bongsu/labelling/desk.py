@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from scipy.special import expit
 from bongsu.errors import BongsuError, DataError
 from bongsu.inference.bundle import Bundle
 from bongsu.inference.onnx import BundlePredictor
+from bongsu.labelling.drift import DriftWatch, in_words
 from bongsu.labelling.features import FEATURES, Rows, Stored, require_two_classes
 from bongsu.labelling.learning import Learner, LinearCorrection
 from bongsu.labelling.queue import FRONT, Candidate, Queue
@@ -100,8 +101,11 @@ class Desk:
     def offer(self, candidates: Iterable[Candidate]) -> None:
         """Take in messages of the stream, which may be asked about."""
         with self._lock:
+            drift = self._opened.drift if self._opened is not None else None
             for candidate in candidates:
                 self._queue.offer(candidate)
+                if drift is not None:
+                    drift.add(candidate.text, candidate.time, candidate.probability)
 
     def front(self, count: int = FRONT) -> list[Asked]:
         """Return the messages to ask about now."""
@@ -287,6 +291,14 @@ class Desk:
             if likeness is None
             else {"strange": likeness.strange, "nearest": likeness.nearest, "share": likeness.share},
         }
+        with self._lock:
+            drift = opened.drift.state()
+        found["drift"] = (
+            None
+            if drift is None
+            else {"alarm": drift.alarm, "hour": drift.hour, "messages": drift.messages, "passing": list(drift.passing)}
+            | {"changes": [asdict(change) for change in drift.changes], "words": in_words(drift)}
+        )
         self._outlook = (now, opened.used.version, found)
         return found
 
@@ -329,6 +341,7 @@ class Desk:
             texts = self._queue.texts()
         found = opened.used.probabilities(texts)[:, 1].tolist() if texts else []
         with self._lock:
+            opened.drift.restart()
             self._queue.rescore(dict(zip(texts, found, strict=True)))
 
 
@@ -341,6 +354,7 @@ class _Opened:
         self.stored = Stored.load(self.bundle.file(FEATURES)) if self.bundle.has(FEATURES) else None
         self.learner = Learner(self.stored) if self.stored is not None else None
         self.neighbours = Neighbours(self.stored) if self.stored is not None else None
+        self.drift = DriftWatch(base.threshold, None if self.learner is None else self.learner.space.known)
         self.newest: LinearCorrection | None = None
         self.rows: dict[str, Rows] = {}
 

@@ -186,14 +186,15 @@ def _buckets(text: str) -> Iterator[int]:
     lowered = text.lower()
     words = _WORD.findall(lowered)
     for gram in words:
-        yield _bucket(gram)
+        yield bucket_of(gram)
     for one, other in pairwise(words):
-        yield _bucket(f"{one} {other}")
+        yield bucket_of(f"{one} {other}")
     for word in lowered.split():
         padded = f"\t{word}\t"
         for start in range(len(padded) - _RUN + 1):
-            yield _bucket(f"\n{padded[start : start + _RUN]}")
+            yield bucket_of(f"\n{padded[start : start + _RUN]}")
 
 
-def _bucket(gram: str) -> int:
+def bucket_of(gram: str) -> int:
+    """Return the bucket of a word in small letters."""
     return crc32(gram.encode("utf-8", "surrogatepass")) % BUCKETS

@@ -90,3 +90,20 @@ class LabelCollector(Collector):
                 for bound, value in (("low", low), ("value", share.part / share.whole), ("high", high)):
                     figure.add_metric([bound], value)
                 yield figure
+        outlook = self._desk.outlook()
+        if outlook["expected"] is not None:
+            expected = GaugeMetricFamily("bongsu_expected_accuracy", "The accuracy to expect, with its band", labels=["bound"])
+            low, high = outlook["expected"]["band"]
+            for bound, value in (("low", low), ("value", outlook["expected"]["accuracy"]), ("high", high)):
+                expected.add_metric([bound], value)
+            yield expected
+        if outlook["likeness"] is not None:
+            strange = outlook["likeness"]["strange"]
+            yield GaugeMetricFamily("bongsu_strange_messages", "Share unlike any training row", value=strange)
+        if outlook["drift"] is not None:
+            alarm = float(outlook["drift"]["alarm"])
+            yield GaugeMetricFamily("bongsu_drift_alarm", "1 when the detector's answers have changed", value=alarm)
+            moved = GaugeMetricFamily("bongsu_drift_distance", "How far the latest hour is from the first", labels=["figure"])
+            for change in outlook["drift"]["changes"]:
+                moved.add_metric([change["figure"]], change["distance"])
+            yield moved

@@ -242,6 +242,27 @@ class Likeness(BaseModel):
     share: float
 
 
+class ChangedFigure(BaseModel):
+    """How a figure of the latest hour differs from the first hours."""
+
+    figure: str
+    before: float
+    now: float
+    distance: float = Field(description="Between the two distribution functions (Kolmogorov and Smirnov), 0 to 1.")
+    p_value: float = Field(description="Adjusted for all tests of the latest day.")
+
+
+class DriftState(BaseModel):
+    """Whether the stream has changed."""
+
+    alarm: bool = Field(description="Whether the detector's answers have changed by more than chance and enough to matter.")
+    hour: float
+    messages: int
+    passing: list[float] = Field(description="The share of messages that pass: in the first hours, and now.")
+    changes: list[ChangedFigure]
+    words: list[str] = Field(description="What has changed, and what to do.")
+
+
 class LabelStatus(BaseModel):
     """How far to trust the detector now."""
 
@@ -259,6 +280,7 @@ class LabelStatus(BaseModel):
     versions: list[VersionInfo]
     expected: Expected | None
     likeness: Likeness | None
+    drift: DriftState | None = Field(description="Null until there are hours enough to compare.")
 
 
 class Labelled(BaseModel):

@@ -20,7 +20,7 @@ def test_grams_are_counted_and_cut_out_as_they_were_put_in() -> None:
     grams = Grams.of(["the flood the", "", "홍수 경보"])
     assert np.diff(grams.starts).tolist()[1] == 0
     first = grams.take(np.array([0]))
-    word = features._bucket("the")
+    word = features.bucket_of("the")
     assert first.counts[first.buckets.tolist().index(word)] == 2
     # two words, two pairs, and runs of 3 in "\tthe\t" (3) and "\tflood\t" (5)
     assert len(first.buckets) == 2 + 2 + 3 + 5
