@@ -119,7 +119,7 @@ def watch(
     memory = Store(store)
     with ExitStack() as stack:
         stack.callback(memory.close)
-        desk = open_desk(store) if page is not None or store is not None else None
+        desk: Desk | None = open_desk(store) if page is not None or store is not None else None
         if desk is not None:
             stack.callback(desk.store.close)
             detector = desk.open(detector)
@@ -159,8 +159,7 @@ def watch(
             return loaded if desk is None else desk.reopen(loaded)
 
         if page is not None:
-            assert desk is not None
-            shown.append(_page(stack, desk, watching, host, page, key).publish)
+            shown.append(_page(stack, detector, desk, watching, host, page, key).publish)
         listeners += shown
         for event in watching.recall():
             for show in shown:
@@ -262,7 +261,9 @@ async def _until_ended(watching: Watch, load: Callable[[], BundlePredictor], rep
     await watching.run()
 
 
-def _page(stack: ExitStack, desk: Desk, watching: Watch, host: str, port: int, key: str | None) -> Broadcaster:
+def _page(
+    stack: ExitStack, detector: BundlePredictor, desk: Desk | None, watching: Watch, host: str, port: int, key: str | None
+) -> Broadcaster:
     """Serve the page and the API; return where to publish what they show."""
     from bongsu.serving.broadcast import Broadcaster
     from bongsu.serving.limits import Limits
@@ -271,7 +272,7 @@ def _page(stack: ExitStack, desk: Desk, watching: Watch, host: str, port: int, k
     from bongsu.watch.metrics import register
 
     stream = Broadcaster()
-    service = Service(lambda: desk.detector, Limits(), key, stream=stream, desk=desk)
+    service = Service(lambda: detector if desk is None else desk.detector, Limits(), key, stream=stream, desk=desk)
     register(watching, service.metrics.registry)
     address = stack.enter_context(server_in_thread(service, listen(host, port, "--host or --page")))
     progress.note(f"page: {address}")

@@ -186,27 +186,35 @@ class Desk:
             DataError: when there is no label, or the bundle carries no features to learn with.
         """
         with self._learning:
-            opened = self._open
-            if opened.learner is None:
-                raise DataError(f"{opened.bundle.path}: carries no {FEATURES} to learn with. Export the run again.")
-            labels = _answered(self.store.labels())
-            if not labels:
-                raise DataError("There is no label yet to learn from.")
-            correction = opened.learner.fit(self._rows(opened, labels), np.array([each.label for each in labels]))
-            bundle = opened.bundle.version
-            with self._lock:
-                if self._opened is not opened:
-                    raise DataError("Another bundle was opened meanwhile; learn again.")
-                verdict = judge(labels, self.store.in_use(bundle)[1])
-                version = self.store.add_version(
-                    bundle, self._clock(), len(labels), verdict.taken, verdict.reason, correction.to_bytes()
-                )
-                opened.newest = correction
-                if verdict.taken:
-                    opened.used = opened.base.with_correction(correction, version.name)
+            return self._learn()
+
+    def learn_when_due(self) -> Version | None:
+        """Do what `learn` does if there are enough new labels; of several that ask at a time one learns."""
+        with self._learning:
+            return self._learn() if self.due else None
+
+    def _learn(self) -> Version:
+        opened = self._open
+        if opened.learner is None:
+            raise DataError(f"{opened.bundle.path}: carries no {FEATURES} to learn with. Export the run again.")
+        labels = _answered(self.store.labels())
+        if not labels:
+            raise DataError("There is no label yet to learn from.")
+        correction = opened.learner.fit(self._rows(opened, labels), np.array([each.label for each in labels]))
+        bundle = opened.bundle.version
+        with self._lock:
+            if self._opened is not opened:
+                raise DataError("Another bundle was opened meanwhile; learn again.")
+            verdict = judge(labels, self.store.in_use(bundle)[1])
+            version = self.store.add_version(
+                bundle, self._clock(), len(labels), verdict.taken, verdict.reason, correction.to_bytes()
+            )
+            opened.newest = correction
             if verdict.taken:
-                self._changed(opened)
-            return version
+                opened.used = opened.base.with_correction(correction, version.name)
+        if verdict.taken:
+            self._changed(opened)
+        return version
 
     def use(self, number: int, by: str) -> str:
         """Bring a version back and return its name; 0 is the bundle as it was exported. Later versions are judged anew.

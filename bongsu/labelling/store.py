@@ -12,9 +12,9 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from bongsu.errors import WorkspaceError
 from bongsu.files import disk_errors
@@ -97,6 +97,10 @@ class Version:
     def name(self) -> str:
         """What answers are signed with."""
         return version_name(self.bundle, self.number)
+
+    def event(self) -> dict[str, Any]:
+        """Return it as an event of the live stream."""
+        return {"type": "version", "name": self.name, **asdict(self)}
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Asked))

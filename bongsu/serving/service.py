@@ -245,11 +245,19 @@ class Service:
 
     async def _learn(self, desk: Desk) -> None:
         try:
-            version = await asyncio.to_thread(desk.learn)
+            version = await asyncio.to_thread(desk.learn_when_due)
         except BongsuError as error:
             logger.error("not learned", extra={"fields": {"reason": str(error)}})
             return
-        fields = {"version": version.name, "labels": version.labels, "taken": version.taken, "reason": version.reason}
+        if version is None:
+            return
+        fields = {
+            "number": version.number,
+            "name": version.name,
+            "labels": version.labels,
+            "taken": version.taken,
+            "reason": version.reason,
+        }
         logger.info("learned", extra={"fields": fields})
         self.stream.publish({"type": "version", **fields})
 

@@ -303,11 +303,19 @@ class Watch:
 
     async def _learn(self, desk: Desk) -> None:
         try:
-            version = await asyncio.to_thread(desk.learn)
+            version = await asyncio.to_thread(desk.learn_when_due)
         except BongsuError as error:
             self._report_line(str(error))
             return
-        fields = {"version": version.name, "labels": version.labels, "taken": version.taken, "reason": version.reason}
+        if version is None:
+            return
+        fields = {
+            "number": version.number,
+            "name": version.name,
+            "labels": version.labels,
+            "taken": version.taken,
+            "reason": version.reason,
+        }
         self._publish({"type": "version", **fields})
         used = "is used from now on" if version.taken else "is not used"
         self._report_line(f"version {version.number}, learned from {version.labels:,} labels, {used}: {version.reason}")

@@ -43,6 +43,7 @@ def load(path):
     print("loaded", file=sys.stderr, flush=True)
     return Made()
 watching._detector = load
+watching.open_desk = lambda path: None  # this detector cannot learn
 main()
 """
 
