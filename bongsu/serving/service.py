@@ -251,15 +251,8 @@ class Service:
             return
         if version is None:
             return
-        fields = {
-            "number": version.number,
-            "name": version.name,
-            "labels": version.labels,
-            "taken": version.taken,
-            "reason": version.reason,
-        }
-        logger.info("learned", extra={"fields": fields})
-        self.stream.publish({"type": "version", **fields})
+        logger.info("learned", extra={"fields": version.event()})
+        self.stream.publish(version.event())
 
     def _offer(self, desk: Desk, texts: Sequence[str], results: Sequence[Classification | Problem]) -> None:
         """Let messages be asked about."""

@@ -309,14 +309,7 @@ class Watch:
             return
         if version is None:
             return
-        fields = {
-            "number": version.number,
-            "name": version.name,
-            "labels": version.labels,
-            "taken": version.taken,
-            "reason": version.reason,
-        }
-        self._publish({"type": "version", **fields})
+        self._publish(version.event())
         used = "is used from now on" if version.taken else "is not used"
         self._report_line(f"version {version.number}, learned from {version.labels:,} labels, {used}: {version.reason}")
 
