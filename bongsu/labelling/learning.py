@@ -23,6 +23,7 @@ from bongsu.tasks.task import Example, Outputs
 SHARE = 1.0 / 3.0
 """Of the weight of all rows, that of the new labels."""
 _PENALTY = 0.5  # chosen on CrisisLexT6, events left out
+_MOST = 6000  # stored rows that are learned from: more of them make an update slow, and hardly better
 _LIGHT = 1e-3  # of the logit and of the bias
 _STEPS = 100
 
@@ -103,10 +104,12 @@ class Learner:
     def __init__(self, stored: Stored) -> None:
         self.stored = stored
         self.space = Space(stored.rows)
+        self._kept = np.sort(np.random.default_rng(0).permutation(len(stored.targets))[:_MOST])
 
     @cached_property
     def _old(self) -> tuple[Float32, csr_matrix]:
-        return self.space.dense(self.stored.rows), self.space.sparse(self.stored.rows.grams)
+        rows = self.stored.rows.take(self._kept)
+        return self.space.dense(rows), self.space.sparse(rows.grams)
 
     def fit(self, rows: Rows, targets: Array) -> LinearCorrection:
         """Return a correction learned from the stored rows and new labels; deterministic.
@@ -115,12 +118,12 @@ class Learner:
             rows: of the labelled texts.
             targets: [N], 1 for the positive class.
         """
-        old, new = len(self.stored.targets), len(targets)
+        old, new = len(self._kept), len(targets)
         of_new = SHARE / (1.0 - SHARE) * old / max(1, new)
         shares = np.concatenate([np.ones(old), np.full(new, of_new)])
         dense = np.concatenate([self._old[0], self.space.dense(rows)])
         grams = _stacked(self._old[1], self.space.sparse(rows.grams))
-        wanted = np.concatenate([self.stored.targets, np.asarray(targets)]).astype(np.float64)
+        wanted = np.concatenate([self.stored.targets[self._kept], np.asarray(targets)]).astype(np.float64)
         split = dense.shape[1]
         found = _fit(dense, grams, wanted, shares, _start(split, BUCKETS)).astype(np.float32)
         return LinearCorrection(self.space, found[:split], found[split:])

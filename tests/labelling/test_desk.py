@@ -15,7 +15,7 @@ from bongsu.labelling.desk import Desk
 from bongsu.labelling.features import Stored
 from bongsu.labelling.queue import Candidate
 from bongsu.labelling.store import Asked, Label, LabelStore
-from bongsu.labelling.trust import FEWEST, LATEST, Neighbours, Share, expectation, judge, progress
+from bongsu.labelling.trust import FEWEST, LATEST, UNMEASURED_ERROR, Neighbours, Share, expectation, judge, progress
 
 
 def offer(desk: Desk, detector: BundlePredictor, texts: list[str]) -> None:
@@ -168,7 +168,7 @@ def test_what_confidence_promises_comes_with_its_error() -> None:
     found = expectation(np.array([0.9, 0.2, 0.6]), 0.5, None)
     assert found is not None
     assert found.accuracy == pytest.approx((0.9 + 0.8 + 0.6) / 3)
-    assert found.band == pytest.approx([found.accuracy - 0.086, found.accuracy + 0.086])
+    assert found.band == pytest.approx([found.accuracy - UNMEASURED_ERROR, found.accuracy + UNMEASURED_ERROR])
     assert not found.measured
     assert expectation(np.array([0.9]), 0.5, 0.2).band[1] == 1.0  # type: ignore[union-attr]
     assert expectation(np.zeros(0), 0.5, None) is None
