@@ -14,6 +14,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
@@ -189,7 +190,8 @@ async def ready(service: Serving, response: Response) -> Health:
 @open_routes.get("/metrics", tags=["health"], response_class=Response, responses={200: {"content": {"text/plain": _TEXT}}})
 async def metrics(service: Serving) -> Response:
     """Figures for Prometheus."""
-    return Response(service.metrics.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    content = await run_in_threadpool(service.metrics.page)  # some figures of labels take a moment
+    return Response(content, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 @open_routes.head("/", include_in_schema=False)
