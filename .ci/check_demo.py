@@ -1,10 +1,10 @@
-"""Checks what the demo left: a report, a loss that fell, a classifier above the majority class."""
+"""Checks what the demo left: a report, a loss that fell, a detector well above the majority class."""
 
 import json
 import sys
 from pathlib import Path
 
-MARGIN = 0.1  # accuracy above the majority class, on the test messages
+MARGIN = 0.25  # accuracy above the majority class, on the test messages
 
 run = Path(sys.argv[1])
 page = (run / "evaluation" / "report.html").read_text(encoding="utf-8")

@@ -1,9 +1,9 @@
 """Bongsu: from raw text to a small language model of your own, and from there to a disaster detector.
 
 import bongsu
-run = bongsu.run("recipes/tweets.toml")
-detector = bongsu.load(run.path)
-detector.predict(["Forest fire near La Ronge Sask."])
+bongsu.load().predict(["Forest fire near La Ronge Sask."])  # with the detector that ships
+run = bongsu.run("recipes/tweets.toml")  # or with one of your own
+bongsu.load(run.path).predict(["Forest fire near La Ronge Sask."])
 """
 
 from __future__ import annotations
@@ -37,18 +37,22 @@ def run(recipe: str | Path, *, out: str | Path | None = None, changes: list[str]
     return run_recipe(load_recipe(Path(recipe), changes), Path(out) if out is not None else None)
 
 
-def load(folder: str | Path) -> Predictor:
-    """Open the fine-tuned model of a finished run, of a model folder, or of a bundle that `bongsu export` wrote.
+def load(model: str | Path = "bongsu:beacon") -> Predictor:
+    """Open a fine-tuned model; by default the detector that ships with Bongsu, for English and Korean.
 
-    A bundle needs no torch.
+    That one and bundles need no torch.
+
+    Args:
+        model: the folder of a finished run, of a model, or of a bundle that `bongsu export` wrote; or "bongsu:beacon".
 
     Raises:
         WorkspaceError: when there is none.
     """
     from bongsu.errors import need
     from bongsu.inference.bundle import is_bundle, refuse_pickles
+    from bongsu.models import packaged
 
-    path = Path(folder)
+    path = packaged(model, "detector") or Path(model)
     if is_bundle(path):
         from bongsu.inference.onnx import BundlePredictor
 

@@ -17,9 +17,12 @@ from bongsu.cli import app, main
 from bongsu.cli.common import ready_bundle
 from bongsu.cli.contents import PANELS
 from bongsu.cli.drafting import draft, look
+from bongsu.cli.starting import MESSAGES
 from bongsu.errors import BongsuError, DataError
 from bongsu.files import record_hashes
 from bongsu.inference.bundle import open_bundle
+from bongsu.model.io import read_config
+from bongsu.models import packaged
 from bongsu.pipeline.comparing import difference, load_compared
 from bongsu.recipe import load_recipe
 
@@ -29,6 +32,7 @@ TINY = {
     "model.d_model": "16",
     "model.n_layers": "1",
     "model.n_heads": "2",
+    "pretrain.start": "none",
     "pretrain.epochs": "none",
     "pretrain.steps": "2",
     "pretrain.evaluations": "1",
@@ -114,11 +118,11 @@ def test_a_recipe_names_what_was_found(tmp_path: Path) -> None:
     seen = look(str(write_messages(tmp_path / "mine.csv")))
     assert (seen.text, seen.label, seen.id, seen.labels) == ("tweet", "class", "id", {"0": 40, "1": 40})
     path = tmp_path / "mine.toml"
-    path.write_text(draft(seen, "mine", ["en"], ["more.txt"], "test.csv", {"1": 'so "called"'}), encoding="utf-8")
+    path.write_text(draft(seen, "mine", ["latin"], ["more.txt"], "test.csv", {"1": 'so "called"'}), encoding="utf-8")
     recipe = load_recipe(path)
     assert recipe.task is not None
     assert recipe.corpus is not None
-    assert recipe.corpus.cleaning.languages == ["en"]
+    assert recipe.corpus.cleaning.scripts == ["latin"]
     assert [(source.path, source.text) for source in recipe.corpus.sources] == [(seen.path, "tweet"), ("more.txt", "text")]
     assert (recipe.task.test, recipe.task.text, recipe.task.label) == ("test.csv", "tweet", "class")  # type: ignore[union-attr]
     assert recipe.task.names == {"1": 'so "called"'}  # type: ignore[union-attr]
@@ -149,12 +153,12 @@ def test_columns_are_found_by_looking(tmp_path: Path, content: str, text: str, l
 def test_init_asks_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_messages(tmp_path / "mine.csv")
-    answers = "mine.csv\ntweet\nnone\nen\n"
+    answers = "mine.csv\ntweet\nnone\nlatin\n"
     assert CliRunner().invoke(app, ["init", "--ask", "--out", "asked.toml"], input=answers).exit_code == 0
     recipe = load_recipe(tmp_path / "asked.toml")
     assert recipe.task is None
     assert recipe.corpus is not None
-    assert recipe.corpus.cleaning.languages == ["en"]
+    assert recipe.corpus.cleaning.scripts == ["latin"]
     assert recipe.corpus.sources[0].text == "tweet"
 
 
@@ -249,10 +253,31 @@ def test_a_run_is_exported_when_its_model_is_new(made_run: Path, tmp_path: Path)
 def test_the_demonstration_goes_all_the_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    small = ["--set", 'corpus.sources=[{path = "task:train"}]', "--set", "validation.folds=0", "--set", "finetune.patience=1"]
+    small = [
+        "--set",
+        'corpus.sources=[{path = "task:train"}]',
+        "--set",
+        "validation.folds=0",
+        "--set",
+        "finetune.patience=1",
+    ]
     tiny = [word for key, value in TINY.items() if key != "validation.folds" for word in ("--set", f"{key}={value}")]
     assert call(monkeypatch, "demo", "--out", str(tmp_path / "demo"), *tiny, *small) == 0
     shown = capsys.readouterr().out
     assert "규모 5.1" in shown
-    assert "p(disaster)" in shown
+    assert shown.count("→") == len(MESSAGES)
     assert f"bongsu serve {tmp_path}/demo" in " ".join(shown.split())
+
+
+def test_a_drafted_recipe_fits_the_encoder_it_starts_from(tmp_path: Path) -> None:
+    path = tmp_path / "long.csv"
+    path.write_text("text,label\n" + "".join(f"{'word ' * 900}{n},{n % 2}\n" for n in range(30)), encoding="utf-8")
+    (tmp_path / "long.toml").write_text(draft(look(str(path)), "long"), encoding="utf-8")
+    recipe = load_recipe(tmp_path / "long.toml")
+    assert recipe.task is not None
+    assert recipe.pretrain is not None
+    assert recipe.pretrain.start == "bongsu:beacon"
+    folder = packaged("bongsu:beacon", "encoder")
+    assert folder is not None
+    longest = read_config(folder, "masked_lm")["encoder"]["max_length"]
+    assert max(recipe.task.max_length, recipe.pretrain.row_length) <= longest

@@ -1,9 +1,11 @@
-"""What the verbs share: the application, the options every recipe verb takes, tables, and the bundle of a run."""
+"""What the verbs share: the application, the options every recipe verb takes, tables, and which model answers."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +18,7 @@ from bongsu.errors import BongsuError, need
 if TYPE_CHECKING:
     from bongsu.labelling.desk import Desk
     from bongsu.recipe import TextFormat
+    from bongsu.training.tracking import Tracker
 
 __all__ = [
     "Delimiter",
@@ -25,14 +28,23 @@ __all__ = [
     "Quoting",
     "RecipePath",
     "Set",
+    "ToMLflow",
+    "ToTensorBoard",
     "app",
+    "chosen_trackers",
     "first_line",
     "need",
+    "of_keyboard",
+    "of_terminal",
     "open_desk",
     "ready_bundle",
     "show",
+    "split_model",
     "text_format",
 ]
+
+DATA = (".txt", ".csv", ".tsv", ".jsonl", ".json", ".ndjson", ".parquet", ".xlsx", ".zip", ".gz", ".zst", ".log")
+"""Endings of files with messages, by which a path that is not there is called a missing file and not a missing model."""
 
 app = typer.Typer(
     name="bongsu",
@@ -45,6 +57,8 @@ app = typer.Typer(
 RecipePath = Annotated[Path, typer.Argument(help="A recipe, such as recipes/demo.toml", show_default=False)]
 Set = Annotated[list[str] | None, typer.Option("--set", help="Change a setting: section.key=value", metavar="KEY=VALUE")]
 Out = Annotated[Path | None, typer.Option("--out", help="The run's folder (default: runs/NAME)", metavar="DIR")]
+ToTensorBoard = Annotated[bool, typer.Option("--tensorboard", help="Write the curves to DIR/tensorboard as well, live")]
+ToMLflow = Annotated[str | None, typer.Option("--mlflow", help="Log the curves to an MLflow server, live", metavar="URI")]
 Encoding = Annotated[str, typer.Option("--encoding", help="Of the file, such as cp949 (default: found by looking)")]
 Delimiter = Annotated[str, typer.Option("--delimiter", help="Between the cells of CSV and TSV (default: found by looking)")]
 Quoting = Annotated[str, typer.Option("--quoting", help="Of cells: rfc4180, none (default: found by looking)")]
@@ -80,15 +94,70 @@ def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) 
     console.print(table)
 
 
-def ready_bundle(path: Path) -> Path:
-    """Return a bundle to serve: `path` itself, or of a run's folder its bundle, exported anew if the model has changed.
+def chosen_trackers(tensorboard: bool, mlflow: str | None, name: str, folder: Path) -> list[Tracker]:
+    """Return who is shown the curves of a run or a search.
+
+    Raises:
+        BongsuError: when a package is missing, or MLflow cannot be logged to.
+    """
+    from bongsu.training.tracking import MLflow, TensorBoard
+
+    trackers: list[Tracker] = [TensorBoard(folder / "tensorboard")] if tensorboard else []
+    return [*trackers, *([MLflow(mlflow, name, folder)] if mlflow is not None else [])]
+
+
+def split_model(words: Sequence[str]) -> tuple[str, list[str]]:
+    """Return the model that the first word names, by default the detector that ships with Bongsu, and the other words.
+
+    A word names a model when it begins with "bongsu:", is a folder, or is written like the path of one: a slash, no blank, and
+    not the ending of a file with messages.
+    """
+    from bongsu.models import DEFAULT
+
+    return (words[0], list(words[1:])) if words and _names_model(words[0]) else (DEFAULT, list(words))
+
+
+def _names_model(word: str) -> bool:
+    from bongsu.inference.bundle import PICKLES
+    from bongsu.models import PREFIX
+
+    if not word or any(map(str.isspace, word)) or "://" in word:
+        with suppress(OSError, ValueError):
+            return Path(word).is_dir() and bool(word.strip())
+        return False
+    if word.startswith(PREFIX):
+        return True
+    try:
+        path = Path(word)
+        return path.is_dir() or path.suffix in PICKLES or ("/" in word and path.suffix not in DATA and not path.is_file())
+    except (OSError, ValueError):
+        return False
+
+
+def of_terminal() -> bool:
+    """Return whether standard output is a terminal, so that a reader wants a table and no JSON."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def of_keyboard() -> bool:
+    """Return whether standard input is a keyboard."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def ready_bundle(model: str | Path) -> Path:
+    """Return a bundle to serve: the one named, or of a run's folder its bundle, exported anew if the model has changed.
+
+    Args:
+        model: a bundle, a run's folder, or the name of a detector that ships with Bongsu.
 
     Raises:
         BongsuError: when the run has no fine-tuned model, or packages for the export are missing.
     """
     from bongsu.files import read_json
     from bongsu.inference.bundle import CONFIG, MODEL_INT8, is_bundle, origin
+    from bongsu.models import packaged
 
+    path = packaged(model, "detector") or Path(model)
     model = path / "finetune" / "model"
     if is_bundle(path) or not (path / "recipe.toml").is_file():
         return path

@@ -7,6 +7,10 @@ from typer import Typer
 
 PANELS: dict[str, dict[str, tuple[str, str]]] = {
     "Start": {
+        "predict": (
+            'bongsu predict "Forest fire near La Ronge Sask."',
+            "bongsu predict runs/tweets test.csv --output answers.csv",
+        ),
         "demo": ("bongsu demo", "bongsu demo --out /tmp/demo"),
         "init": ("bongsu init tweets.csv", "bongsu init reviews.csv --text body --label stars --out reviews.toml"),
         "plan": ("bongsu plan recipes/tweets.toml", "bongsu plan mine.toml --set pretrain.epochs=20"),
@@ -25,26 +29,22 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {
         "evaluate": ("bongsu evaluate mine.toml", "bongsu evaluate mine.toml --set evaluate.threshold=0.4"),
     },
     "Use a model": {
-        "predict": (
-            'bongsu predict runs/tweets "Forest fire near La Ronge Sask."',
-            "bongsu predict runs/tweets --input test.csv --format csv --output answers.csv",
-        ),
         "embed": (
-            "bongsu embed runs/tweets --input test.csv --output vectors.npy",
+            "bongsu embed --input test.csv --output vectors.npy",
             "bongsu embed runs/tweets --input test.csv --query flood",
         ),
-        "export": ("bongsu export runs/tweets", "bongsu export runs/tweets --to hf --out my-encoder"),
+        "export": ("bongsu export runs/tweets", "bongsu export bongsu:beacon --to hf --out my-encoder"),
         "import": ("bongsu import modernbert --out encoder", "bongsu import ../my-encoder --out encoders/second"),
     },
     "Look and compare": {
-        "info": ("bongsu info runs/tweets", "bongsu info runs/tweets/export/onnx"),
+        "info": ("bongsu info bongsu:beacon", "bongsu info runs/tweets"),
         "compare": ("bongsu compare runs/first runs/second", "bongsu compare runs/*"),
         "audit": ("bongsu audit train.csv", "bongsu audit train.csv test.csv --label class --run runs/tweets"),
         "tune": ("bongsu tune studies/activation.toml --small", "bongsu tune studies/activation.toml --check"),
     },
     "Serve and watch": {
-        "serve": ("bongsu serve runs/tweets", "bongsu serve bundle --host 0.0.0.0 --port 80 --api-key-file key.txt"),
-        "watch": ("bongsu watch runs/tweets < messages.jsonl", "bongsu watch bundle log.jsonl --follow --page 8000"),
+        "serve": ("bongsu serve", "bongsu serve runs/tweets --host 0.0.0.0 --port 80 --api-key-file key.txt"),
+        "watch": ("bongsu watch messages.jsonl", "bongsu watch runs/tweets log.jsonl --follow --page 8000"),
         "label": (
             "bongsu label messages.csv --model runs/tweets",
             "bongsu label watch.db --output labels.csv --event Seoul-flood",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +14,7 @@ from typing import Literal
 
 from bongsu.corpus.readers import ReadStats, read_rows, resolve
 from bongsu.errors import DataError, MissingColumnError, RecipeError
+from bongsu.models import DEFAULT
 from bongsu.recipe import Source, Tokenizer
 from bongsu.recipe.section import BYTES, SPECIAL_TOKENS
 from bongsu.tokens.bpe import train_tokenizer
@@ -27,6 +28,8 @@ _TEXTS = ("text", "tweet", "message", "content", "body", "document", "comment", 
 _LABELS = ("target", "label", "labels", "class", "category", "sentiment", "choose_one", "score", "rating", "stars", "y",
            "라벨", "레이블", "분류", "감정", "평점")  # fmt: skip
 _CONTEXT = "keyword"
+_READ_BY_DEFAULT = 256
+"""The most tokens of a text that `bongsu:beacon` reads."""
 _MOST_CLASSES = 50
 _HANGUL = re.compile("[\u1100-\u11ff\u3130-\u318f\uac00-\ud7a3]")
 _LETTER = re.compile(r"[^\W\d_]")
@@ -106,7 +109,7 @@ def look(path: str, text: str | None = None, label: str | None = None) -> Look:
 def draft(
     seen: Look,
     name: str,
-    languages: Sequence[str] = (),
+    scripts: Sequence[str] = (),
     unlabelled: Sequence[str] = (),
     test: str | None = None,
     names: dict[str, str] | None = None,
@@ -114,20 +117,22 @@ def draft(
     """Return a recipe for the file, as TOML with comments.
 
     Args:
-        languages: "ko", "en" or both: texts in other scripts are left out of pre-training; empty keeps all.
+        scripts: "hangul", "latin" or both: texts in others are left out of pre-training; empty keeps all.
         unlabelled: more files of texts to pre-train on.
         test: a file like the first, to measure on once, at the end.
         names: what to call the labels.
     """
-    return "\n".join(_lines(seen, name, languages, unlabelled, test, names or {})) + "\n"
+    return "\n".join(_lines(seen, name, scripts, unlabelled, test, names or {})) + "\n"
 
 
 def _lines(
-    seen: Look, name: str, languages: Sequence[str], unlabelled: Sequence[str], test: str | None, names: dict[str, str]
+    seen: Look, name: str, scripts: Sequence[str], unlabelled: Sequence[str], test: str | None, names: dict[str, str]
 ) -> Iterator[str]:
     where = "rows" if seen.complete else f"first {LOOKED_AT:,} rows"
     small = seen.megabytes + sum(Path(path).stat().st_size for path in unlabelled if Path(path).is_file()) / 1e6 < 5.0
     length = next((size for size in (64, 128, 256) if seen.characters <= (1.5 if seen.korean > 0.3 else 3.0) * size), 512)
+    if seen.label:
+        length = min(length, _READ_BY_DEFAULT)
     yield f"# Written by `bongsu init` after a look at the {where} of {_one_line(seen.path)}."
     yield "# Paths are relative to the folder where it is run."
     yield "#"
@@ -136,11 +141,11 @@ def _lines(
     yield f"name = {_toml(name)}"
     yield ""
     yield "[corpus]                        # the text that the language model learns from"
-    if languages:
-        yield f"cleaning = {{ languages = {_toml(list(languages))} }}    # texts mostly in other scripts are left out"
+    if scripts:
+        yield f"cleaning = {{ scripts = {_toml(list(scripts))} }}    # texts mostly in other scripts are left out"
     else:
         share = "mostly Korean" if seen.korean > 0.7 else "Korean and others" if seen.korean > 0.1 else "hardly any Korean"
-        yield f'# cleaning = {{ languages = ["ko", "en"] }}    # leaves texts in other scripts out; here: {share}'
+        yield f'# cleaning = {{ scripts = ["hangul", "latin"] }}    # leaves texts in other scripts out; here: {share}'
     if seen.rows < 2000:
         yield "validation = 0.1                # share of texts held out, to measure the language model on"
     yield ""
@@ -160,7 +165,7 @@ def _lines(
         yield "# [[corpus.sources]]"
         yield '# path = "more/*.txt"'
     yield ""
-    yield "[tokenizer]"
+    yield "[tokenizer]                     # of an encoder from scratch, as [model] is" if seen.label else "[tokenizer]"
     yield f"vocab_size = {8000 if unlabelled or not small else seen.vocabulary}"
     yield f"lowercase = {'false' if seen.korean > 0.7 else 'true'}"
     yield ""
@@ -171,10 +176,15 @@ def _lines(
     yield f"max_length = {max(128, length)}"
     yield ""
     yield "[pretrain]"
+    if seen.label:
+        yield f"{f'start = {_toml(DEFAULT)}':<32}" + '# the encoder that ships, for English and Korean; "none": from scratch'
     yield f"batch_sentences = {96 if small else 256}"
     yield f"row_length = {max(64, min(128, length))}"
-    yield f"epochs = {40 if small else 10}" + " " * 21 + "# more is better, until the report's curve of held-out text is flat"
-    yield "learning_rate = 2e-3"
+    epochs, advice = (40 if small else 10), "more is better, until the report's curve of held-out text is flat"
+    if seen.label:
+        epochs, advice = epochs // 4, f"from scratch {epochs} or more"
+    yield f"{f'epochs = {epochs}':<32}# {advice}"
+    yield "learning_rate = 5e-4            # from scratch 2e-3" if seen.label else "learning_rate = 2e-3"
     if seen.label:
         yield from _task_lines(seen, length, test, names)
 
@@ -224,11 +234,16 @@ def _task_lines(seen: Look, length: int, test: str | None, names: dict[str, str]
         yield "tfidf = true                    # decide with TF-IDF: better on a few thousand rows, and it costs seconds"
 
 
+def column_called_text(columns: Iterable[str]) -> str | None:
+    """Return the column that is called as columns with texts are; None when none is."""
+    names = {column.lower(): column for column in reversed(list(columns))}
+    return next((names[name] for name in _TEXTS if name in names), None)
+
+
 def _text_column(values: dict[str, list[str]], path: str) -> str:
     """Return the column with the texts: by its name, or the one with the longest values that are mostly different."""
-    for name in _TEXTS:
-        if found := next((column for column in values if column.lower() == name), None):
-            return found
+    if named := column_called_text(values):
+        return named
     sizes = {
         column: sum(map(len, cells)) / max(1, len(cells))
         for column, cells in values.items()

@@ -10,17 +10,22 @@ import typer
 
 from bongsu import progress
 from bongsu.cli.common import Delimiter, Encoding, MaxBad, Quoting, app, need, text_format
+from bongsu.cli.predicting import read_file
 from bongsu.errors import BongsuError
 from bongsu.files import write_bytes
+from bongsu.models import DEFAULT
+from bongsu.printable import printable
 
 
 @app.command()
 def embed(
-    run: Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo, or a bundle", show_default=False)],
     input: Annotated[str, typer.Option("--input", "-i", help="CSV, TSV, JSON Lines, JSON, Parquet or text, one text a line")],
+    model: Annotated[str, typer.Argument(help="A run's folder, such as runs/demo, or a bundle")] = DEFAULT,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Vectors to write, as .npy or .parquet")] = None,
     query: Annotated[str | None, typer.Option("--query", help="Show the texts of the file nearest to this one")] = None,
     top: Annotated[int, typer.Option("--top", help="How many to show", min=1)] = 10,
+    text: Annotated[str | None, typer.Option("--text", help="The file's text column")] = None,
+    id: Annotated[str | None, typer.Option("--id", help="The file's id column")] = None,
     encoding: Encoding = "auto",
     delimiter: Delimiter = "auto",
     quoting: Quoting = "auto",
@@ -30,17 +35,16 @@ def embed(
     import numpy as np
 
     from bongsu import load
-    from bongsu.corpus.readers import ReadStats
 
     if output is None and query is None:
         raise BongsuError("Name a file to write with --output, or a text to look for with --query.")
     if output is not None and output.suffix not in (".npy", ".parquet"):
         raise BongsuError(f"--output {output}: name a file that ends in .npy or .parquet")
-    predictor = load(run)
+    predictor = load(model)
     if predictor.task.pairs:
-        raise BongsuError(f"{run}: a {predictor.task.kind} model reads two texts at a time and has no vector of one.")
+        raise BongsuError(f"{model}: a {predictor.task.kind} model reads two texts at a time and has no vector of one.")
     written = text_format(encoding, delimiter, quoting, max_bad)
-    examples = predictor.task.read_unlabelled(input, stats=ReadStats(max_bad), written=written)
+    examples = read_file(predictor.task, input, text, id, written).examples
     vectors = predictor.embed_examples(examples)
     if output is not None and output.suffix == ".npy":
         buffer = io.BytesIO()
@@ -56,4 +60,4 @@ def embed(
     if query is not None:
         similar = vectors @ predictor.embed([query])[0]
         for row in np.argsort(-similar, kind="stable")[:top].tolist():
-            print(f"{similar[row]:.3f}  {examples[row].id}  {examples[row].raw[0]}")
+            print(f"{similar[row]:.3f}  {printable(examples[row].id)}  {printable(examples[row].raw[0])}")

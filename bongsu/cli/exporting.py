@@ -10,11 +10,12 @@ import typer
 from bongsu import progress
 from bongsu.cli.common import app, need
 from bongsu.errors import BongsuError
+from bongsu.models import PREFIX
 
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo", show_default=False)],
+    run: Annotated[Path, typer.Argument(help="A run's folder, such as runs/demo, or bongsu:beacon", show_default=False)],
     to: Annotated[Literal["onnx", "hf"], typer.Option("--to", help="onnx: the detector; hf: the encoder")] = "onnx",
     out: Annotated[Path | None, typer.Option("--out", help="The bundle's folder (default: RUN/export/FORMAT)")] = None,
     int8: Annotated[bool, typer.Option("--int8", help="onnx: add an engine of 8-bit weights, and measure its loss")] = False,
@@ -24,6 +25,14 @@ def export(
     need("torch", "train")
     if int8 and to != "onnx":
         raise BongsuError("--int8: is for --to onnx.")
+    if (name := str(run)).startswith(PREFIX):
+        from bongsu.export.bundle import export_packaged
+
+        if out is None:
+            raise BongsuError(f"Name the folder to write: bongsu export {name} --to {to} --out FOLDER")
+        export_packaged(name, to, out)
+        progress.note(f"{out}: {name} as {to}")
+        return
     folder = out or run / "export" / to
     if to == "onnx":
         need("onnxscript", "export")

@@ -11,6 +11,7 @@ import typer
 from bongsu import progress
 from bongsu.cli.common import app, need, show
 from bongsu.errors import BongsuError, WorkspaceError
+from bongsu.models import DEFAULT, packaged
 from bongsu.printable import printable
 
 if TYPE_CHECKING:
@@ -21,13 +22,16 @@ Facts = list[list[object]]
 
 @app.command()
 def info(
-    path: Annotated[Path, typer.Argument(help="A run's folder, or a bundle of `bongsu export`", show_default=False)],
+    model: Annotated[str, typer.Argument(help="A run's folder, a bundle of `bongsu export`, or bongsu:beacon")] = DEFAULT,
 ) -> None:
     """Say what a run or a bundle is: its stages, its data, its model, its figures, and what to do with it."""
     from bongsu.inference.bundle import is_bundle
 
+    path = packaged(model, "detector") or Path(model)
     if is_bundle(path):
-        _show_bundle(path)
+        _show_bundle(path, model)
+        if encoder := packaged(model, "encoder"):
+            show("\nIts encoder", ["", ""], [*_model_facts(encoder), ["to train on", f'finetune.encoder = "{model}"']])
     elif (path / "recipe.toml").is_file():
         _show_run(path)
     else:
@@ -110,7 +114,7 @@ def _show_run(path: Path) -> None:
     print("\n".join(["", *after]))
 
 
-def _show_bundle(path: Path) -> None:
+def _show_bundle(path: Path, name: str) -> None:
     from bongsu.inference.bundle import CONFIG, open_bundle
     from bongsu.inference.predictor import ModelDetails
 
@@ -125,9 +129,10 @@ def _show_bundle(path: Path) -> None:
             facts.append(["int8", f"{change} on {config['int8']['rows']:,} rows"])
     models = [file for file in sorted(path.iterdir()) if file.suffix in (".onnx", ".safetensors")]
     facts += [[file.name, f"{file.stat().st_size / 1e6:,.1f} MB"] for file in models]
-    show(str(path), ["", ""], facts)
+    show(name, ["", ""], facts)
     if bundle.kind == "onnx":
-        print(f'\nbongsu predict {path} "a message"\nbongsu serve {path}')
+        named = "" if name == DEFAULT else f" {name}"
+        print(f'\nbongsu predict{named} "a message"\nbongsu serve{named}')
 
 
 def _model_facts(folder: Path) -> Facts:

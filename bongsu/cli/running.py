@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import Out, RecipePath, Set, app, need
+from bongsu.cli.common import Out, RecipePath, Set, ToMLflow, ToTensorBoard, app, chosen_trackers, need
 
 if TYPE_CHECKING:
     from bongsu.pipeline.planning import Estimate
@@ -23,9 +23,11 @@ Ray = Annotated[
 
 
 @app.command()
-def run(recipe: RecipePath, changes: Set = None, out: Out = None) -> None:
+def run(
+    recipe: RecipePath, changes: Set = None, out: Out = None, tensorboard: ToTensorBoard = False, mlflow: ToMLflow = None
+) -> None:
     """Run a recipe, all stages; what is done is not done again."""
-    finished = run_to(recipe, changes, out)
+    finished = run_to(recipe, changes, out, tensorboard=tensorboard, mlflow=mlflow)
     if finished.report.is_file():
         progress.note(f"report: {finished.report}")
 
@@ -155,7 +157,15 @@ def _run_together(path: Path, changes: list[str] | None, out: Path | None, worke
             progress.note(f"[green]✓[/green] pretrain: {finished.path / 'pretrain'}")
 
 
-def run_to(recipe: Path, changes: list[str] | None, out: Path | None, until: str | None = None, ray: str | None = None) -> Run:
+def run_to(
+    recipe: Path,
+    changes: list[str] | None,
+    out: Path | None,
+    until: str | None = None,
+    ray: str | None = None,
+    tensorboard: bool = False,
+    mlflow: str | None = None,
+) -> Run:
     """Run a recipe up to the stage of a verb, by default to its end; Ctrl-C ends with a note."""
     from bongsu.recipe import load_recipe
 
@@ -163,8 +173,16 @@ def run_to(recipe: Path, changes: list[str] | None, out: Path | None, until: str
     need("torch", "train")
     from bongsu.pipeline.running import run as run_recipe
 
-    with _stoppable():
-        return run_recipe(parsed, out, until, ray=ray)
+    folder = out or Path("runs") / parsed.name
+    trackers = chosen_trackers(tensorboard, mlflow, parsed.name, folder)
+    if not trackers:
+        with _stoppable():
+            return run_recipe(parsed, folder, until, ray=ray)
+    from bongsu.training.tracking import RunCurves
+
+    curves = RunCurves(folder, trackers, {"seed": parsed.seed})
+    with _stoppable(), curves:
+        return run_recipe(parsed, folder, until, listener=lambda stage, step, figures: curves.update(), ray=ray)
 
 
 @contextmanager

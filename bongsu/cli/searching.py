@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import Set, app, need
+from bongsu.cli.common import Set, ToMLflow, ToTensorBoard, app, chosen_trackers, need
 from bongsu.errors import BongsuError
 
 
@@ -24,16 +24,17 @@ def tune(
         int | None, typer.Option("--at-once", help="Trials at a time here (default: as many as fit)", min=1, metavar="N")
     ] = None,
     check: Annotated[bool, typer.Option("--check", help="Say how many points fit, and end")] = False,
-    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Write DIR/tensorboard as well")] = False,
-    mlflow: Annotated[str | None, typer.Option("--mlflow", help="Log to an MLflow server", metavar="URI")] = None,
+    tensorboard: ToTensorBoard = False,
+    mlflow: ToMLflow = None,
 ) -> None:
     """Search, or compare: run the trials of a study, and write a page about them."""
     need("torch", "train")
     need("ray", "cluster")
     need("optuna", "cluster")
     from bongsu.search.feasibility import how_many_fit, room_bytes
+    from bongsu.search.inputs import check_sources
     from bongsu.search.ledger import Ledger
-    from bongsu.search.report import survey, write_report
+    from bongsu.search.report import conclusion, survey, write_report
     from bongsu.search.study import load_study
 
     if ray is not None and at_once is not None:
@@ -50,21 +51,21 @@ def tune(
         return
     folder = out or Path("searches") / (plan.study.name + ("-small" if small else ""))
     ledger = Ledger(plan, folder, room_bytes(plan.study.resources), device)
-    if tensorboard:
-        need("tensorboard", "track")
-    if mlflow is not None:
-        need("mlflow", "track")
-    from bongsu.search.tracking import MLflow, TensorBoard, Tracker
+    check_sources(plan)
     from bongsu.search.tuning import search
 
-    trackers: list[Tracker] = []
-    if tensorboard:
-        trackers.append(TensorBoard(ledger))
-    if mlflow is not None:
-        trackers.append(MLflow(ledger, mlflow))
+    trackers = chosen_trackers(tensorboard, mlflow, plan.study.name, folder)
     start = time.perf_counter()
     search(ledger, ray, trackers, at_once)
     page = write_report(ledger, time.perf_counter() - start)
     if left := len(ledger.begun()):
         progress.note(f"{left:,} trials were stopped on the way. The same command goes on with them.")
+    records = ledger.records()
+    for line in conclusion(ledger, records):
+        progress.note(progress.escape(line))
     progress.note(f"report: {page}")
+    failed = [record for record in records.values() if record.status == "failed"]
+    if failed:
+        raise BongsuError(f"{len(failed):,} trials failed: {failed[0].reason}\nThe same command tries them again.")
+    if records and not any(record.figures for record in records.values()):
+        raise BongsuError(f"No trial has a figure; the first {records[min(records)].status}: {records[min(records)].reason}")

@@ -10,6 +10,7 @@ import typer
 from bongsu import progress
 from bongsu.cli.common import app, first_line, need, open_desk, ready_bundle
 from bongsu.errors import BongsuError
+from bongsu.models import DEFAULT
 
 if TYPE_CHECKING:
     from bongsu.inference.onnx import BundlePredictor
@@ -19,7 +20,7 @@ _ENGINES = ("auto", "float32", "int8")
 
 @app.command()
 def serve(
-    bundle: Annotated[Path, typer.Argument(help="A run's folder, which is exported first, or a bundle", show_default=False)],
+    model: Annotated[str, typer.Argument(help="A run's folder, which is exported first, or a bundle")] = DEFAULT,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every one of this machine")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on", min=0, max=65535)] = 8000,
     engine: Annotated[str, typer.Option(help="auto, float32 or int8")] = "auto",
@@ -74,7 +75,7 @@ def serve(
     desk = open_desk(labels) if labels is not None else None
 
     def load() -> BundlePredictor:
-        loaded = BundlePredictor.load(ready_bundle(bundle), engine, threads)  # type: ignore[arg-type]
+        loaded = BundlePredictor.load(ready_bundle(model), engine, threads)  # type: ignore[arg-type]
         return loaded if desk is None else desk.open(loaded)
 
     if root_path and not root_path.startswith("/"):
@@ -82,7 +83,7 @@ def serve(
     service = Service(load, limits, api_key, log_text, desk=desk)
     listening = listen(host, port)
     address, taken = listening.getsockname()[:2]
-    model = service.holder.model
-    progress.note(f"bundle {model.version}, {model.engine}: http://{address}:{taken} (API: /docs)")
+    serving = service.holder.model
+    progress.note(f"{model}, version {serving.version}, {serving.engine}: http://{address}:{taken} (API: /docs)")
     log_to_stderr()
     asyncio.run(run_server(service, listening, root_path, cors or []))

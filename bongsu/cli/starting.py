@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import Out, Set, app, need, show
+from bongsu.cli.common import Out, Set, app, need
+from bongsu.cli.predicting import show_answers
 from bongsu.errors import BongsuError
 from bongsu.files import write_text
-from bongsu.printable import printable
 
 if TYPE_CHECKING:
     from bongsu.cli.drafting import Look
@@ -42,10 +42,8 @@ def demo(out: Out = None, changes: Set = None) -> None:
     with resources.as_file(resources.files("bongsu") / "data" / "demo.toml") as recipe:
         finished = run_to(recipe, changes, out)
     detector = load(finished.path)
-    rows = [[answer.label, f"{answer.probability:.3f}", printable(text)]
-            for text, answer in zip(MESSAGES, detector.predict(list(MESSAGES)), strict=True)]  # fmt: skip
     print()
-    show("", ["answer", "p(disaster)", "message"], rows)
+    show_answers(detector.task, [[text] for text in MESSAGES], detector.predict(list(MESSAGES)))
     print(
         f'\nreport: {finished.report}\nbongsu predict {finished.path} "a message of yours"\n'
         f"bongsu serve {finished.path}    # a page to try it\nbongsu init FILE    # the same with your own data"
@@ -57,9 +55,9 @@ def init(
     file: Annotated[Path | None, typer.Argument(help="Your labelled file: CSV, TSV, JSON Lines or Parquet")] = None,
     text: Annotated[str | None, typer.Option("--text", help="The text column (default: found by looking)")] = None,
     label: Annotated[str | None, typer.Option("--label", help="The label column (default: found by looking)")] = None,
-    language: Annotated[
+    script: Annotated[
         list[str] | None,
-        typer.Option("--language", help="ko or en, or both in turn: leave other scripts out"),
+        typer.Option("--script", help="hangul or latin, or both in turn: leave texts in other scripts out"),
     ] = None,
     unlabelled: Annotated[list[Path] | None, typer.Option("--unlabelled", help="More text to learn the language from")] = None,
     test: Annotated[Path | None, typer.Option("--test", help="A labelled file to measure on, once")] = None,
@@ -74,8 +72,8 @@ def init(
     from bongsu.cli.drafting import draft, look
     from bongsu.recipe import load_recipe
 
-    if unknown := sorted(set(language or []) - {"ko", "en"}):
-        raise BongsuError(f"--language {unknown[0]}: it is ko or en; without it texts of all languages are kept.")
+    if unknown := sorted(set(script or []) - {"hangul", "latin"}):
+        raise BongsuError(f"--script {unknown[0]}: it is hangul or latin; without it texts in all scripts are kept.")
     asking = (sys.stdin.isatty() and sys.stdout.isatty()) if ask is None else ask
     if file is None:
         if not asking:
@@ -84,16 +82,16 @@ def init(
     seen = look(str(file), text, label)
     if asking:
         seen = _asked(seen, text, label)
-        if language is None:
-            answer = typer.prompt("Languages to keep: all, ko, en or ko,en", default="all")
-            language = [each for each in re.findall("ko|en", answer) if each in ("ko", "en")]
+        if script is None:
+            answer = typer.prompt("Scripts to keep: all, hangul, latin or hangul,latin", default="all")
+            script = re.findall("hangul|latin", answer)
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", out.stem if out else file.name.split(".")[0]).strip("-._") or "mine"
     out = out or Path(f"{name}.toml")
     if out.exists() and not force:
         raise BongsuError(f"{out}: is there already. Name another with --out, or write over it with --force.")
     called = dict(_name_of(each, seen) for each in names or [])
     more = [str(path) for path in unlabelled or []]
-    write_text(out, draft(seen, name, language or [], more, str(test) if test else None, called))
+    write_text(out, draft(seen, name, script or [], more, str(test) if test else None, called))
     try:
         load_recipe(out)
     except BongsuError:

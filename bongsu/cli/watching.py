@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import app, first_line, need, open_desk, ready_bundle
+from bongsu.cli.common import app, first_line, need, of_keyboard, open_desk, ready_bundle, split_model
 from bongsu.errors import BongsuError
 from bongsu.printable import printable
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bongsu.inference.onnx import BundlePredictor
     from bongsu.labelling.desk import Desk
     from bongsu.serving.broadcast import Broadcaster
+    from bongsu.watch.messages import Classifies
     from bongsu.watch.payloads import Payload
     from bongsu.watch.sources.base import Source
     from bongsu.watch.stream import Watch
@@ -29,12 +30,16 @@ _WEBHOOK, _SECRET, _API_KEY = "BONGSU_WEBHOOK", "BONGSU_WEBHOOK_SECRET", "BONGSU
 
 @app.command()
 def watch(
-    bundle: Annotated[
-        Path | None, typer.Argument(help="A run's folder, which is exported first, or a bundle", show_default=False)
-    ] = None,
-    sources: Annotated[
+    words: Annotated[
         list[str] | None,
-        typer.Argument(help="- (stdin, the default), a file, wss:// (Jetstream), https:// (Mastodon), kafka://, safetydata"),
+        typer.Argument(
+            metavar="[MODEL] [SOURCES]",
+            help="A run's folder, which is exported first, or a bundle (default: bongsu:beacon, which ships); then - (stdin, "
+            "the default), a file, wss:// (Jetstream), https:// (Mastodon), kafka://, safetydata",
+        ),
+    ] = None,
+    alarm_class: Annotated[
+        list[str] | None, typer.Option("--alarm-class", help="A class to raise alarms on; for detectors of three or more")
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more at a file's end, as tail -F")] = False,
     replay: Annotated[bool, typer.Option("--replay", help="A file of the past: time is the messages' own")] = False,
@@ -108,21 +113,25 @@ def watch(
     if resend:
         _resend(hook)
         return
-    if bundle is None:
-        raise BongsuError("Name a run or a bundle: bongsu watch BUNDLE [SOURCES]")
+    model, sources = split_model(words or [])
     reading = Reading(time_zone(timezone), columns_of(columns or []))
+    if not sources and of_keyboard():
+        progress.note("Messages are read from the keyboard, one a line; Ctrl-D ends. A file: bongsu watch messages.jsonl")
+    if sources and "://" not in sources[0] and sources[0] not in ("-", "safetydata") and not Path(sources[0]).exists():
+        raise BongsuError(f"{sources[0]}: no such file, and no folder of a model.")
     opened = _sources(sources or ["-"], follow, replay, speed, reading, report)
     key = first_line(api_key_file, _API_KEY, "the API key")
     sinks: list[Sink] = [Stdout(FORMS[format]), *([hook] if hook else [])]
     settings = Settings(false_alarms_a_day=false_alarms, min_messages=min_messages, lateness=lateness)
-    detector = _detector(bundle)
+    detector, alarm = _detector(model, alarm_class or [])
     memory = Store(store)
     with ExitStack() as stack:
         stack.callback(memory.close)
-        desk: Desk | None = open_desk(store) if page is not None or store is not None else None
+        desk = _desk(detector, store) if (page is not None or store is not None) and not alarm_class else None
         if desk is not None:
             stack.callback(desk.store.close)
             detector = desk.open(detector)
+            alarm = _alarm(detector)
         listeners: list[Callable[[dict[str, Any]], None]] = []
         shown: list[Callable[[dict[str, Any]], None]] = []
         if messages:
@@ -141,7 +150,7 @@ def watch(
                 listener(event)
 
         watching = Watch(
-            detector,
+            alarm,
             opened,
             Events(settings),
             memory,
@@ -154,9 +163,12 @@ def watch(
             keep_days=keep_days,
         )
 
-        def load() -> BundlePredictor:
-            loaded = _detector(bundle)
-            return loaded if desk is None else desk.reopen(loaded)
+        if desk is not None:
+            desk.listeners.append(lambda used: setattr(watching, "detector", _alarm(used)))
+
+        def load() -> Classifies:
+            loaded, asked = _detector(model, alarm_class or [])
+            return asked if desk is None else _alarm(desk.reopen(loaded))
 
         if page is not None:
             shown.append(_page(stack, detector, desk, watching, host, page, key).publish)
@@ -226,17 +238,28 @@ def _resend(hook: Webhook | None) -> None:
         raise BongsuError(f"{failed:,} could not be delivered again; they are kept.")
 
 
-def _detector(bundle: Path) -> BundlePredictor:
+def _detector(model: str, alarm_class: list[str]) -> tuple[BundlePredictor, Classifies]:
+    """Open a detector; return it, and how the watch asks it."""
     from bongsu.inference.onnx import BundlePredictor
+    from bongsu.watch.alarm import Alarm
 
-    detector = BundlePredictor.load(ready_bundle(bundle))
-    labels = detector.task.schema.labels
-    if detector.task.kind != "classification" or len(labels) != 2:
-        raise BongsuError(f"{bundle}: a {detector.task.kind} model of {len(labels)} labels; a watch needs a classifier of two.")
-    return detector
+    detector = BundlePredictor.load(ready_bundle(model))
+    return detector, Alarm(detector, alarm_class)
 
 
-async def _until_ended(watching: Watch, load: Callable[[], BundlePredictor], report: Callable[[str], None]) -> None:
+def _alarm(detector: BundlePredictor) -> Classifies:
+    from bongsu.watch.alarm import Alarm
+
+    return Alarm(detector, [])
+
+
+def _desk(detector: BundlePredictor, store: Path | None) -> Desk | None:
+    """Return where labels come in; None for a detector that has not two classes."""
+    task = detector.task
+    return open_desk(store) if task.kind == "classification" and len(task.schema.labels) == 2 else None
+
+
+async def _until_ended(watching: Watch, load: Callable[[], Classifies], report: Callable[[str], None]) -> None:
     """Watch until the sources end or SIGTERM comes, as Ctrl-C does; on SIGHUP open the bundle anew."""
     import asyncio
     import signal

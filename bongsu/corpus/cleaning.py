@@ -107,7 +107,7 @@ class Cleaner:
         rules = self.settings
         shortest, longest = rules.min_characters, rules.max_characters
         lengths = list(map(len, texts))
-        if not rules.languages and shortest <= min(lengths) and max(lengths) <= longest and not any(map(str.isspace, texts)):
+        if not rules.scripts and shortest <= min(lengths) and max(lengths) <= longest and not any(map(str.isspace, texts)):
             return texts  # as mostly
         kept: list[str | None] = []
         for text in texts:
@@ -116,7 +116,7 @@ class Cleaner:
                 why = "too short"
             elif len(text) > longest:
                 why = "too long"
-            elif rules.languages and not any(is_written_in(text, language) for language in rules.languages):
+            elif rules.scripts and not any(is_written_in(text, script) for script in rules.scripts):
                 why = "another script"
             if why is not None:
                 self.dropped[why] += 1
@@ -132,13 +132,13 @@ def join(texts: Sequence[str]) -> str:
     return joined
 
 
-def is_written_in(text: str, language: str) -> bool:
-    """Whether half of a text's letters are of a language's script ("ko" or "en"); three in ten for Korean, which mixes more."""
+def is_written_in(text: str, script: str) -> bool:
+    """Whether half of a text's letters are of a script ("latin"); three in ten for "hangul", as Korean mixes in Latin words."""
     text = text.replace(LINK, "").replace(USER, "")
     letters = len(_LETTER.findall(text))
     if letters == 0:
         return False
-    own, share = (_HANGUL, 0.3) if language == "ko" else (_LATIN, 0.5)
+    own, share = (_HANGUL, 0.3) if script == "hangul" else (_LATIN, 0.5)
     return len(own.findall(text)) >= share * letters
 
 

@@ -5,6 +5,7 @@ Memory stays flat: nothing is read whole, and a file that unpacks beyond reason 
 
 from __future__ import annotations
 
+import fnmatch
 import glob
 import gzip
 import io
@@ -70,7 +71,7 @@ def list_files(path: str) -> FileList:
         DataError: see `resolve`.
     """
     if path.startswith("bongsu:"):
-        return FileList([_of_package(path)])
+        return FileList(_of_package(path))
     if path == "python:stdlib":
         return FileList([path])
     if "://" in path:
@@ -283,12 +284,13 @@ def _hidden(name: str) -> bool:
     return name.startswith((".", "~$")) or name == "__MACOSX"
 
 
-def _of_package(path: str) -> str:
-    folder = Path(str(resources.files("bongsu") / "data")).resolve()
-    file = (folder / path.removeprefix("bongsu:")).resolve()
-    if not file.is_relative_to(folder) or not file.is_file():
+def _of_package(path: str) -> list[str]:
+    """Return the files of the package that `bongsu:NAME` stands for, or `bongsu:*.csv`."""
+    folder = Path(str(resources.files("bongsu") / "data"))
+    found = sorted(fnmatch.filter((file.name for file in folder.iterdir() if file.is_file()), path.removeprefix("bongsu:")))
+    if not found:
         raise DataError(f"{path}: no such file in the package.")
-    return str(file)
+    return [str(folder / name) for name in found]
 
 
 def _of_folder(path: str) -> FileList:

@@ -19,13 +19,14 @@ from bongsu.export.onnx import export_masked_lm, export_task_model
 from bongsu.export.quantization import Int8Loss, int8_loss, quantize
 from bongsu.files import atomic_folder, write_json, write_text
 from bongsu.finetuning.data import AnyExample, load_data
-from bongsu.inference.bundle import CONFIG, MASKED_LM, MODEL, MODEL_INT8, origin, refuse_to_replace, write_manifest
+from bongsu.inference.bundle import CONFIG, MASKED_LM, MODEL, MODEL_INT8, open_bundle, origin, refuse_to_replace, write_manifest
 from bongsu.inference.onnx import Engine, OnnxBackend
 from bongsu.inference.predictor import Predictor
 from bongsu.inference.torch_backend import TorchBackend, load_predictor, model_folder
 from bongsu.labelling.features import FEATURES
 from bongsu.model.io import load_masked_lm
 from bongsu.model.tfidf import FILES
+from bongsu.models import packaged
 from bongsu.recipe import Recipe, load_recipe
 
 CARD = "README.md"
@@ -119,6 +120,26 @@ def export_hf(run: Path, out: Path, licence: str | None = None) -> None:
         write_manifest(folder, "hf")
 
 
+def export_packaged(name: str, to: Literal["onnx", "hf"], out: Path) -> None:
+    """Write a model that ships with Bongsu as an export of a run is written: a copy of its bundle, or its encoder.
+
+    Raises:
+        WorkspaceError: when no such model ships, or `out` holds something else.
+    """
+    refuse_to_replace(out)
+    source = packaged(name, "detector" if to == "onnx" else "encoder")
+    assert source is not None
+    with atomic_folder(out) as folder:
+        if to == "onnx":
+            open_bundle(source)
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+            return
+        write_modernbert(load_masked_lm(source), folder)
+        _copy_tokenizer(source, folder)
+        write_text(folder / CARD, f"The encoder {name} of Bongsu. Its sources and licences: NOTICE of Bongsu.\n")
+        write_manifest(folder, "hf")
+
+
 def _difference(one: Predictor, other: Predictor, examples: Sequence[AnyExample]) -> float:
     """Return the largest difference between the outputs of two heads, as a share of the largest output (1 at least)."""
     rows = one.task.encode(one.tokenizer, examples)
@@ -144,7 +165,8 @@ def run_recipe(run: Path) -> Recipe:
 def masked_lm_folder(run: Path, recipe: Recipe) -> Path | None:
     """The model folder of the encoder that the run fine-tuned; None when it is not there."""
     named = recipe.finetune.encoder
-    candidates = [run / "adapt" / "model", Path(named) if named else run / "pretrain" / "model"]
+    start = run if named is None else packaged(named, "encoder") or Path(named)
+    candidates = [run / "adapt" / "model", start / "pretrain" / "model", *([start / "model", start] if named else [])]
     return next((folder for folder in candidates if (folder / "config.json").is_file()), None)
 
 

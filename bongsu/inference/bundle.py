@@ -21,7 +21,8 @@ MODEL_INT8 = "model.int8.onnx"
 MASKED_LM = "masked_lm.onnx"
 
 _FORMAT = 2
-_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
+"""Endings of weights that are not opened, since that may run code."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ def refuse_pickles(path: Path) -> None:
     """
     found = [path] if path.is_file() else sorted(path.iterdir()) if path.is_dir() else []
     for file in found:
-        if file.suffix in _PICKLES:
+        if file.suffix in PICKLES:
             raise WorkspaceError(
                 f"{file}: weights in pickle form are not opened, since that may run code of whoever made them. "
                 "Ask for safetensors or ONNX, or convert the file with safetensors where it was made, and take it away."

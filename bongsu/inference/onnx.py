@@ -197,7 +197,9 @@ def choose_engine(bundle: Bundle, choice: Choice, shortest: int, int8_accurate: 
         if not bundle.has(MODEL_INT8):
             raise WorkspaceError(f"{bundle.path}: has no int8 engine; export it with `bongsu export RUN --to onnx --int8`.")
         return Engine("int8", bundle.file(MODEL_INT8), shortest, pad_id)
-    if choice == "auto" and not (bundle.path / MODEL).exists():
+    if not bundle.has(MODEL) and bundle.has(MODEL_INT8):
+        if choice == "float32":
+            raise WorkspaceError(f"{bundle.path}: holds the int8 engine alone; ask for int8, or for auto.")
         return Engine("int8", bundle.file(MODEL_INT8), shortest, pad_id)
     exact = Engine("float32", bundle.file(MODEL), shortest, pad_id)
     if choice == "float32" or not (bundle.has(MODEL_INT8) and int8_accurate):

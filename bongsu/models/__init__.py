@@ -1,4 +1,7 @@
-"""The models that ship with Bongsu: `bongsu:beacon` is an encoder for English and Korean."""
+"""The models that ship with Bongsu: `bongsu:beacon` is an encoder for English and Korean, and a disaster detector on it.
+
+The encoder is a model folder, the detector a bundle that answers without torch.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ from typing import Literal
 from bongsu.errors import WorkspaceError
 
 PREFIX = "bongsu:"
-Part = Literal["encoder"]
+DEFAULT = "bongsu:beacon"
+"""The detector that answers when none is named."""
+ROOT = Path(__file__).parent
+Part = Literal["encoder", "detector"]
 
 
 def packaged(name: str | Path, part: Part) -> Path | None:
@@ -19,8 +25,8 @@ def packaged(name: str | Path, part: Part) -> Path | None:
     """
     if not str(name).startswith(PREFIX):
         return None
-    root = Path(__file__).parent
-    found = sorted(folder.parent.name for folder in root.glob(f"*/{part}"))
+    found = sorted(folder.parent.name for folder in ROOT.glob(f"*/{part}"))
     if (wanted := str(name).removeprefix(PREFIX)) not in found:
-        raise WorkspaceError(f"{name}: no {part} of this name ships with Bongsu; there is {', '.join(found) or 'none'}.")
-    return root / wanted / part
+        there = ", ".join(PREFIX + each for each in found) or "none"
+        raise WorkspaceError(f"{name}: no {part} of this name ships with Bongsu; there is {there}.")
+    return ROOT / wanted / part

@@ -19,9 +19,12 @@ from bongsu.files import redacted
 from bongsu.inference.predictor import Predictor
 from bongsu.printable import unformula
 from bongsu.recipe import Source, TextFormat
-from bongsu.tasks.registry import AnyTask
+from bongsu.tasks.registry import AnyTask, build_task
+from bongsu.tasks.task import Example
 
 Format = Literal["jsonl", "csv", "kaggle"]
+_AT_ONCE = 1000
+"""Rows that are answered before the progress bar moves."""
 
 
 @dataclass(frozen=True)
@@ -42,31 +45,91 @@ def predict_file(
     written: TextFormat | None = None,
     unlabelled: bool = False,
 ) -> Predictions:
-    """Answer the rows of `source` (CSV, TSV, JSON Lines, JSON, Parquet, or one text a line).
+    """Answer the rows of a file and write the answers in a format; other arguments as of `read_messages`.
 
     Args:
         sample: Kaggle's sample submission, whose ids have to be those of the rows.
-        written: how the source is written; by default this is found by looking.
-        unlabelled: answer only the rows without a label.
 
     Raises:
-        DataError: when a column is missing, no row has a text, or for `kaggle` the ids are not those of the sample submission.
+        DataError: as `read_messages`, or when for `kaggle` the ids are not those of the sample submission.
+    """
+    rows = read_messages(predictor.task, source, written=written, unlabelled=unlabelled)
+    if form == "kaggle":
+        check_submission(predictor.task, rows, redacted(source), sample)
+    return Predictions(render(predictor.task, rows.ids, rows.texts, answers_to(predictor, rows), form), rows.stats)
+
+
+@dataclass(frozen=True)
+class Messages:
+    """The rows of a file, without labels."""
+
+    examples: list[Example[None]]
+    stats: ReadStats
+    """What became of the rows."""
+
+    @property
+    def ids(self) -> list[str]:
+        return [example.id for example in self.examples]
+
+    @property
+    def texts(self) -> list[tuple[str, ...]]:
+        """As they stand in the file."""
+        return [example.raw for example in self.examples]
+
+
+def read_messages(
+    task: AnyTask,
+    source: str,
+    columns: dict[str, str] | None = None,
+    written: TextFormat | None = None,
+    unlabelled: bool = False,
+) -> Messages:
+    """Read the rows of `source` (CSV, TSV, JSON Lines, JSON, Parquet, or one text a line).
+
+    Args:
+        columns: settings of the task that name columns, "text" and "id", where the file calls them otherwise.
+        written: how the source is written; by default this is found by looking.
+        unlabelled: only the rows without a label.
+
+    Raises:
+        DataError: when a column is missing, or no row has a text.
     """
     written = written or TextFormat()
     stats = ReadStats(written.max_bad)
-    examples = predictor.task.read_unlabelled(source, None, stats, written, unlabelled)
+    task = build_task(task.settings.model_copy(update=columns or {}), task.schema)
+    if columns and "id" in columns:
+        task.first_row(source, {}, [*task.text_columns, columns["id"]])
+    examples = task.read_unlabelled(source, None, stats, written, unlabelled)
     empty = sum(not any(text.strip() for text in example.raw) for example in examples)
     if empty == len(examples):
         raise DataError(f"{redacted(source)}: none of {empty:,} rows has a text.")
     if empty:
         progress.note(progress.escape(f"{redacted(source)}: {empty:,} rows have an empty text; they are answered all the same"))
-    ids = [example.id for example in examples]
-    if form == "kaggle":
-        if predictor.task.kind != "classification":
-            raise DataError(f"--format kaggle: is for a classifier; this is a {predictor.task.kind} model.")
-        check_ids(ids, redacted(source), sample)
-    texts = [example.raw for example in examples]
-    return Predictions(render(predictor.task, ids, texts, predictor.predict_examples(examples), form), stats)
+    return Messages(examples, stats)
+
+
+def answers_to(predictor: Predictor, rows: Messages) -> list[Any]:
+    """Return the answer to each row, with a progress bar where that takes a while."""
+    examples, answers = rows.examples, []
+    if len(examples) <= _AT_ONCE:
+        return predictor.predict_examples(examples)
+    with progress.bar("predict", len(examples), "rows") as bar:
+        for start in range(0, len(examples), _AT_ONCE):
+            part = examples[start : start + _AT_ONCE]
+            answers += predictor.predict_examples(part)
+            bar.advance(len(part))
+    return answers
+
+
+def check_submission(task: AnyTask, rows: Messages, source: str, sample: str | None) -> None:
+    """Refuse rows that do not make a submission for Kaggle.
+
+    Raises:
+        DataError: when the model is no classifier, or the ids are not those of the sample submission.
+    """
+    if task.kind != "classification":
+        raise DataError(f"--format kaggle: is for a classifier; this is a {task.kind} model.")
+    check_ids(rows.ids, source, sample)
 
 
 def stream_texts(stream: IO[bytes], encoding: str, stats: ReadStats, name: str) -> Iterator[tuple[str, str]]:

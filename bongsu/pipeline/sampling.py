@@ -81,7 +81,7 @@ def sample_corpus(recipe: Recipe, folder: Path) -> Sampled | None:
     small = _run(recipe, folder / "small", SAMPLE_BYTES // 10)
     seconds = {}
     for name, measured in large.seconds.items():
-        once = max(0.0, (10 * small.seconds[name] - measured) / 9)
+        once = min(measured, max(0.0, (10 * small.seconds[name] - measured) / 9))
         limit = 1e6 * recipe.tokenizer.sample_mb / SAMPLE_BYTES if name == "tokenizer" else large.scale
         seconds[name] = once + (measured - once) * min(large.scale, limit)
     return Sampled(large.folder, large.scale, large.tokens, large.sentences, seconds)

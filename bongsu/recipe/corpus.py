@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -52,6 +52,9 @@ class Source(TextFormat):
     """Read at most this many documents."""
 
 
+Script = Literal["hangul", "latin"]
+
+
 class Cleaning(Section):
     """Rules applied to each text, in this order; each is a switch."""
 
@@ -66,8 +69,18 @@ class Cleaning(Section):
     whitespace: bool = True
     min_characters: Annotated[int, Field(ge=1)] = 2
     max_characters: Positive = 2000
-    languages: list[Literal["ko", "en"]] = []
-    """Keep only texts written mostly in the scripts of these languages; empty keeps all."""
+    scripts: list[Script] = []
+    """Keep only texts written mostly in these scripts; empty keeps all. A script is no language: Spanish is latin, too."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _earlier_name(cls, values: Any) -> Any:
+        """Model folders of earlier versions hold an empty `languages`."""
+        if not isinstance(values, dict) or "languages" not in values:
+            return values
+        if values["languages"]:
+            raise ValueError('languages: is called scripts now, and "ko" is "hangul", "en" is "latin"')
+        return {key: value for key, value in values.items() if key != "languages"}
 
 
 class Corpus(Section):

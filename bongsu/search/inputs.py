@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from pathlib import Path
 
 from bongsu.corpus.readers import resolve
 from bongsu.errors import RecipeError
 from bongsu.model.hub import weight_files
-from bongsu.pipeline.checking import ENCODERS, named_paths
+from bongsu.pipeline.checking import ENCODERS, check_files, named_paths
 from bongsu.pipeline.stages import named_encoder
 from bongsu.search.study import Plan, Trial
 from bongsu.workspace import file_fingerprint
 
 _READ = {"pretrain": ("corpus.", "pretrain."), "finetune": ("corpus.", "pretrain.", "adapt.", "task.", "finetune.")}
 """What the settings of files begin with that a trial of each stage reads."""
+
+
+def check_sources(plan: Plan) -> None:
+    """Look for all files that the recipes of a space name, before a trial starts.
+
+    Raises:
+        DataError: naming every one that is missing.
+    """
+    seed = int(plan.tree.get("seed", 0))
+    for point in plan.survey():
+        with suppress(RecipeError):  # a point that no recipe can be starts no trial
+            check_files(plan.recipe(Trial(point, seed)))
 
 
 def file_fingerprints(plan: Plan) -> dict[str, str]:

@@ -117,9 +117,12 @@ class Ledger:
         return self.end(trial, "infeasible", f"needs about {needed / 1e9:.1f} GB, and {limit}")
 
     def judge_again(self) -> None:
-        """Lets what was refused in an earlier session start, where nothing speaks against it now: on a larger device."""
+        """Let what was refused or failed in an earlier session start, where nothing speaks against it now: on a larger device,
+        or with the file that was missing."""
         for name, record in self.records().items():
-            if record.status in REFUSED:
+            if record.status == "failed":
+                self._path(name).unlink()
+            elif record.status in REFUSED:
                 self._path(name).unlink()
                 self.refuse(record.trial)
 

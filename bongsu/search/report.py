@@ -25,6 +25,8 @@ BEST = "best.toml"
 BY_ROWS = "finetune.accuracy"
 """The objective whose points are compared row by row."""
 _SHOWN = 20
+_CONCLUDED = 5
+"""Points that the console shows."""
 _PROBLEMS = ("diverged", "out of memory", "infeasible", "invalid", "failed", "stopped")
 
 
@@ -124,6 +126,23 @@ def markdown(study: Study, found: list[Result], records: dict[str, Record], behi
         f"{row['trials']:,} {status} ({progress.duration(row['seconds'])})" for status, row in counts(records).items()
     )
     return "\n".join([*lines, "", f"Trials: {ended or 'none'}.", ""])
+
+
+def conclusion(ledger: Ledger, records: dict[str, Record]) -> list[str]:
+    """Return the outcome in a few lines: the best points by their settings, and how many trials ended how."""
+    study = ledger.plan.study
+    found = results(ledger, records)
+    direction = "lower" if study.mode == "min" else "higher"
+    lines = []
+    for result in found[:_CONCLUDED]:
+        told = difference_text(against(found[0], result, ledger)) if result is not found[0] else ""
+        value = f"{study.figure.replace('_', ' ')} {spread_text(result.figures.get(study.figure))}"
+        lines.append(f"{describe(result.point)}: {value}" + (f", {told} against the best" if told else ""))
+    if lines:
+        lines[0] = f"best ({direction} is better): {lines[0]}"
+    if len(found) > _CONCLUDED:
+        lines.append(f"and {len(found) - _CONCLUDED:,} more points")
+    return lines
 
 
 def _table(heads: list[str], rows: list[list[str]]) -> list[str]:

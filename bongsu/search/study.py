@@ -116,6 +116,8 @@ class Study(Section):
         return "min" if self.figure in _LOWER_IS_BETTER else "max"
 
 
+_HIDING = ("mask_rate", "whole_words", "validation_sentences")
+"""Settings of [pretrain] that change which tokens are hidden in validation."""
 # A trial that diverges ends there and then, and only the figures of one are looked at.
 _OF_TRIALS: dict[str, dict[str, Any]] = {
     "pretrain": {"max_skipped": 1},
@@ -218,7 +220,31 @@ def load_study(path: Path, changes: list[str] | None = None, small: bool = False
     override(recipe, changes or [])
     plan = Plan(study, recipe)
     _require_a_valid_point(plan)
+    if study.stage == "pretrain":
+        _require_the_same_masks(plan)
     return plan
+
+
+def _require_the_same_masks(plan: Plan) -> None:
+    """Refuse a comparison of encoders on different hidden tokens, which says nothing: fewer hidden ones are easier to guess.
+
+    Raises:
+        RecipeError: naming the setting that changes what is hidden.
+    """
+    seen: dict[str, object] = {}
+    for point in plan.survey():
+        try:
+            pretrain = plan.recipe(Trial(point, int(plan.tree.get("seed", 0)))).pretrain
+        except RecipeError:  # a point that no recipe can be starts no trial
+            continue
+        for key in _HIDING:
+            value = getattr(pretrain, key)
+            if seen.setdefault(key, value) != value:
+                raise RecipeError(
+                    f"space: pretrain.{key} changes which tokens are hidden in validation, so {plan.study.objective} of two "
+                    "values cannot be compared. Compare them by an objective of fine-tuning, or vary "
+                    "pretrain.mask_rate_start, which leaves validation as it is."
+                )
 
 
 def _require_a_valid_point(plan: Plan) -> None:

@@ -35,10 +35,11 @@ from bongsu.files import read_json, redacted, write_json
 from bongsu.search.inputs import file_fingerprints
 from bongsu.search.ledger import FIGURES, Ledger
 from bongsu.search.searchers import NAME, SEED, Listed, Parzen
-from bongsu.search.space import Arms
+from bongsu.search.space import Arms, label
 from bongsu.search.study import Plan, Trial
-from bongsu.search.tracking import Tracker
+from bongsu.search.tracking import TrialCurves
 from bongsu.search.trial import run_trial
+from bongsu.training.tracking import Tracker
 from bongsu.workspace import Workspace
 
 _PLACE = "place"  # what a trial takes one of, where their number is limited
@@ -91,7 +92,7 @@ def search(
                 ),
                 run_config=tune.RunConfig(
                     name="search", storage_path=str((out / "ray").resolve()), verbose=0,
-                    callbacks=[_Watch(ledger, bar, trackers or [])],
+                    callbacks=[_Watch(ledger, bar, TrialCurves(ledger, trackers or []))],
                 ),
             ).fit()  # fmt: skip
         shutil.rmtree(out / "ray", ignore_errors=True)
@@ -129,10 +130,10 @@ def _run(config: dict[str, Any], ledger: Ledger, cwd: str) -> None:
 
 
 class _Watch(tune.Callback):
-    """Keeps the ledger, the bar and the trackers up to date."""
+    """Keeps the ledger, the bar and the curves up to date."""
 
-    def __init__(self, ledger: Ledger, bar: progress.Bar, trackers: list[Tracker]) -> None:
-        self.ledger, self.bar, self.trackers = ledger, bar, trackers
+    def __init__(self, ledger: Ledger, bar: progress.Bar, curves: TrialCurves) -> None:
+        self.ledger, self.bar, self.curves = ledger, bar, curves
         hours = ledger.plan.study.search.hours
         self.end = time.monotonic() + 3600 * hours if hours else float("inf")
 
@@ -141,8 +142,7 @@ class _Watch(tune.Callback):
         return {}
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
-        for tracker in self.trackers:
-            tracker.update(trial.config[NAME], _trial(self.ledger, trial.config))
+        self.curves.update(trial.config[NAME], _trial(self.ledger, trial.config))
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         name = trial.config[NAME]
@@ -156,8 +156,11 @@ class _Watch(tune.Callback):
                 figures={key: value for key, value in result.items() if key in FIGURES},
                 seconds=float(result["time_total_s"]),
             )
-        for tracker in self.trackers:
-            tracker.end(name, self.ledger.read(name))
+        record = self.ledger.read(name)
+        if record is not None and record.status in ("failed", "diverged"):
+            what = ", ".join(f"{key} {label(value)}" for key, value in record.point.items())
+            progress.warn(progress.escape(f"{what}, seed {record.seed}: {record.status}: {record.reason}"))
+        self.curves.end(name, record)
         self.bar.advance(1, name)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -167,8 +170,7 @@ class _Watch(tune.Callback):
         else:
             told = progress.escape(str(error))
             progress.warn(f"trial {name} ended without a result; the same command tries it again:\n{told}")
-        for tracker in self.trackers:
-            tracker.end(name, self.ledger.read(name))
+        self.curves.end(name, self.ledger.read(name))
 
 
 def _scheduler(plan: Plan) -> TrialScheduler:

@@ -15,6 +15,7 @@ from ray import serve
 
 from bongsu.errors import BongsuError
 from bongsu.inference.onnx import BundlePredictor, Choice
+from bongsu.models import DEFAULT, packaged
 from bongsu.serving.app import create_app
 from bongsu.serving.limits import Limits
 from bongsu.serving.observing import log_to_stderr
@@ -26,8 +27,8 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    bundle: Path
-    """On a path that every node can read."""
+    bundle: str = DEFAULT
+    """A folder on a path that every node can read; by default the detector that ships."""
     engine: Choice = "auto"
     replicas: int = Field(1, ge=1)
     sessions: int = Field(1, ge=1)
@@ -41,7 +42,7 @@ def app(settings: Settings) -> Any:
     Raises:
         BongsuError: when the bundle cannot be used.
     """
-    bundle = settings.bundle.resolve()
+    bundle = packaged(settings.bundle, "detector") or Path(settings.bundle).resolve()
     if not bundle.is_dir():
         raise BongsuError(f"{bundle}: no such folder. Give one: serve run bongsu.serving.ray:app bundle=DIR")
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
@@ -239,7 +240,8 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
     ) -> list[Example[None]]:
         """Return the rows of a file whose labels, if it has any, are not read. A row without text is one, too.
 
-        A file of text, which has no columns, has no context.
+        A file of text, which has no columns, has no context. Where a context column is missing, that is said once, and the
+        texts are read without it.
 
         Args:
             stats: what is counted in; afterwards its `used` is the number of examples.
@@ -255,16 +257,22 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
                 f"{redacted(path)}: rows without a label cannot be told from others in files of a {self.kind} task."
             )
         before = [] if self.context_columns and self._is_text(path, written) else self.context_columns
-        columns = [*self.text_columns, *before, *(self.label_columns if only_unlabelled else [])]
+        columns = [*self.text_columns, *(self.label_columns if only_unlabelled else [])]
         examples = []
-        for _, name, row in self.rows(path, where or {}, columns, stats, written):
+        lacking: Counter[str] = Counter()
+        for _, name, row in self.rows(path, where or {}, columns, stats, written, also=before):
             if only_unlabelled and self._has_label(row):
                 stats.drop("has a label")
                 continue
-            texts, context = ([row[column] for column in names] for names in (self.text_columns, before))
+            lacking.update(column for column in before if column not in row)
+            texts = [row[column] for column in self.text_columns]
+            context = [row.get(column, "") for column in before]
             examples.append(replace(self.example(texts, context), id=name))
         if not examples:
             raise DataError(f"{redacted(path)}: no row is left to read{stats.summary()}.")
+        for column, count in lacking.items():
+            rows = f"no column {column!r}" if count == len(examples) else f"no {column!r} in {count:,} rows"
+            stats.assume(redacted(path), f"{rows}, which the model was trained with: read without it")
         return examples
 
     def _is_text(self, path: str, written: TextFormat) -> bool:

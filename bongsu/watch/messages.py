@@ -93,14 +93,14 @@ class Arrival:
 
 
 class Classifies(Protocol):
-    """A detector of two classes, as `bongsu.inference.predictor.Predictor` is one."""
+    """A detector, as `bongsu.watch.alarm.Alarm` is one."""
 
     @property
     def threshold(self) -> float:
         """The probability from which a message passes."""
 
     def probabilities(self, texts: list[str]) -> npt.NDArray[np.floating[Any]]:
-        """[texts, 2] or [texts]: the probability of the positive class is the last column."""
+        """[texts, 2] or [texts]: the probability that a message is one to pass, in the last column."""
 
 
 def unique(source: str, identity: str) -> str:

@@ -104,7 +104,7 @@ class Watch:
     ) -> None:
         """
         Args:
-            desk: where labels come in; it is offered every message, and its versions take the detector's place.
+            desk: where labels come in; it is offered every message, and learns from labels.
             listener: called with every message that passes, every alert and deletion, a status about once a second, and
                 the end; it must not wait.
             report: called with one line on whatever somebody should know.
@@ -121,8 +121,6 @@ class Watch:
         self._desk = desk
         self._learning: asyncio.Task[None] | None = None
         self._looked = 0.0
-        if desk is not None:
-            desk.listeners.append(self._use)
         self._queue: asyncio.Queue[tuple[Source, Arrival] | None] = asyncio.Queue(queue)
         self._batch, self._replayed, self._clock, self._keep = batch, replayed, clock, keep_days * 86400
         self._cursors: dict[str, Any] = store.cursors()
@@ -275,9 +273,6 @@ class Watch:
         if self._desk is not None:
             await self._ask(self._desk, messages, of_text, deletions)
         self._report_status()
-
-    def _use(self, detector: Classifies) -> None:
-        self.detector = detector
 
     async def _ask(
         self, desk: Desk, messages: Sequence[Message], of_text: dict[str, float], deletions: Sequence[Deletion]

@@ -136,7 +136,7 @@ def test_duplicates_are_kept_when_asked(tmp_path: Path) -> None:
 
 def test_a_source_that_gives_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"in.txt: none of its 2 documents .*\(too short 1, another script 1\)"):
-        make(tmp_path, ["x", "산불이 났다"], cleaning=Cleaning(languages=["en"]))
+        make(tmp_path, ["x", "산불이 났다"], cleaning=Cleaning(scripts=["latin"]))
 
 
 def test_each_source_is_counted(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from bongsu.inference.onnx import BundlePredictor
 from bongsu.labelling.desk import Desk
 from bongsu.labelling.store import LabelStore
+from bongsu.watch.alarm import Alarm
 from bongsu.watch.events import Events
 from bongsu.watch.messages import Arrival, Deletion, Message
 from bongsu.watch.store import Store
@@ -49,7 +50,10 @@ def test_labels_of_another_process_are_learned_from_while_the_watch_runs(
         messages = [Message(str(n), text, START + n, f"a{n}", "made") for n, text in enumerate(sentences[200:300])]
         memory, desk = Store(path), Desk(LabelStore(path))
         source = Slow(list(messages), [Deletion(id=messages[0].id, source="made")], done)
-        watch = Watch(desk.open(detector), [source], Events(Settings()), memory, [], desk=desk, listener=heard.append)
+        watch = Watch(
+            Alarm(desk.open(detector), []), [source], Events(Settings()), memory, [], desk=desk, listener=heard.append
+        )
+        desk.listeners.append(lambda used: setattr(watch, "detector", Alarm(used, [])))
         running = asyncio.create_task(watch.run())
         other = LabelStore(path)  # as `bongsu label watch.db` in another terminal
         labelled = 0
@@ -64,7 +68,7 @@ def test_labels_of_another_process_are_learned_from_while_the_watch_runs(
         [version] = desk.store.versions(detector.bundle.version)
         assert version.labels == 10
         desk.use(version.number, "kim")
-        assert watch.detector is desk.detector
+        assert watch.detector is not alarm
         assert desk.detector.version == f"{detector.bundle.version}+1"
         done.set()
         await running

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bongsu.errors import RecipeError
+from bongsu.errors import DataError, RecipeError
+from bongsu.search.inputs import check_sources
+from bongsu.search.ledger import Ledger
+from bongsu.search.report import conclusion
 from bongsu.search.study import load_study
 
 ROOT = Path(__file__).parents[2]
@@ -62,6 +65,8 @@ objective = "pretrain.loss"
         ("model.dropout = [0.1]\n[search]\nscheduler = 'pbt'", "'pbt' is not one of none, asha"),
         ("model.dropout = [0.1]\n[serach]\nx = 1", "did you mean 'search'"),
         ("", "nothing varies"),
+        ("pretrain.mask_rate = [0.15, 0.3]", "changes which tokens are hidden in validation"),
+        ("a.arms = { x = { pretrain = { whole_words = true } }, y = {} }", "pretrain.whole_words changes which tokens"),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path: Path, text: str, message: str) -> None:
@@ -69,6 +74,25 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "study.toml").write_text(STUDY + text)
     with pytest.raises(RecipeError, match=message):
         load_study(tmp_path / "study.toml")
+
+
+def test_files_are_looked_for_before_a_trial_starts(tmp_path: Path) -> None:
+    check_sources(load_study(ROOT / "studies" / "first.toml"))
+    plan = load_study(ROOT / "studies" / "first.toml", ["corpus.sources.0.path=nowhere.txt"])
+    with pytest.raises(DataError, match=r"nowhere\.txt \(corpus\.sources\.0\.path\)"):
+        check_sources(plan)
+
+
+def test_a_trial_that_failed_is_tried_again_and_a_finished_one_is_not(tmp_path: Path) -> None:
+    ledger = Ledger(load_study(ROOT / "studies" / "first.toml"), tmp_path, 8e9, "cpu")
+    first, second = ledger.plan.trials()[:2]
+    ledger.end(first, "failed", "no such file")
+    ledger.end(second, "finished", figures={"bits_per_byte": 2.5})
+    lines = conclusion(ledger, ledger.records())
+    assert lines[0].startswith("best (lower is better): ")
+    assert "bits per byte 2.5000" in lines[0]
+    ledger.judge_again()
+    assert list(ledger.records()) == [second.name]
 
 
 def test_small_is_laid_over(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import tomli_w
 
 from bongsu.search.ledger import Ledger, Record
 from bongsu.search.study import Trial, load_study
-from bongsu.search.tracking import MLflow, TensorBoard, Tracker
+from bongsu.search.tracking import TrialCurves
+from bongsu.training.tracking import MLflow, RunCurves, TensorBoard, Tracker
 
 LOSSES = {10: 5.5, 20: 4.25, 30: 3.125}
 VALIDATION = {20: 4.5, 30: 3.5}
@@ -41,9 +42,13 @@ def grow(book: Ledger, trial: Trial, until: int) -> None:
     (folder / "metrics.jsonl").write_bytes(b"".join(orjson.dumps(line) + b"\n" for line in lines))
 
 
-def tell(tracker: Tracker, book: Ledger, trial: Trial, until: int) -> None:
+def tell(tracker: TrialCurves, book: Ledger, trial: Trial, until: int) -> None:
     grow(book, trial, until)
     tracker.update(trial.name, trial)
+
+
+def to_tensorboard(book: Ledger) -> TrialCurves:
+    return TrialCurves(book, [TensorBoard(book.out / "tensorboard")])
 
 
 def ended(trial: Trial) -> Record:
@@ -53,10 +58,10 @@ def ended(trial: Trial) -> Record:
 def test_tensorboard_has_each_point_once_though_the_search_was_stopped(book: Ledger) -> None:
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     first, second = book.plan.trials()
-    tracker = TensorBoard(book)
+    tracker = to_tensorboard(book)
     tell(tracker, book, first, 20)
     tell(tracker, book, second, 10)
-    tracker = TensorBoard(book)  # the search goes on, from the checkpoint before
+    tracker = to_tensorboard(book)  # the search goes on, from the checkpoint before
     tell(tracker, book, first, 10)
     tell(tracker, book, first, 30)
     tracker.end(first.name, ended(first))
@@ -72,17 +77,47 @@ def test_mlflow_goes_on_with_its_runs(book: Ledger, tmp_path: Path) -> None:
     pytest.importorskip("mlflow")
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     first, second = book.plan.trials()
-    tracker = MLflow(book, uri)
+    server = MLflow(uri, "tracked", book.out)
+    tracker = TrialCurves(book, [server])
     tell(tracker, book, first, 20)
     tell(tracker, book, second, 10)
     tracker.end(second.name, None)
-    tracker = MLflow(book, uri)
+    server = MLflow(uri, "tracked", book.out)
+    tracker = TrialCurves(book, [server])
     tell(tracker, book, first, 20)
     tell(tracker, book, first, 30)
     tracker.end(first.name, ended(first))
-    client: Any = tracker._client
-    runs = {run.info.run_name: run for run in client.search_runs([tracker._experiment])}
+    client: Any = server._client
+    runs = {run.info.run_name: run for run in client.search_runs([server._experiment])}
     assert {name: run.info.status for name, run in runs.items()} == {first.name: "FINISHED", second.name: "KILLED"}
     history = client.get_metric_history(runs[first.name].info.run_id, "loss")
     assert sorted((metric.step, metric.value) for metric in history) == list(LOSSES.items())
     assert runs[first.name].data.params == {"pretrain.learning_rate": "0.001", "seed": "1"}
+
+
+def test_a_run_hands_on_the_curves_of_its_stages(tmp_path: Path) -> None:
+    seen: dict[str, list[float]] = {}
+    ends: list[tuple[str, str]] = []
+
+    class Listening:
+        def update(self, curve: str, lines: list[dict[str, float]], settings: dict[str, object]) -> None:
+            seen[curve] = [line["step"] for line in lines]
+
+        def end(self, curve: str, status: str, words: str = "") -> None:
+            ends.append((curve, status))
+
+    def write(stage: str, steps: int) -> None:
+        folder = tmp_path / stage / "checkpoints"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "metrics.jsonl").write_bytes(b"".join(orjson.dumps({"step": n}) + b"\n" for n in range(steps)))
+
+    tracker: Tracker = Listening()
+    curves = RunCurves(tmp_path, [tracker], {"seed": 1})
+    write("pretrain", 1)
+    curves.update()
+    assert seen == {"pretrain": [0]}
+    write("finetune/folds/fold-0", 2)
+    write("finetune/.refit.tmp", 3)
+    curves.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)
+    assert seen == {"pretrain": [0], "finetune/folds/fold-0": [0, 1], "finetune/refit": [0, 1, 2]}
+    assert sorted(ends) == [("finetune/folds/fold-0", "KILLED"), ("finetune/refit", "KILLED"), ("pretrain", "KILLED")]

@@ -32,7 +32,7 @@ def test_replicas_answer_like_the_server() -> None:
     ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": paths}})
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})
-        serve.run(deployed(build, Settings(bundle=Path("."))))
+        serve.run(deployed(build, Settings(bundle=".")))
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers={"Authorization": "Bearer k"}) as client:
             answer = client.post("/v1/classify", json={"text": ["fire", "지진"]})
             assert len(answer.json()["results"]) == 2

@@ -326,6 +326,6 @@ def test_long_texts_are_cleaned_like_short_ones(tmp_path: Path) -> None:
     path.write_text("".join(json.dumps({"text": text, "target": n}) + "\n" for n, text in enumerate((long, "song"))))
     examples, _ = read(Classification(train=str(path)))
     assert examples[0].inputs[0] == ("Smoke & fire at [LINK] " + "word " * 1000).strip()
-    task = build_task(Classification(train="x", cleaning={"min_characters": 5, "languages": ["ko"]}))  # type: ignore[arg-type]
+    task = build_task(Classification(train="x", cleaning={"min_characters": 5, "scripts": ["hangul"]}))  # type: ignore[arg-type]
     assert task.example(["a &lt; b"]).inputs == ("a < b",)
     assert task.example(["\x00\x00"]).inputs == ("",)

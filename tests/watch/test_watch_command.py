@@ -39,11 +39,11 @@ class Made:
     def probabilities(self, texts):
         if any("panic" in text for text in texts): raise BaseException("made panic")
         return np.array([[1 - p, p] for p in ("fire" in text or "flood" in text for text in texts)], float)
-def load(path):
+def load(model, alarm_class):
     print("loaded", file=sys.stderr, flush=True)
-    return Made()
+    return Made(), Made()
 watching._detector = load
-watching.open_desk = lambda path: None  # this detector cannot learn
+watching._desk = lambda detector, store: None  # this detector cannot learn
 main()
 """
 
@@ -53,7 +53,7 @@ def command(*words: object) -> list[str]:
 
 
 def watch(*words: object, given: bytes = b"", **options: Any) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(command("x", *words), input=given, capture_output=True, timeout=60, **options)
+    return subprocess.run(command("bongsu:x", *words), input=given, capture_output=True, timeout=60, **options)
 
 
 def record(number: int, text: str = "fire in Paris", **fields: Any) -> str:
@@ -139,7 +139,7 @@ def test_nothing_readable_is_an_error(time_form: str) -> None:
     ],
 )
 def test_errors_are_one_line(words: list[str], error: bytes, tmp_path: Path) -> None:
-    line = ["sh", "-c", 'exec "$@" <&-', "sh", *command("x", *words)]
+    line = ["sh", "-c", 'exec "$@" <&-', "sh", *command("bongsu:x", *words)]
     environment = {**os.environ, "COLUMNS": "300", "PYTHONPATH": os.getcwd()}
     done = subprocess.run(line, capture_output=True, timeout=60, cwd=tmp_path, env=environment)
     assert done.returncode == 1
@@ -151,7 +151,7 @@ def test_errors_are_one_line(words: list[str], error: bytes, tmp_path: Path) -> 
 def test_a_full_disk_is_one_line() -> None:
     given = "\n".join(map(record, range(3))).encode()
     with open("/dev/full", "wb") as full:
-        done = subprocess.run(command("x", "--messages"), input=given, stdout=full, stderr=subprocess.PIPE, timeout=60)
+        done = subprocess.run(command("bongsu:x", "--messages"), input=given, stdout=full, stderr=subprocess.PIPE, timeout=60)
     assert done.returncode == 1
     assert b"the disk is full" in done.stderr
     assert b"Traceback" not in done.stderr
@@ -160,7 +160,7 @@ def test_a_full_disk_is_one_line() -> None:
 def test_a_reader_that_goes_away_ends_the_watch(tmp_path: Path) -> None:
     given = tmp_path / "a.jsonl"
     given.write_text("\n".join(map(record, range(10_000))))
-    line = ["sh", "-c", f'"$@" < {given} | head -1', "sh", *command("x", "--messages")]
+    line = ["sh", "-c", f'"$@" < {given} | head -1', "sh", *command("bongsu:x", "--messages")]
     done = subprocess.run(line, capture_output=True, timeout=60)
     assert len(done.stdout.splitlines()) == 1
     assert b"Traceback" not in done.stderr
@@ -182,7 +182,7 @@ def test_a_source_that_fails_is_tried_again_alone_and_one_that_is_refused_is_giv
         async with serving(always(502)) as (failing, seen), serving(always(404)) as (refusing, _):
             sources = [f"http://127.0.0.1:{port}/api/v1/streaming?token=secret" for port in (failing, refusing)]
             process = await asyncio.create_subprocess_exec(
-                *command("x", path, *sources, "--follow", "--messages"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                *command("bongsu:x", path, *sources, "--follow", "--messages"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
             )
             assert process.stdout is not None
             first = await process.stdout.readline()
@@ -211,7 +211,7 @@ def test_when_all_sources_are_refused_the_watch_ends_with_their_error() -> None:
     async def main() -> tuple[int | None, bytes]:
         async with serving(always(401)) as (port, _):
             process = await asyncio.create_subprocess_exec(
-                *command("x", f"http://127.0.0.1:{port}/x"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+                *command("bongsu:x", f"http://127.0.0.1:{port}/x"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
             )
             return (await process.communicate())[1], process.returncode  # type: ignore[return-value]
 
@@ -237,7 +237,7 @@ def test_at_a_terminal_the_view_is_drawn_and_the_messages_reach_their_file(tmp_p
     thread.start()
     with open(out, "wb") as file:
         environment = {**os.environ, "TERM": "xterm"}
-        words = command("x", given, "--messages")
+        words = command("bongsu:x", given, "--messages")
         assert subprocess.run(words, stdout=file, stderr=slave, timeout=60, env=environment).returncode == 0
     os.close(slave)
     thread.join(5)
@@ -261,7 +261,7 @@ def test_a_running_watch_can_be_read_asked_and_reloaded(tmp_path: Path) -> None:
         return subprocess.run(line, capture_output=True, timeout=60)
 
     with subprocess.Popen(
-        command("x", path, "--follow", "--store", store), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        command("bongsu:x", path, "--follow", "--store", store), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         deadline = threading.Timer(120, process.kill)
         deadline.start()
