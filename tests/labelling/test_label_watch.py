@@ -50,9 +50,8 @@ def test_labels_of_another_process_are_learned_from_while_the_watch_runs(
         messages = [Message(str(n), text, START + n, f"a{n}", "made") for n, text in enumerate(sentences[200:300])]
         memory, desk = Store(path), Desk(LabelStore(path))
         source = Slow(list(messages), [Deletion(id=messages[0].id, source="made")], done)
-        watch = Watch(
-            Alarm(desk.open(detector), []), [source], Events(Settings()), memory, [], desk=desk, listener=heard.append
-        )
+        alarm = Alarm(desk.open(detector), [])
+        watch = Watch(alarm, [source], Events(Settings()), memory, [], desk=desk, listener=heard.append)
         desk.listeners.append(lambda used: setattr(watch, "detector", Alarm(used, [])))
         running = asyncio.create_task(watch.run())
         other = LabelStore(path)  # as `bongsu label watch.db` in another terminal
