@@ -44,7 +44,7 @@ def read_labelled(path: Path) -> list[tuple[str, int, str]]:
             found.append((row["text"], int(row["target"]), event))
         elif row.get("label") in ("on-topic", "off-topic"):
             found.append((row["text"], int(row["label"] == "on-topic"), event))
-        elif row.get("informativeness", "").startswith(("Related", "Not related")):
+        elif (row.get("informativeness") or "").startswith(("Related", "Not related")):
             found.append((row["text"], int(row["informativeness"].startswith("Related")), event))
     return found
 

@@ -89,3 +89,11 @@ def bundle(made_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made") / "bundle"
     export_onnx(made_run, folder, int8=True, licence="cc-by-4.0")
     return folder
+
+
+@pytest.fixture(scope="session")
+def with_features(bundle: Path, sentences: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same bundle with features of 200 rows, to learn from labels with."""
+    from made_run import add_features
+
+    return add_features(bundle, tmp_path_factory.mktemp("features") / "bundle", sentences[:200])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,11 @@ import torch
 
 from bongsu.files import write_text
 from bongsu.finetuning.data import prepare_data
+from bongsu.inference.bundle import MANIFEST, write_manifest
+from bongsu.inference.onnx import BundlePredictor
 from bongsu.inference.predictor import ModelDetails
 from bongsu.inference.torch_backend import load_predictor
+from bongsu.labelling.features import FEATURES, Rows, Stored
 from bongsu.model.encoder import Encoder, EncoderConfig
 from bongsu.model.heads import CNNConfig
 from bongsu.model.initialization import initialize
@@ -68,4 +72,17 @@ def make_run(folder: Path, tokenizer: Path, texts: list[str], classes: int = 2, 
         writer.writerows([row, text, label, ""] for row, text, label in zip(rows.tolist(), texts, wanted.tolist(), strict=True))
     (folder / "finetune" / "data").mkdir()
     prepare_data(recipe, folder / "finetune" / "data")
+    return folder
+
+
+def add_features(bundle: Path, folder: Path, texts: list[str]) -> Path:
+    """Copy a bundle and add features of texts whose class is what the detector says, but for three in ten; of two events."""
+    shutil.copytree(bundle, folder)
+    detector = BundlePredictor.load(folder, "float32", sessions=1)
+    rows = Rows.of(detector, detector.examples(texts))
+    flipped = np.random.default_rng(0).random(len(texts)) < 0.3
+    targets = ((rows.logits > np.median(rows.logits)) ^ flipped).astype(np.int64)
+    Stored(rows, targets, np.arange(len(texts)) % 2, ["2013 flood", "2014 storm"], 0.04).save(folder / FEATURES)
+    (folder / MANIFEST).unlink()
+    write_manifest(folder, "onnx")
     return folder

@@ -16,6 +16,7 @@ from bongsu.cli import (  # noqa: F401
     embedding,
     exporting,
     inspecting,
+    labelling,
     predicting,
     running,
     searching,

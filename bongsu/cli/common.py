@@ -16,6 +16,7 @@ from bongsu import __version__, progress
 from bongsu.errors import BongsuError, need
 
 if TYPE_CHECKING:
+    from bongsu.labelling.desk import Desk
     from bongsu.recipe import TextFormat
     from bongsu.training.tracking import Tracker
 
@@ -35,6 +36,7 @@ __all__ = [
     "need",
     "of_keyboard",
     "of_terminal",
+    "open_desk",
     "ready_bundle",
     "show",
     "split_model",
@@ -189,3 +191,17 @@ def first_line(file: Path | None, variable: str, what: str) -> str | None:
     if not line:
         raise BongsuError(f"{file}: its first line should be {what}, and it is empty.")
     return line
+
+
+def open_desk(path: Path | None) -> Desk:
+    """Return where labels come in, kept in a file; without one they live as long as the process.
+
+    Raises:
+        BongsuError: when packages are missing, or the file is something else.
+    """
+    for package in ("scipy", "datasketch"):
+        need(package, "label")
+    from bongsu.labelling.desk import Desk
+    from bongsu.labelling.store import LabelStore
+
+    return Desk(LabelStore(path))

@@ -45,6 +45,10 @@ PANELS: dict[str, dict[str, tuple[str, str]]] = {
     "Serve and watch": {
         "serve": ("bongsu serve", "bongsu serve runs/tweets --host 0.0.0.0 --port 80 --api-key-file key.txt"),
         "watch": ("bongsu watch messages.jsonl", "bongsu watch runs/tweets log.jsonl --follow --page 8000"),
+        "label": (
+            "bongsu label messages.csv --model runs/tweets",
+            "bongsu label watch.db --output labels.csv --event Seoul-flood",
+        ),
         "alerts": ("bongsu alerts watch.db", "bongsu alerts watch.db --silence fire --hours 2"),
     },
 }

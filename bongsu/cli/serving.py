@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import app, first_line, need, ready_bundle
+from bongsu.cli.common import app, first_line, need, open_desk, ready_bundle
 from bongsu.errors import BongsuError
 from bongsu.models import DEFAULT
 
@@ -32,6 +32,9 @@ def serve(
     cors: Annotated[
         list[str] | None,
         typer.Option("--cors", help="Origin whose pages may use the API, such as https://example.org; repeatable"),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="Take labels on the page and learn from them; kept in this SQLite file")
     ] = None,
     log_text: Annotated[bool, typer.Option("--log-text", help="Let the log carry the messages")] = False,
     max_items: Annotated[int, typer.Option(help="Messages in one request", min=1)] = 256,
@@ -69,12 +72,15 @@ def serve(
         sessions=threads,
     )
 
+    desk = open_desk(labels) if labels is not None else None
+
     def load() -> BundlePredictor:
-        return BundlePredictor.load(ready_bundle(model), engine, threads)  # type: ignore[arg-type]
+        loaded = BundlePredictor.load(ready_bundle(model), engine, threads)  # type: ignore[arg-type]
+        return loaded if desk is None else desk.open(loaded)
 
     if root_path and not root_path.startswith("/"):
         raise BongsuError(f"--root-path {root_path}: begins with a slash, such as /bongsu")
-    service = Service(load, limits, api_key, log_text)
+    service = Service(load, limits, api_key, log_text, desk=desk)
     listening = listen(host, port)
     address, taken = listening.getsockname()[:2]
     serving = service.holder.model

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import app, first_line, need, of_keyboard, ready_bundle, split_model
+from bongsu.cli.common import app, first_line, need, of_keyboard, open_desk, ready_bundle, split_model
 from bongsu.errors import BongsuError
 from bongsu.printable import printable
 
 if TYPE_CHECKING:
     from bongsu.inference.onnx import BundlePredictor
+    from bongsu.labelling.desk import Desk
     from bongsu.serving.broadcast import Broadcaster
     from bongsu.watch.messages import Classifies
     from bongsu.watch.payloads import Payload
@@ -129,6 +130,11 @@ def watch(
     memory = Store(store)
     with ExitStack() as stack:
         stack.callback(memory.close)
+        desk = _desk(detector, store) if (page is not None or store is not None) and not alarm_class else None
+        if desk is not None:
+            stack.callback(desk.store.close)
+            detector = desk.open(detector)
+            alarm = _alarm(detector)
         listeners: list[Callable[[dict[str, Any]], None]] = []
         shown: list[Callable[[dict[str, Any]], None]] = []
         if messages and printed:
@@ -152,20 +158,29 @@ def watch(
             Events(settings),
             memory,
             sinks,
+            desk=desk,
             listener=hear,
             report=report,
             queue=queue,
             replayed=replay,
             keep_days=keep_days,
         )
+
+        if desk is not None:
+            desk.listeners.append(lambda used: setattr(watching, "detector", _alarm(used)))
+
+        def load() -> Classifies:
+            loaded, asked = _detector(model, alarm_class or [])
+            return asked if desk is None else _alarm(desk.reopen(loaded))
+
         if page is not None:
-            shown.append(_page(stack, detector, watching, host, page, key).publish)
+            shown.append(_page(stack, detector, desk, watching, host, page, key).publish)
         listeners += shown
         for event in watching.recall():
             for show in shown:
                 show(event)
         with suppress(KeyboardInterrupt, asyncio.CancelledError):
-            asyncio.run(_until_ended(watching, lambda: _detector(model, alarm_class or [])[1], report))
+            asyncio.run(_until_ended(watching, load, report))
     progress.note(_summary(watching))
     if watching.nothing_readable:
         raise BongsuError("Not one record could be read; docs/watch.md shows an example, and --columns names what holds what.")
@@ -235,6 +250,18 @@ def _detector(model: str, alarm_class: list[str]) -> tuple[BundlePredictor, Clas
     return detector, Alarm(detector, alarm_class)
 
 
+def _alarm(detector: BundlePredictor) -> Classifies:
+    from bongsu.watch.alarm import Alarm
+
+    return Alarm(detector, [])
+
+
+def _desk(detector: BundlePredictor, store: Path | None) -> Desk | None:
+    """Return where labels come in; None for a detector that has not two classes."""
+    task = detector.task
+    return open_desk(store) if task.kind == "classification" and len(task.schema.labels) == 2 else None
+
+
 async def _until_ended(watching: Watch, load: Callable[[], Classifies], report: Callable[[str], None]) -> None:
     """Watch until the sources end or SIGTERM comes, as Ctrl-C does; on SIGHUP open the bundle anew."""
     import asyncio
@@ -260,7 +287,9 @@ async def _until_ended(watching: Watch, load: Callable[[], Classifies], report: 
     await watching.run()
 
 
-def _page(stack: ExitStack, detector: BundlePredictor, watching: Watch, host: str, port: int, key: str | None) -> Broadcaster:
+def _page(
+    stack: ExitStack, detector: BundlePredictor, desk: Desk | None, watching: Watch, host: str, port: int, key: str | None
+) -> Broadcaster:
     """Serve the page and the API; return where to publish what they show."""
     from bongsu.serving.broadcast import Broadcaster
     from bongsu.serving.limits import Limits
@@ -269,7 +298,7 @@ def _page(stack: ExitStack, detector: BundlePredictor, watching: Watch, host: st
     from bongsu.watch.metrics import register
 
     stream = Broadcaster()
-    service = Service(lambda: detector, Limits(), key, stream=stream)
+    service = Service(lambda: detector if desk is None else desk.detector, Limits(), key, stream=stream, desk=desk)
     register(watching, service.metrics.registry)
     address = stack.enter_context(server_in_thread(service, listen(host, port, "--host or --page")))
     progress.note(f"page: {address}")

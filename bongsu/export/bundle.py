@@ -13,6 +13,7 @@ import numpy as np
 
 from bongsu.errors import WorkspaceError
 from bongsu.export.card import model_card
+from bongsu.export.features import features_of_run
 from bongsu.export.modernbert import write_modernbert
 from bongsu.export.onnx import export_masked_lm, export_task_model
 from bongsu.export.quantization import Int8Loss, int8_loss, quantize
@@ -22,6 +23,7 @@ from bongsu.inference.bundle import CONFIG, MASKED_LM, MODEL, MODEL_INT8, open_b
 from bongsu.inference.onnx import Engine, OnnxBackend, is_faster
 from bongsu.inference.predictor import Predictor
 from bongsu.inference.torch_backend import TorchBackend, load_predictor, model_folder
+from bongsu.labelling.features import FEATURES
 from bongsu.model.io import load_masked_lm
 from bongsu.model.tfidf import FILES
 from bongsu.models import packaged
@@ -85,6 +87,9 @@ def export_onnx(
         for name in FILES:
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)
+        stored = features_of_run(run, recipe, exact)
+        if stored is not None:
+            stored.save(folder / FEATURES)
         config = {
             "name": recipe.name,
             "model": torch_predictor.details.to_dict(),

@@ -100,15 +100,20 @@ class OnnxBackend:
 
     def run(self, rows: Sequence[Encoded]) -> list[Float32]:
         """Return the head's outputs of each row, [n_outputs] or [L, n_outputs], in the order given."""
-        result = []
-        for row, graph in zip(rows, self._run(rows), strict=True):
-            output: Float32 = graph.outputs[0]
-            result.append(output if output.ndim == 1 else output[: len(row.ids)])
-        return result
+        return self.read(rows)[0]
 
     def embed(self, rows: Sequence[Encoded]) -> Float32:
         """Return the mean of each row's token vectors, [rows, d_model]."""
-        return np.concatenate([graph.pooled for graph in self._run(rows)])
+        return self.read(rows)[1]
+
+    def read(self, rows: Sequence[Encoded]) -> tuple[list[Float32], Float32]:
+        """Return what `run` and `embed` do, in one pass."""
+        graphs = self._run(rows)
+        outputs = [
+            graph.outputs[0] if graph.outputs.ndim == 2 else graph.outputs[0, : len(row.ids)]
+            for row, graph in zip(rows, graphs, strict=True)
+        ]
+        return outputs, np.concatenate([graph.pooled for graph in graphs]) if graphs else np.zeros((0, 0), dtype=np.float32)
 
     def _run(self, rows: Sequence[Encoded]) -> list[Graph]:
         batches = list(_batches([len(row.ids) for row in rows]))
@@ -136,8 +141,8 @@ class BundlePredictor(Predictor):
         super().__init__(details, tokenizer, OnnxBackend(chosen, self._pool), tfidf)
         self.name: str = config["name"]
         """The recipe's."""
+        self.bundle = bundle
         self.version = bundle.version
-        """12 digits that no other bundle has."""
         self.engine: str = chosen.name
         """The engine in use: "float32" or "int8"."""
         self._masked_lm = open_session(bundle.file(MASKED_LM)) if bundle.has(MASKED_LM) else None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
@@ -32,6 +33,21 @@ class Backend(Protocol):
 
     def embed(self, rows: Sequence[Encoded]) -> Float32:
         """Return the mean of each row's token vectors, [rows, d_model]."""
+
+    def read(self, rows: Sequence[Encoded]) -> tuple[list[Float32], Float32]:
+        """Return what `run` and `embed` do, in one pass."""
+
+
+class Correction(Protocol):
+    """What was learned from labels after the model was trained."""
+
+    def corrected(self, examples: Sequence[Example[Any]], vectors: Float32, outputs: Outputs) -> Outputs:
+        """Return other calibrated outputs of examples.
+
+        Args:
+            vectors: [examples, d_model], the means of their token vectors.
+            outputs: calibrated, of the model alone.
+        """
 
 
 @dataclass(frozen=True)
@@ -76,6 +92,16 @@ class Predictor:
         self.tokenizer = tokenizer
         self.backend = backend
         self.tfidf = tfidf
+        self.version = ""
+        """What names it among the versions of a detector; empty for a model folder."""
+        self.correction: Correction | None = None
+        """What it has learned from labels since it was trained; of kinds with one row an example."""
+
+    def with_correction(self, correction: Correction | None, version: str) -> Self:
+        """Return the same model with another correction; graph, tokenizer and threads are shared."""
+        corrected = copy.copy(self)
+        corrected.correction, corrected.version = correction, version
+        return corrected
 
     @property
     def threshold(self) -> float:
@@ -151,8 +177,27 @@ class Predictor:
         normalised: Float32 = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
         return normalised
 
+    def vectors_and_outputs(self, examples: Sequence[Example[Any]]) -> tuple[Float32, Outputs]:
+        """Return of examples with one row each the mean token vectors [examples, d_model] and calibrated outputs.
+
+        Both are those of the model alone, without a correction.
+        """
+        if not examples:
+            return np.zeros((0, 0), dtype=np.float32), self.outputs_of([])
+        return self._read(self.task.encode(self.tokenizer, examples), examples)
+
     def _calibrated(self, rows: Sequence[Encoded], examples: Sequence[Example[Any]]) -> Outputs:
-        outputs = self.task.gather(rows, self.backend.run(rows), len(examples))
+        if self.correction is not None:
+            vectors, outputs = self._read(rows, examples)
+            return self.correction.corrected(examples, vectors, outputs)
+        return self._merged(rows, self.backend.run(rows), examples)
+
+    def _read(self, rows: Sequence[Encoded], examples: Sequence[Example[Any]]) -> tuple[Float32, Outputs]:
+        outputs, vectors = self.backend.read(rows)
+        return vectors, self._merged(rows, outputs, examples)
+
+    def _merged(self, rows: Sequence[Encoded], tables: list[Float32], examples: Sequence[Example[Any]]) -> Outputs:
+        outputs = self.task.gather(rows, tables, len(examples))
         if self.tfidf is not None:
             outputs = self.task.merge([outputs, self.task.tfidf_outputs(self.tfidf, examples)])
         return self.task.probabilities(outputs, self.calibration)

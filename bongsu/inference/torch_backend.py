@@ -25,23 +25,25 @@ class TorchBackend:
         self.model = model
         self.batch_size = batch_size
 
-    @torch.inference_mode()
     def run(self, rows: Sequence[Encoded]) -> list[Float32]:
         """Return the head's outputs of each row, [n_outputs] or [L, n_outputs], in the order given."""
-        result: list[Float32] = [np.zeros(0, dtype=np.float32)] * len(rows)
-        for numbers, input_ids, text_ids in self._batches(rows):
-            outputs = self.model(input_ids, text_ids).float().cpu().numpy()
-            for number, output in zip(numbers, outputs, strict=True):
-                result[number] = output if output.ndim == 1 else output[: len(rows[number].ids)]
-        return result
+        return self.read(rows)[0]
 
-    @torch.inference_mode()
     def embed(self, rows: Sequence[Encoded]) -> Float32:
         """Return the mean of each row's token vectors, [rows, d_model]."""
-        result = np.zeros((len(rows), self.model.encoder.config.d_model), dtype=np.float32)
+        return self.read(rows)[1]
+
+    @torch.inference_mode()
+    def read(self, rows: Sequence[Encoded]) -> tuple[list[Float32], Float32]:
+        """Return what `run` and `embed` do, in one pass."""
+        outputs: list[Float32] = [np.zeros(0, dtype=np.float32)] * len(rows)
+        vectors = np.zeros((len(rows), self.model.encoder.config.d_model), dtype=np.float32)
         for numbers, input_ids, text_ids in self._batches(rows):
-            result[numbers] = mean_pooled(*self.model.hidden(input_ids, text_ids)).float().cpu().numpy()
-        return result
+            hidden, valid = self.model.hidden(input_ids, text_ids)
+            vectors[numbers] = mean_pooled(hidden, valid).float().cpu().numpy()
+            for number, output in zip(numbers, self.model.head(hidden, valid).float().cpu().numpy(), strict=True):
+                outputs[number] = output if output.ndim == 1 else output[: len(rows[number].ids)]
+        return outputs, vectors
 
     def _batches(self, rows: Sequence[Encoded]) -> list[tuple[list[int], torch.Tensor, torch.Tensor | None]]:
         """Return row numbers and padded inputs of batches of rows of similar length."""

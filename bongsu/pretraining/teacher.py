@@ -98,7 +98,7 @@ class Teaching:
     def run(self, split: str, shards: Shards, sentences: Int64) -> Path:
         """Compute the vectors of some sentences of a split, or go on with it where an earlier run was ended.
 
-        Those longer than a row, and those that are not in `teacher_languages`, are left out.
+        Those longer than a row, and those that are not in `teacher_scripts`, are left out.
 
         Args:
             sentences: int64, which ones, in an order that depends on nothing but the split and the seed.
@@ -109,7 +109,7 @@ class Teaching:
         path, state_path = self.folder / f"{split}.npy", self.folder / f"{split}.json"
         made_by = {
             "weights": self._weights,
-            "languages": list(self.settings.teacher_languages),
+            "scripts": list(self.settings.teacher_scripts),
             "row_length": self.settings.row_length,
             "shape": [shards.sentences, self.width],
             "first": sentences[:8].tolist(),
@@ -140,10 +140,9 @@ class Teaching:
         """Return the texts of those of the sentences that are taught, and which these are."""
         ids = [shards.tokens[shards.offsets[each] : shards.offsets[each + 1]].tolist() for each in sentences]
         texts = self.tokenizer.decode_batch(ids, skip_special_tokens=False)
-        languages = self.settings.teacher_languages
+        scripts = self.settings.teacher_scripts
         wanted = [
-            len(tokens) <= self.settings.row_length
-            and (not languages or any(is_written_in(text, language) for language in languages))
+            len(tokens) <= self.settings.row_length and (not scripts or any(is_written_in(text, script) for script in scripts))
             for tokens, text in zip(ids, texts, strict=True)
         ]
         return [text for text, taught in zip(texts, wanted, strict=True) if taught], sentences[np.array(wanted, dtype=bool)]

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from bongsu.recipe.corpus import Source
+from bongsu.recipe.corpus import Script, Source
 from bongsu.recipe.section import GATED, Activation, Fraction, Positive, Probability, Schedule, Section
 
 
@@ -136,8 +136,8 @@ class Pretrain(Optimization):
     teacher: str | None = None
     """"hf:FOLDER", an encoder of `transformers`: the mean of a sentence's vectors, through a linear layer, learns to be like
     the teacher's sentence vector (Reimers and Gurevych 2020), while masked tokens are predicted as ever."""
-    teacher_languages: list[Literal["ko", "en"]] = []
-    """The teacher's languages: sentences in the scripts of others are not taught. Empty: all are."""
+    teacher_scripts: list[Script] = []
+    """Teach sentences written mostly in these scripts, which the teacher can read; empty teaches all."""
     teacher_weight: Annotated[float, Field(gt=0)] = 10.0
     """Weight of 1 - cosine beside the loss of a masked token."""
     compile: Literal["auto", "on", "off"] = "auto"

@@ -14,6 +14,7 @@ from fastapi.responses import StreamingResponse
 from fastapi.security import HTTPBearer
 from fastapi_offline import FastAPIOffline
 from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
@@ -24,6 +25,7 @@ from bongsu.errors import BongsuError
 from bongsu.serving.access import Prefix, RequireKey
 from bongsu.serving.api_errors import ApiError, format_validation_errors
 from bongsu.serving.broadcast import Broadcaster
+from bongsu.serving.labelling import labels
 from bongsu.serving.limits import BodyLimit
 from bongsu.serving.observing import Observe, client_of
 from bongsu.serving.page import page
@@ -188,7 +190,8 @@ async def ready(service: Serving, response: Response) -> Health:
 @open_routes.get("/metrics", tags=["health"], response_class=Response, responses={200: {"content": {"text/plain": _TEXT}}})
 async def metrics(service: Serving) -> Response:
     """Figures for Prometheus."""
-    return Response(service.metrics.page(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    content = await run_in_threadpool(service.metrics.page)  # some figures of labels take a moment
+    return Response(content, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 @open_routes.head("/", include_in_schema=False)
@@ -224,6 +227,8 @@ def create_app(service: Service, root_path: str = "", cors: Sequence[str] = ()) 
     app.state.service = service
     app.include_router(open_routes)
     app.include_router(api)
+    app.include_router(labels)
+    app.state.cors = frozenset(cors) - {"*"}
     app.add_exception_handler(ApiError, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(BongsuError, _bad_data)

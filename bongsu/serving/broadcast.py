@@ -2,8 +2,9 @@
 
 An event is a JSON object whose `type` says what it is: `message` (a message that passed the threshold), `alert` (an event
 raised, updated or closed), `status` (rate, lag, share of alarms, drops, progress of running alerts), `deletion` (a message, or
-all of an author's, taken back), `ended` (the watch is over). The first event of a listener who comes later is a `snapshot`:
-the last status, the running and the latest closed alerts, the latest messages, and the end, if it has come.
+all of an author's, taken back), `version` (what was learned from labels), `ended` (the watch is over). The first event of a
+listener who comes later is a `snapshot`: the last status, the running and the latest closed alerts, the latest messages, and
+the end, if it has come.
 """
 
 from __future__ import annotations

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPENMETRICS
+from prometheus_client.registry import Collector
+
+if TYPE_CHECKING:
+    from bongsu.labelling.desk import Desk
 
 __all__ = ["OPENMETRICS", "Metrics"]
 
@@ -37,6 +43,10 @@ class Metrics:
         """Read the length of the queue whenever the figures are asked for."""
         self.queue.set_function(waiting)
 
+    def watch_labels(self, desk: Desk) -> None:
+        """Read how the detector does by its labels whenever the figures are asked for."""
+        self.registry.register(LabelCollector(desk))
+
     def serves(self, version: str, engine: str) -> None:
         """Record which bundle serves from now on."""
         self.model.clear()
@@ -50,3 +60,50 @@ class Metrics:
     def page(self) -> bytes:
         """Return the figures in the text format of Prometheus."""
         return generate_latest(self.registry)
+
+
+class LabelCollector(Collector):
+    """Reads a desk's figures."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    def describe(self) -> list[Metric]:
+        """Return nothing: what there is depends on the labels."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """See `Collector`."""
+        known, status = self._desk.progress(), self._desk.status()
+        yield CounterMetricFamily("bongsu_label_answers", "Messages labelled", value=status["labels"])
+        yield GaugeMetricFamily("bongsu_label_versions", "Versions learned from labels", value=len(status["versions"]))
+        for name, text in (
+            ("accuracy", "right of the messages drawn at random and labelled"),
+            ("precision", "what passed of them and should"),
+            ("recall", "what should have passed of them and did"),
+        ):
+            share = getattr(known, name)
+            yield GaugeMetricFamily(f"bongsu_label_{name}_rows", f"Rows of: {text}", value=share.whole)
+            if share.interval is not None:
+                figure = GaugeMetricFamily(f"bongsu_label_{name}", f"Share: {text}, with its 95 % interval", labels=["bound"])
+                low, high = share.interval
+                for bound, value in (("low", low), ("value", share.part / share.whole), ("high", high)):
+                    figure.add_metric([bound], value)
+                yield figure
+        outlook = self._desk.outlook()
+        if outlook["expected"] is not None:
+            expected = GaugeMetricFamily("bongsu_expected_accuracy", "The accuracy to expect, with its band", labels=["bound"])
+            low, high = outlook["expected"]["band"]
+            for bound, value in (("low", low), ("value", outlook["expected"]["accuracy"]), ("high", high)):
+                expected.add_metric([bound], value)
+            yield expected
+        if outlook["likeness"] is not None:
+            strange = outlook["likeness"]["strange"]
+            yield GaugeMetricFamily("bongsu_strange_messages", "Share unlike any training row", value=strange)
+        if outlook["drift"] is not None:
+            alarm = float(outlook["drift"]["alarm"])
+            yield GaugeMetricFamily("bongsu_drift_alarm", "1 when the detector's answers have changed", value=alarm)
+            moved = GaugeMetricFamily("bongsu_drift_distance", "How far the latest hour is from the first", labels=["figure"])
+            for change in outlook["drift"]["changes"]:
+                moved.add_metric([change["figure"]], change["distance"])
+            yield moved

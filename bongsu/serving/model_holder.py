@@ -41,6 +41,15 @@ class ModelHolder:
             self.model = await asyncio.to_thread(self._loaded)
             return self.model
 
+    def use(self, predictor: BundlePredictor) -> None:
+        """Serve from a predictor that is loaded already, when it works; may be called from any thread.
+
+        Raises:
+            BongsuError: when it does not; the old model keeps serving.
+        """
+        _try(predictor)
+        self.model = Model(predictor)
+
     async def works(self) -> bool:
         """Return whether the model that serves answers a few known texts."""
         try:

@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse
 from bongsu.serving.service import Service
 from bongsu.tasks.classification import ClassificationTask
 
-_SCRIPTS = ("base.js", "watch.js", "files.js", "classify.js")
+_SCRIPTS = ("base.js", "watch.js", "labels.js", "files.js", "classify.js")
 
 
 @cache
@@ -62,6 +62,7 @@ def _about(service: Service) -> dict[str, Any]:
         "threshold": predictor.threshold if len(classes) == 2 else None,
         "demonstration": task.settings.train.startswith("bongsu:"),
         "watches": service.watches,
+        "labels": service.desk is not None,
         "items": service.limits.items,
         "explained": service.limits.explanations,
         "characters": service.limits.characters,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -46,11 +46,13 @@ OneOrMany = Annotated[
 Context = Annotated[list[Annotated[list[Text], _FailFast()]], _FailFast()]
 
 
-class _Request(BaseModel):
+class StrictRequest(BaseModel):
+    """A body without fields that are not known."""
+
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class ClassifyRequest(_Request):
+class ClassifyRequest(StrictRequest):
     """One message or several."""
 
     model_config = ConfigDict(
@@ -105,7 +107,7 @@ class ClassifyResponse(BaseModel):
     results: list[Classification | Problem]
 
 
-class PredictRequest(_Request):
+class PredictRequest(StrictRequest):
     """Texts for a model of any kind."""
 
     model_config = ConfigDict(
@@ -134,7 +136,7 @@ class PredictResponse(BaseModel):
     results: list[Prediction | LabelSet | Number | list[Span] | SpanAnswer | Problem]
 
 
-class EmbedRequest(_Request):
+class EmbedRequest(StrictRequest):
     """One text or several."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"text": ["flood in the valley", "홍수로 도로가 잠겼다"]}]})
@@ -152,7 +154,7 @@ class EmbedResponse(BaseModel):
     vectors: list[list[float] | Problem]
 
 
-class FillMaskRequest(_Request):
+class FillMaskRequest(StrictRequest):
     """A text with one [MASK] or more."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"text": "forest [MASK] near the town", "top_k": 3}]})
@@ -173,6 +175,144 @@ class FillMaskResponse(BaseModel):
 
     model: str = Field(description="Version of the bundle that answered.", examples=["3f9a0c7be512"])
     masks: list[list[Guess]]
+
+
+class ToLabel(BaseModel):
+    """A message that waits for a label."""
+
+    source: str
+    id: str
+    text: str
+    time: float | None = Field(description="When it was sent, seconds since 1970.")
+
+
+class LabelQueue(BaseModel):
+    """What to label now."""
+
+    model: str = Field(description="Version of the detector in use.", examples=["3f9a0c7be512+3"])
+    classes: list[str] = Field(description="What 0 and 1 are called.", examples=[["other", "disaster"]])
+    waiting: list[ToLabel]
+
+
+class LabelAnswer(StrictRequest):
+    """A label for a message of the queue."""
+
+    source: str
+    id: str
+    label: Literal[0, 1] | None = Field(description="1 for the positive class, 0 for the other, null to skip the message.")
+    by: str = Field("", max_length=64, description="Who says so; without a name the address of the client is kept.")
+
+
+class CountedShare(BaseModel):
+    """So many of so many, with the 95 % Wilson interval."""
+
+    part: int
+    whole: int
+    value: float | None
+    interval: list[float] | None
+
+
+class VersionInfo(BaseModel):
+    """What was learned at some moment."""
+
+    number: int
+    name: str
+    made: float
+    labels: int
+    taken: bool = Field(description="Whether it was taken into use by itself.")
+    reason: str
+    in_use: bool
+
+
+class Expected(BaseModel):
+    """The accuracy that confidence promises of the messages of the last hours, without any label."""
+
+    accuracy: float
+    band: list[float]
+    error: float = Field(description="By how much such promises were wrong on events left out, on average.")
+    measured: bool = Field(description="Whether that was measured on this bundle's own events.")
+    messages: int
+
+
+class Likeness(BaseModel):
+    """How messages compare with what the detector was trained on."""
+
+    strange: float = Field(description="Share farther from all training rows than 95 % of these are from each other.")
+    nearest: str
+    share: float
+
+
+class ChangedFigure(BaseModel):
+    """How a figure of the latest hour differs from the first hours."""
+
+    figure: str
+    before: float
+    now: float
+    distance: float = Field(description="Between the two distribution functions (Kolmogorov and Smirnov), 0 to 1.")
+    p_value: float = Field(description="Adjusted for all tests of the latest day.")
+
+
+class DriftState(BaseModel):
+    """Whether the stream has changed."""
+
+    alarm: bool = Field(description="Whether the detector's answers have changed by more than chance and enough to matter.")
+    hour: float
+    messages: int
+    passing: list[float] = Field(description="The share of messages that pass: in the first hours, and now.")
+    changes: list[ChangedFigure]
+    words: list[str] = Field(description="What has changed, and what to do.")
+
+
+class LabelStatus(BaseModel):
+    """How far to trust the detector now."""
+
+    version: str
+    labels: int
+    skipped: int
+    missing: int | None = Field(description="Labels until it learns by itself; null when the bundle cannot learn.")
+    learns: bool
+    since: float | None
+    accuracy: CountedShare = Field(description="Of the messages drawn at random, each predicted before it was learned from.")
+    precision: CountedShare
+    recall: CountedShare
+    sentence: str = Field(examples=["since 14:05 UTC: 41 of 46 right (0.77 to 0.95)"])
+    steps: list[tuple[float, int, int]] = Field(description="After each such label: when, how many right, of how many.")
+    versions: list[VersionInfo]
+    expected: Expected | None
+    likeness: Likeness | None
+    drift: DriftState | None = Field(description="Null until there are hours enough to compare.")
+
+
+class Labelled(BaseModel):
+    """The answer as it was kept."""
+
+    number: int
+    by: str
+    status: LabelStatus
+
+
+class Undone(BaseModel):
+    """The message whose answer was taken back; null when there was none."""
+
+    source: str | None
+    id: str | None
+    status: LabelStatus
+
+
+class LearnedVersion(BaseModel):
+    """What was learned."""
+
+    number: int
+    name: str
+    labels: int
+    taken: bool
+    reason: str
+
+
+class Used(BaseModel):
+    """The version that answers from now on."""
+
+    model: str
 
 
 class Swapped(BaseModel):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import logging
+import time
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from bongsu.errors import BongsuError
 from bongsu.inference.onnx import BundlePredictor
@@ -31,6 +34,9 @@ from bongsu.serving.schemas import (
     Word,
 )
 
+if TYPE_CHECKING:
+    from bongsu.labelling.desk import Desk
+
 logger = logging.getLogger("bongsu.serving")
 
 In = TypeVar("In")
@@ -48,6 +54,7 @@ class Service:
         api_key: str | None = None,
         log_text: bool = False,
         stream: Broadcaster | None = None,
+        desk: Desk | None = None,
     ) -> None:
         """
         Args:
@@ -55,6 +62,8 @@ class Service:
             api_key: asked of every client when given.
             log_text: let the log lines carry the messages.
             stream: where a watch in this process publishes; without one the page shows no watch.
+            desk: where labels come in; `load` must have opened the bundle there. Without a watch, messages that clients send
+                may be asked about.
 
         Raises:
             BongsuError: when the bundle cannot be used.
@@ -67,6 +76,11 @@ class Service:
         self.holder = ModelHolder(load)
         self.draining = False
         self.api_key = None if api_key is None else api_key.encode("utf-8", "surrogateescape")
+        self.desk = desk
+        self._work: set[asyncio.Task[None]] = set()
+        if desk is not None:
+            desk.listeners.append(self.use)
+            self.metrics.watch_labels(desk)
         self._batcher = Batcher(limits, observe=self.metrics.observe_batch)
         self.metrics.watch_queue(lambda: self._batcher.waiting)
         self.metrics.serves(self.holder.model.version, self.holder.model.engine)
@@ -83,6 +97,7 @@ class Service:
     async def close(self) -> None:
         """Answer what was accepted, then end."""
         self.drain()
+        await asyncio.gather(*self._work)
         await self._batcher.close()
 
     async def status(self) -> str:
@@ -132,6 +147,8 @@ class Service:
                     explanation=None if words is None else [Word(word=word.text, weight=word.weight) for word in words],
                 )
             )
+        if self.desk is not None and not self.watches:
+            asyncio.get_running_loop().run_in_executor(None, self._offer, self.desk, request.text, results)
         threshold = model.predictor.threshold if len(model.predictor.task.schema.labels) == 2 else None
         return ClassifyResponse(model=model.version, threshold=threshold, results=results)
 
@@ -206,6 +223,46 @@ class Service:
         self.metrics.serves(model.version, model.engine)
         logger.info("swapped", extra={"fields": {"serving": model.version, "engine": model.engine}})
         return Swapped(model=model.version, engine=model.engine)
+
+    def use(self, predictor: BundlePredictor) -> None:
+        """Serve from another version of the same bundle; may be called from any thread.
+
+        Raises:
+            BongsuError: when it does not answer; the old one keeps serving.
+        """
+        self.holder.use(predictor)
+        self.metrics.swaps.labels("done").inc()
+        self.metrics.serves(predictor.version, predictor.engine)
+        logger.info("swapped", extra={"fields": {"serving": predictor.version, "engine": predictor.engine}})
+
+    def learn_when_due(self) -> None:
+        """Begin to learn from labels if there are enough new ones; requests are answered meanwhile."""
+        if self.desk is None or self._work or not self.desk.due:
+            return
+        task = asyncio.get_running_loop().create_task(self._learn(self.desk))
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    async def _learn(self, desk: Desk) -> None:
+        try:
+            version = await asyncio.to_thread(desk.learn_when_due)
+        except BongsuError as error:
+            logger.error("not learned", extra={"fields": {"reason": str(error)}})
+            return
+        if version is None:
+            return
+        logger.info("learned", extra={"fields": version.event()})
+        self.stream.publish(version.event())
+
+    def _offer(self, desk: Desk, texts: Sequence[str], results: Sequence[Classification | Problem]) -> None:
+        """Let messages be asked about."""
+        from bongsu.labelling.queue import Candidate
+
+        now = time.time()
+        for text, result in zip(texts, results, strict=True):
+            if isinstance(result, Classification):
+                name = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+                desk.offer([Candidate("http", name, "", text, now, result.probability)])
 
     async def _answers(
         self,

@@ -1,4 +1,4 @@
-"""What a watch knows, in SQLite: messages that pass, alerts, where each source stands, what each sink was sent.
+"""What a watch knows, in SQLite: messages that pass, alerts, labels, where each source stands, what each sink was sent.
 
 A batch is one transaction. What is to be sent is written there first (an outbox) and marked when a sink has it: after a kill at
 any moment every alert is still there, and at most the one that was being handed over is handed over again. Cursors are saved
@@ -21,6 +21,7 @@ from filelock import FileLock, Timeout
 
 from bongsu.errors import WorkspaceError
 from bongsu.files import disk_errors
+from bongsu.labelling.store import create_tables, forget_labels
 from bongsu.watch.addresses import redacted
 from bongsu.watch.messages import Deletion, Message, unique
 
@@ -71,7 +72,7 @@ class Store:
         """Bring a store that an earlier version wrote to this one's form."""
         [version] = self.connection.execute("PRAGMA user_version").fetchone()
         tables = {name for (name,) in self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-        if tables and not {"messages", "outbox"} <= tables:
+        if tables and not ({"messages", "outbox"} <= tables or "label_form" in tables):
             raise WorkspaceError(f"{self._path}: not a store of `bongsu watch`; name a new file.")
         if version not in (0, 2, 3, _VERSION) or (version == 0 and "state" in tables):
             raise WorkspaceError(
@@ -84,6 +85,7 @@ class Store:
                 self.connection.execute("ALTER TABLE messages ADD COLUMN url TEXT NOT NULL DEFAULT ''")
             for statement in filter(str.strip, _TABLES.split(";")):
                 self.connection.execute(statement)
+            create_tables(self.connection)
             self.connection.execute(f"PRAGMA user_version={_VERSION}")
 
     def _from_2(self) -> None:
@@ -191,6 +193,7 @@ class Store:
     def _forget(self, deletion: Deletion) -> None:
         """Take messages away, also from alerts that were or will be sent."""
         column, value = ("author", deletion.author) if deletion.author else ("id", deletion.id)
+        forget_labels(self.connection, deletion.source, "author" if deletion.author else "id", value)
         query = f"DELETE FROM messages WHERE source = ? AND {column} = ? RETURNING id"
         gone = {name for (name,) in self.connection.execute(query, (deletion.source, value)).fetchall()}
         if not gone and not self.lasting:

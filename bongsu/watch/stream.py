@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from bongsu.watch.sinks import Sink
 from bongsu.watch.sources.base import Source, pause
 from bongsu.watch.store import Store
 from bongsu.watch.watermark import Watermarks
+
+if TYPE_CHECKING:
+    from bongsu.labelling.desk import Desk
 
 _AHEAD = 60.0
 """Seconds by which a message's clock may be ahead of ours before it is called misdated."""
@@ -90,6 +93,7 @@ class Watch:
         store: Store,
         sinks: Sequence[Sink],
         *,
+        desk: Desk | None = None,
         listener: Listener | None = None,
         report: Report = lambda text: None,
         queue: int = 4096,
@@ -100,6 +104,7 @@ class Watch:
     ) -> None:
         """
         Args:
+            desk: where labels come in; it is offered every message, and learns from labels.
             listener: called with every message that passes, every alert and deletion, a status about once a second, and
                 the end; it must not wait.
             report: called with one line on whatever somebody should know.
@@ -113,6 +118,9 @@ class Watch:
         self.sources = list(sources)
         self.detector = detector
         self._store, self._sinks, self._listener, self._report_line = store, sinks, listener, report
+        self._desk = desk
+        self._learning: asyncio.Task[None] | None = None
+        self._looked = 0.0
         self._queue: asyncio.Queue[tuple[Source, Arrival] | None] = asyncio.Queue(queue)
         self._batch, self._replayed, self._clock, self._keep = batch, replayed, clock, keep_days * 86400
         self._cursors: dict[str, Any] = store.cursors()
@@ -262,7 +270,43 @@ class Watch:
         changed += await asyncio.to_thread(self.events.advance, self._watermarks.reached(live, self._now()))
         changed += self._obey_orders()
         self._save(passed, changed, deletions=deletions)
+        if self._desk is not None:
+            await self._ask(self._desk, messages, of_text, deletions)
         self._report_status()
+
+    async def _ask(
+        self, desk: Desk, messages: Sequence[Message], of_text: dict[str, float], deletions: Sequence[Deletion]
+    ) -> None:
+        """Let messages be asked about, and learn when there are enough new labels, wherever they were given."""
+        from bongsu.labelling.queue import Candidate
+
+        candidates = [
+            Candidate(one.source, one.id, one.author, one.text, one.time, of_text[one.text])
+            for one in messages
+            if one.text in of_text and one.uid not in self._tombstones
+        ]
+        await asyncio.to_thread(desk.offer, candidates)
+        for deletion in deletions:
+            await asyncio.to_thread(desk.forget, deletion.source, deletion.id, deletion.author)
+        if (now := time.monotonic()) - self._looked < _TICK:
+            return
+        self._looked = now
+        if self._store.lasting:
+            await asyncio.to_thread(desk.show)
+        if desk.due and (self._learning is None or self._learning.done()):
+            self._learning = asyncio.create_task(self._learn(desk))
+
+    async def _learn(self, desk: Desk) -> None:
+        try:
+            version = await asyncio.to_thread(desk.learn_when_due)
+        except BongsuError as error:
+            self._report_line(str(error))
+            return
+        if version is None:
+            return
+        self._publish(version.event())
+        used = "is used from now on" if version.taken else "is not used"
+        self._report_line(f"version {version.number}, learned from {version.labels:,} labels, {used}: {version.reason}")
 
     def _now(self) -> float:
         return 0.0 if self._replayed else self._clock()

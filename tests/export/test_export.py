@@ -19,12 +19,16 @@ from bongsu.export.card import model_card
 from bongsu.export.quantization import Int8Loss
 from bongsu.files import read_json, write_json
 from bongsu.finetuning.data import Data, load_data
+from bongsu.finetuning.ensemble import MEASURED, Measured
+from bongsu.finetuning.ensemble import _save as save_measured
 from bongsu.inference.bundle import MANIFEST, MASKED_LM, MODEL, MODEL_INT8, open_bundle, write_manifest
 from bongsu.inference.onnx import BundlePredictor
 from bongsu.inference.predictor import Predictor
 from bongsu.inference.torch_backend import load_predictor
+from bongsu.labelling.features import FEATURES, Stored
 from bongsu.model.io import load_masked_lm
 from bongsu.recipe import load_recipe
+from bongsu.tasks.task import Calibration, Outputs
 from bongsu.tokens.special import MASK_ID
 
 
@@ -255,6 +259,33 @@ def test_the_card_tells_what_was_measured(bundle: Path, made_run: Path, tmp_path
         "Not stated by whoever exported it",
     ):
         assert expected in card
+
+
+def test_features_are_those_of_rows_that_were_measured(made_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = shutil.copytree(made_run, tmp_path / "run")
+    data = load_data(load_recipe(run / "recipe.toml"), run / "finetune" / "data")
+    rows = np.sort(data.splits[0][1])
+    said = np.random.default_rng(0).uniform(0.05, 0.95, len(rows))
+    table = Outputs.of_rows(np.stack([1 - said, said], axis=1))
+    empty, fold = Outputs.of_rows(np.zeros((0, 2))), np.zeros(len(rows), dtype=np.int64)
+    measured = Measured(rows, fold, table, [table], table, [Calibration()], Calibration(), empty, {}, [], [1.0])
+    save_measured(measured, run / "finetune" / "model" / MEASURED)
+    export_onnx(run, tmp_path / "bundle")
+    bundle = open_bundle(tmp_path / "bundle")
+    stored = Stored.load(bundle.file(FEATURES))
+    examples = data.take(rows)
+    assert stored.targets.tolist() == [int(example.target) for example in examples]
+    np.testing.assert_allclose(stored.rows.logits, np.log(said / (1 - said)), atol=0.01)  # not what the kept model says
+    expected = load_predictor(run).backend.embed(data.task.encode(load_predictor(run).tokenizer, examples))
+    np.testing.assert_allclose(stored.rows.pooled, expected, atol=0.01)
+    assert (stored.names, stored.expected_error) == ([""], None)  # no event was left out
+    size = bundle.file(FEATURES).stat().st_size
+    monkeypatch.setattr("bongsu.export.features.LARGEST", size // 2)
+    export_onnx(run, tmp_path / "small")
+    half = Stored.load(open_bundle(tmp_path / "small").file(FEATURES))
+    assert (tmp_path / "small" / FEATURES).stat().st_size <= size // 2
+    assert 0.35 < len(half.targets) / len(stored.targets) < 0.55
+    assert half.targets.mean() == pytest.approx(stored.targets.mean(), abs=0.02)
 
 
 def test_what_is_no_run_is_refused(tmp_path: Path) -> None:

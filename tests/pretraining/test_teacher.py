@@ -45,7 +45,7 @@ def recipe_of(folder: Path, sentences: list[str], **pretrain: object) -> Recipe:
             "model": {"d_model": 16, "n_layers": 1, "n_heads": 2, "max_length": 32},
             "pretrain": {
                 "teacher": f"hf:{hub}",
-                "teacher_languages": ["en"],
+                "teacher_scripts": ["latin"],
                 "steps": 40,
                 "row_length": 32,
                 "batch_sentences": 16,
@@ -69,8 +69,10 @@ def test_vectors_are_the_teachers_means_and_the_student_learns_them(
     for index in range(shards.sentences):
         ids = shards.tokens[shards.offsets[index] : shards.offsets[index + 1]].tolist()
         text = tokenizer.decode(ids)
-        if "다리" in text or len(ids) > 32:
+        if len(ids) > 32 or not text.isascii():
             korean += "다리" in text
+            if len(ids) <= 32 and "다리" not in text:
+                continue  # of several scripts
             assert not vectors[index].any()
         else:
             english += 1

@@ -16,6 +16,10 @@ import httpx
 import pytest
 from fake_service import ATTACK, FakePredictor, alert_of, fake_service, running, share, status_of
 
+from bongsu.inference.onnx import BundlePredictor
+from bongsu.labelling.desk import Desk
+from bongsu.labelling.queue import Candidate
+from bongsu.labelling.store import LabelStore
 from bongsu.recipe import Classification
 from bongsu.serving.broadcast import Broadcaster
 from bongsu.serving.limits import Limits
@@ -275,3 +279,44 @@ def test_a_lost_connection_is_said_and_no_rate_stays(browser: Any) -> None:
         until(page, lambda: "Disconnected since" in page.inner_text("#state"))
         assert "messages/s" not in page.inner_text("#state")
         assert page.title().startswith("⚠")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(("locale", "sentence"), [("en-US", "of 10 right"), ("ko-KR", "10건 중")])
+def test_twenty_messages_are_labelled_by_keyboard_and_by_touch(
+    browser: Any, with_features: Path, sentences: list[str], locale: str, sentence: str
+) -> None:
+    detector, desk = BundlePredictor.load(with_features, "float32", sessions=1), Desk(LabelStore(None))
+    service = fake_service(lambda: desk.open(detector), desk=desk)
+    texts = [f"{text} 산불 대피" if number % 2 else text for number, text in enumerate(sentences[200:300])]
+    rows = enumerate(zip(texts, detector.probabilities(texts)[:, 1].tolist(), strict=True))
+    desk.offer(Candidate("s", str(number), "", text, 7200.0 + number, value) for number, (text, value) in rows)
+    with shown(browser, service, locale) as page:
+        for count in range(20):
+            until(page, lambda: page.is_enabled("#label-yes"))
+            before = page.inner_text("#to-label")
+            assert before in texts
+            disaster = "산불" in before
+            if count < 10:
+                page.keyboard.press("d" if disaster else "n")
+            else:
+                page.click("#label-yes" if disaster else "#label-no")
+            until(page, lambda before=before: page.inner_text("#to-label") != before)
+        labels = desk.store.labels()
+        assert [each.label for each in labels] == [int("산불" in each.asked.text) for each in labels]
+        assert len(labels) == 20
+        until(page, lambda: sentence in page.inner_text("#right"))
+        assert page.is_visible("#steps")
+        last = labels[-1].asked.text
+        page.keyboard.press("u")
+        until(page, lambda: page.inner_text("#to-label") == last)
+        assert len(desk.store.labels()) == 19
+        page.fill("#by", "kim")
+        page.keyboard.press("d")  # typed into the field, it labels nothing
+        assert len(desk.store.labels()) == 19
+        page.click("#learn")
+        until(page, lambda: page.locator("#versions li").count() >= 3)
+        page.click("summary[data-say=versions]")
+        page.locator("#versions button").first.click()
+        until(page, lambda: desk.store.in_use(detector.version)[1] > 0)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")

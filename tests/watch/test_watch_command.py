@@ -43,6 +43,7 @@ def load(model, alarm_class):
     print("loaded", file=sys.stderr, flush=True)
     return Made(), Made()
 watching._detector = load
+watching._desk = lambda detector, store: None  # this detector cannot learn
 main()
 """
 

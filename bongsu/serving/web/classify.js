@@ -48,7 +48,7 @@ section({
     });
     $("try").open = !about.watches;
     $("try").classList.toggle("always", !about.watches);
-    if (!about.watches && matchMedia("(pointer: fine)").matches) $("text").focus();
+    if (!about.watches && !about.labels && matchMedia("(pointer: fine)").matches) $("text").focus();
   },
   draw() {
     $("text").placeholder = say("samples").slice(0, 2).join("\n");

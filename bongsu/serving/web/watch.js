@@ -222,6 +222,8 @@ function happened(event) {
       beep();
     }
     drawAlerts();
+  } else if (event.type === "version") {
+    document.dispatchEvent(new CustomEvent("learned", { detail: event }));
   } else if (event.type === "deletion") {
     watch.messages = watch.messages.filter(message => !taken(event)(message));
     for (const alert of allAlerts()) alert.evidence = (alert.evidence ?? []).filter(message => !taken(event)(message));

@@ -1,0 +1,291 @@
+"""Labels and versions in SQLite: in a watch's own store, or in a file by themselves.
+
+Each label is one transaction, and so is a version with the decision to use it: after a kill at any moment both are there whole
+or not at all. Nothing is overwritten: what is undone keeps its row with the time it was undone, and what answered when can
+be read off `uses`. Several processes may have the file open: `bongsu label` writes labels while a watch learns from them.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from bongsu.errors import WorkspaceError
+from bongsu.files import disk_errors
+
+Drawn = Literal["doubtful", "random", "chosen"]
+"""Why a message was asked about: the model was in doubt, at random, or somebody chose it, as in a file of labels."""
+_FORM = 1
+_MESSAGE = "source TEXT NOT NULL, id TEXT NOT NULL, author TEXT NOT NULL, text TEXT NOT NULL, time REAL NOT NULL"
+TABLES = f"""
+CREATE TABLE IF NOT EXISTS labels (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, {_MESSAGE}, label INTEGER, by TEXT NOT NULL, at REAL NOT NULL,
+  drawn TEXT NOT NULL, version TEXT NOT NULL, probability REAL, base REAL, newest REAL, undone REAL);
+CREATE INDEX IF NOT EXISTS labels_message ON labels (source, id);
+CREATE TABLE IF NOT EXISTS asked (
+  {_MESSAGE}, drawn TEXT NOT NULL, version TEXT NOT NULL, probability REAL, base REAL, newest REAL, PRIMARY KEY (source, id));
+CREATE TABLE IF NOT EXISTS versions (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, bundle TEXT NOT NULL, made REAL NOT NULL, labels INTEGER NOT NULL,
+  taken INTEGER NOT NULL, reason TEXT NOT NULL, weights BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS uses (
+  number INTEGER PRIMARY KEY AUTOINCREMENT, bundle TEXT NOT NULL, version INTEGER NOT NULL, at REAL NOT NULL,
+  by TEXT NOT NULL, labels INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS label_form (form INTEGER NOT NULL);
+"""
+"""`asked` is the queue as other processes see it. A use of version 0 is one of the bundle as it was exported."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A message that waits for a label, with what each version says of it."""
+
+    source: str
+    id: str
+    author: str
+    text: str
+    time: float
+    """When it was sent, seconds since 1970."""
+    drawn: Drawn
+    version: str = ""
+    """The detector in use when it was asked about."""
+    probability: float | None = None
+    """By the detector in use, before anything was learned from the label."""
+    base: float | None = None
+    """By the bundle as it was exported."""
+    newest: float | None = None
+    """By the newest version, in use or not; None before there was one."""
+
+    @property
+    def uid(self) -> tuple[str, str]:
+        """What names it among the messages of all sources."""
+        return self.source, self.id
+
+
+@dataclass(frozen=True)
+class Label:
+    """An answer of somebody."""
+
+    number: int
+    asked: Asked
+    label: int | None
+    """1 for the positive class, 0 for the other; None for a message that was skipped."""
+    by: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Version:
+    """What was learned at some moment."""
+
+    number: int
+    bundle: str
+    """The version of the bundle that it corrects."""
+    made: float
+    labels: int
+    """How many it learned from."""
+    taken: bool
+    """Whether it was taken into use by itself."""
+    reason: str
+
+    @property
+    def name(self) -> str:
+        """What answers are signed with."""
+        return version_name(self.bundle, self.number)
+
+    def event(self) -> dict[str, Any]:
+        """Return it as an event of the live stream."""
+        return {"type": "version", "name": self.name, **asdict(self)}
+
+
+_COLUMNS = ", ".join(field.name for field in fields(Asked))
+
+
+class LabelStore:
+    """Labels and versions; without a path they live as long as the process. Several threads may use it."""
+
+    def __init__(self, path: Path | None) -> None:
+        """
+        Raises:
+            WorkspaceError: when the file is something else, or of another version of Bongsu.
+        """
+        self.path = path
+        self._shown = path or Path(":memory:")
+        self._lock = threading.RLock()
+        if path is not None and not path.parent.is_dir():
+            raise WorkspaceError(f"{path}: there is no folder {path.parent}; make it first.")
+        with self._errors():
+            if path is not None and not path.exists():
+                os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
+            self._connection = sqlite3.connect(self._shown, isolation_level=None, check_same_thread=False, timeout=5)
+        try:
+            with self._errors():
+                for setting in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=5000"):
+                    self._connection.execute(f"PRAGMA {setting}")
+                self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
+        tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if tables and not tables & {"label_form", "outbox"}:
+            raise WorkspaceError(f"{self._shown}: not a store of labels or of `bongsu watch`; name a new file.")
+        with self._transaction():
+            create_tables(self._connection)
+        [form] = self._connection.execute("SELECT form FROM label_form").fetchone()
+        if form != _FORM:
+            raise WorkspaceError(f"{self._shown}: another version of Bongsu wrote its labels; name a new file.")
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._connection.close()
+
+    # Labels
+
+    def add(self, asked: Asked, label: int | None, by: str, at: float) -> Label:
+        """Keep an answer; an earlier one to the same message is undone."""
+        marks = ", ".join("?" * (len(fields(Asked)) + 3))
+        with self._errors(), self._transaction() as run:
+            run.execute("UPDATE labels SET undone = ? WHERE source = ? AND id = ? AND undone IS NULL", (at, *asked.uid))
+            query = f"INSERT INTO labels ({_COLUMNS}, label, by, at) VALUES ({marks})"
+            number = run.execute(query, (*astuple(asked), label, by, at)).lastrowid
+            run.execute("DELETE FROM asked WHERE source = ? AND id = ?", asked.uid)
+        assert number is not None
+        return Label(number, asked, label, by, at)
+
+    def undo(self, by: str, at: float) -> Label | None:
+        """Take back the latest answer of somebody; return it, or None when there is none."""
+        with self._errors(), self._transaction() as run:
+            query = f"SELECT number, label, by, at, {_COLUMNS} FROM labels WHERE by = ? AND undone IS NULL ORDER BY number DESC"
+            row = run.execute(f"{query} LIMIT 1", (by,)).fetchone()
+            if row is None:
+                return None
+            run.execute("UPDATE labels SET undone = ? WHERE number = ?", (at, row[0]))
+        return _label(row)
+
+    def labels(self) -> list[Label]:
+        """Return the answers that stand, in the order they were given; skips too."""
+        query = f"SELECT number, label, by, at, {_COLUMNS} FROM labels WHERE undone IS NULL ORDER BY number"
+        return [_label(row) for row in self._all(query)]
+
+    def answered(self) -> int:
+        """Return how many answers stand that are no skips."""
+        [(count,)] = self._all("SELECT count(*) FROM labels WHERE undone IS NULL AND label IS NOT NULL")
+        return int(count)
+
+    def forget(self, source: str, column: Literal["id", "author"], value: str) -> None:
+        """Delete what a message or an author said, from the queue and from the labels."""
+        with self._errors(), self._transaction() as run:
+            forget_labels(run, source, column, value)
+
+    # The queue
+
+    def show(self, queue: Sequence[Asked]) -> None:
+        """Let other processes see the queue."""
+        marks = ", ".join("?" * len(fields(Asked)))
+        with self._errors(), self._transaction() as run:
+            run.execute("DELETE FROM asked")
+            run.executemany(f"INSERT OR IGNORE INTO asked ({_COLUMNS}) VALUES ({marks})", map(astuple, queue))
+
+    def asked(self) -> list[Asked]:
+        """Return what waits for a label, in order."""
+        return [Asked(*row) for row in self._all(f"SELECT {_COLUMNS} FROM asked ORDER BY rowid")]
+
+    # Versions
+
+    def add_version(self, bundle: str, made: float, labels: int, taken: bool, reason: str, weights: bytes) -> Version:
+        """Keep what was learned, and when it is taken, use it from now on."""
+        with self._errors(), self._transaction() as run:
+            query = "INSERT INTO versions (bundle, made, labels, taken, reason, weights) VALUES (?, ?, ?, ?, ?, ?)"
+            number = run.execute(query, (bundle, made, labels, taken, reason, weights)).lastrowid
+            assert number is not None
+            if taken:
+                self._use(run, bundle, number, "", made)
+        return Version(number, bundle, made, labels, taken, reason)
+
+    def versions(self, bundle: str) -> list[Version]:
+        """Return the versions of a bundle, the oldest first."""
+        query = "SELECT number, bundle, made, labels, taken != 0, reason FROM versions WHERE bundle = ? ORDER BY number"
+        return [Version(*row) for row in self._all(query, (bundle,))]
+
+    def learned(self, bundle: str) -> int:
+        """Return how many labels the newest version of a bundle learned from."""
+        found = self._all("SELECT labels FROM versions WHERE bundle = ? ORDER BY number DESC LIMIT 1", (bundle,))
+        return int(found[0][0]) if found else 0
+
+    def weights(self, number: int) -> bytes:
+        """Return the weights of a version."""
+        [(content,)] = self._all("SELECT weights FROM versions WHERE number = ?", (number,))
+        return bytes(content)
+
+    def use(self, bundle: str, number: int, by: str, at: float) -> None:
+        """Use a version from now on, since somebody says so; 0 is the bundle as it was exported."""
+        with self._errors(), self._transaction() as run:
+            self._use(run, bundle, number, by, at)
+
+    def in_use(self, bundle: str) -> tuple[int, int]:
+        """Return the version of a bundle that is in use, and the number of the last label before somebody chose one."""
+        last = self._all("SELECT version FROM uses WHERE bundle = ? ORDER BY number DESC LIMIT 1", (bundle,))
+        chosen = self._all("SELECT labels FROM uses WHERE bundle = ? AND by != '' ORDER BY number DESC LIMIT 1", (bundle,))
+        return (last[0][0] if last else 0), (chosen[0][0] if chosen else 0)
+
+    def _use(self, run: sqlite3.Connection, bundle: str, number: int, by: str, at: float) -> None:
+        query = "INSERT INTO uses (bundle, version, at, by, labels) SELECT ?, ?, ?, ?, ifnull(max(number), 0) FROM labels"
+        run.execute(query, (bundle, number, at, by))
+
+    # SQLite
+
+    def _all(self, query: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
+        with self._lock, self._errors():
+            return self._connection.execute(query, values).fetchall()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            with disk_errors(self._shown):
+                yield
+        except sqlite3.DatabaseError as error:
+            name = getattr(error, "sqlite_errorname", "")
+            words = "the disk is full; nothing was changed" if name == "SQLITE_FULL" else f"cannot be used ({error})"
+            raise WorkspaceError(f"{self._shown}: {words}.") from None
+
+
+def version_name(bundle: str, number: int) -> str:
+    """Return what answers of a version are signed with: the bundle's version, and for what was learned its number."""
+    return f"{bundle}+{number}" if number else bundle
+
+
+def create_tables(connection: sqlite3.Connection) -> None:
+    """Create what is missing, within a transaction."""
+    for statement in filter(str.strip, TABLES.split(";")):
+        connection.execute(statement)
+    connection.execute("INSERT INTO label_form SELECT ? WHERE NOT EXISTS (SELECT 1 FROM label_form)", (_FORM,))
+
+
+def forget_labels(connection: sqlite3.Connection, source: str, column: Literal["id", "author"], value: str) -> None:
+    """Delete what a message or an author said, within a transaction."""
+    for table in ("labels", "asked"):
+        connection.execute(f"DELETE FROM {table} WHERE source = ? AND {column} = ?", (source, value))
+
+
+def _label(row: tuple) -> Label:  # type: ignore[type-arg]
+    number, label, by, at, *asked = row
+    return Label(number, Asked(*asked), label, by, at)
