@@ -2,7 +2,7 @@
 
     python docs/generate.py
 
-A test (tests/test_docs.py) fails when the pages that are committed are not what this writes.
+Run it again after a key, a verb or a docstring has changed.
 """
 
 from __future__ import annotations
