@@ -166,7 +166,7 @@ def test_later_overrides_win_and_work_together(file: Path) -> None:
         ("pretrian.steps=1", r"pretrian: no such key; did you mean 'pretrain'\?"),
         ("corpus.sources.0.pth=x", r"corpus\.sources\.0\.pth: no such key; did you mean 'path'\?"),
         ("corpus.cleaning.mentoins=keep", r"corpus\.cleaning\.mentoins: no such key; did you mean 'mentions'\?"),
-        ("evaluate.zzz=1", r"evaluate\.zzz: no such key; the keys here are miss_cost, threshold, worst"),
+        ("evaluate.zzz=1", r"evaluate\.zzz: no such key; the keys here are lang, miss_cost, threshold, worst"),
         # wrong types and values
         ("pretrain.steps=many", r"pretrain\.steps: input should be a valid integer.*'many'"),
         ("pretrain.steps=1.5", r"pretrain\.steps: .*1\.5"),

@@ -213,9 +213,9 @@ def choose_engine(bundle: Bundle, choice: Choice, shortest: int, int8_good: bool
 
     if choice == "int8" and not bundle.has(MODEL_INT8):
         raise WorkspaceError(f"{bundle.path}: has no int8 engine; export it with `bongsu export RUN --to onnx --int8`.")
-    if choice == "float32" and not bundle.has(MODEL) and bundle.has(MODEL_INT8):
+    int8_alone = bundle.has(MODEL_INT8) and not (bundle.path / MODEL).exists()
+    if choice == "float32" and int8_alone:
         raise WorkspaceError(f"{bundle.path}: holds the int8 engine alone; ask for int8, or for auto.")
-    int8_alone = choice != "float32" and not bundle.has(MODEL) and bundle.has(MODEL_INT8)
     int8_good = int8_good and bundle.has(MODEL_INT8)
     if choice == "int8" or int8_alone or (choice == "auto" and int8_good):
         return opened("int8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -57,8 +58,9 @@ def test_a_message_through_a_runs_folder_loads_what_it_needs(made_run: Path) -> 
     heavy = ("torch._dynamo", "sympy", "scipy", "sklearn", "matplotlib", "datasketch", "transformers", "onnxruntime")
     watch = f"import atexit, sys\natexit.register(lambda: print('LOADED', [n for n in {heavy} if n in sys.modules]))"
     found = bongsu("predict", str(made_run), "bada gufe", before=watch)
-    assert found.stdout.split()[0] in ("other", "disaster"), found.stderr
-    assert found.stdout.rstrip().endswith("LOADED []")
+    answer, loaded = found.stdout.splitlines()
+    assert json.loads(answer)["label"] in ("other", "disaster"), found.stderr
+    assert loaded == "LOADED []"
 
 
 @pytest.mark.skipif("BONGSU_CLEAN_ENVIRONMENT" not in os.environ, reason="installs from the package index; takes minutes")
