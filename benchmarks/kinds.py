@@ -2,12 +2,12 @@
 
     python -m benchmarks.kinds DATA OUT [NAME ...] [--encoder bongsu:beacon] [--epochs 5] [--seed 1]
 
-DATA is a folder with the sets' own files, under the paths that `SETS` names. For each set the script draws rows for training and
-test, writes them and a recipe to OUT/NAME, runs it, and prints a row of a Markdown table. Where a set has no split of its own,
-one is drawn: of entailment whole premises, of questions whole articles, else single rows.
+DATA is a folder with the sets' own files, under the paths that `SETS` names. For each set the script draws rows for training
+and test, writes them and a recipe to OUT/NAME, runs it, and prints a row of a Markdown table. Where a set has no split of its
+own, one is drawn: of entailment whole premises, of questions whole articles, else single rows.
 
-A tenth of the training rows is held out to calibrate by, so the model learns from nine tenths of them; the baselines, fitted on
-all training rows, have a tenth more. The last epoch is kept: nothing is chosen by the test rows. A finished run is not run again.
+A tenth of the training rows is held out to calibrate by, and a tenth of the others for early stopping; the baselines, fitted on
+all training rows, have more to learn from. Nothing is chosen by the test rows. A finished run is not run again.
 """
 
 from __future__ import annotations
@@ -198,7 +198,7 @@ def write_recipe(folder: Path, name: str, chosen: Set, options: argparse.Namespa
             "refit": False,
             **chosen.finetune,
         },
-        "validation": {"folds": 0, "holdout": 0.1, "development": 0.0, "diagnose": False},
+        "validation": {"folds": 0, "holdout": 0.1, "diagnose": False},
     }
     lines = [f'name = "{name}"', f"seed = {options.seed}"]
     for section, values in sections.items():
