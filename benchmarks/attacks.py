@@ -220,8 +220,25 @@ def _webhook(folder: Path) -> str:
 def _private(folder: Path) -> str:
     from bongsu.watch.addresses import ForbiddenAddressError, public_addresses
 
-    hosts = """127.0.0.1 2130706433 0x7f.1 0177.0.0.1 127.1 0.0.0.0 ::1 ::ffff:127.0.0.1 64:ff9b::7f00:1 64:ff9b:1::a00:1
-        2002:7f00:1:: fe80::1 fd00::1 169.254.169.254 100.64.0.1 ::127.0.0.1 ::ffff:0:127.0.0.1""".split()
+    hosts = [
+        "127.0.0.1",
+        "2130706433",
+        "0x7f.1",
+        "0177.0.0.1",
+        "127.1",
+        "0.0.0.0",
+        "::1",
+        "::ffff:127.0.0.1",
+        "64:ff9b::7f00:1",
+        "64:ff9b:1::a00:1",
+        "2002:7f00:1::",
+        "fe80::1",
+        "fd00::1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "::127.0.0.1",
+        "::ffff:0:127.0.0.1",
+    ]
     let = []
     for host in hosts:
         try:
