@@ -7,21 +7,21 @@ be read off `uses`. Several processes may have the file open: `bongsu label` wri
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from bongsu.database import IN_MEMORY, connect, database_errors, run_script, table_names, transaction
 from bongsu.errors import WorkspaceError
-from bongsu.files import disk_errors
 
 Drawn = Literal["doubtful", "random", "chosen"]
 """Why a message was asked about: the model was in doubt, at random, or somebody chose it, as in a file of labels."""
 _FORM = 1
+_MESSAGES = {"SQLITE_FULL": "the disk is full; nothing was changed."}
 _MESSAGE = "source TEXT NOT NULL, id TEXT NOT NULL, author TEXT NOT NULL, text TEXT NOT NULL, time REAL NOT NULL"
 TABLES = f"""
 CREATE TABLE IF NOT EXISTS labels (
@@ -115,25 +115,21 @@ class LabelStore:
             WorkspaceError: when the file is something else, or of another version of Bongsu.
         """
         self.path = path
-        self._shown = path or Path(":memory:")
+        self._shown = path or IN_MEMORY
         self._lock = threading.RLock()
         if path is not None and not path.parent.is_dir():
             raise WorkspaceError(f"{path}: there is no folder {path.parent}; make it first.")
         with self._errors():
-            if path is not None and not path.exists():
-                os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-            self._connection = sqlite3.connect(self._shown, isolation_level=None, check_same_thread=False, timeout=5)
+            self._connection = connect(self._shown)
         try:
             with self._errors():
-                for setting in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "busy_timeout=5000"):
-                    self._connection.execute(f"PRAGMA {setting}")
                 self._prepare()
         except BaseException:
             self.close()
             raise
 
     def _prepare(self) -> None:
-        tables = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        tables = table_names(self._connection)
         if tables and not tables & {"label_form", "outbox"}:
             raise WorkspaceError(f"{self._shown}: not a store of labels or of `bongsu watch`; name a new file.")
         with self._transaction():
@@ -247,25 +243,11 @@ class LabelStore:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
+        with self._lock, transaction(self._connection):
+            yield self._connection
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            with disk_errors(self._shown):
-                yield
-        except sqlite3.DatabaseError as error:
-            name = getattr(error, "sqlite_errorname", "")
-            words = "the disk is full; nothing was changed" if name == "SQLITE_FULL" else f"cannot be used ({error})"
-            raise WorkspaceError(f"{self._shown}: {words}.") from None
+    def _errors(self) -> AbstractContextManager[None]:
+        return database_errors(self._shown, _MESSAGES)
 
 
 def version_name(bundle: str, number: int) -> str:
@@ -275,8 +257,7 @@ def version_name(bundle: str, number: int) -> str:
 
 def create_tables(connection: sqlite3.Connection) -> None:
     """Create what is missing, within a transaction."""
-    for statement in filter(str.strip, TABLES.split(";")):
-        connection.execute(statement)
+    run_script(connection, TABLES)
     connection.execute("INSERT INTO label_form SELECT ? WHERE NOT EXISTS (SELECT 1 FROM label_form)", (_FORM,))
 
 

@@ -8,10 +8,9 @@ and whole. Others may read while a watch runs; a lock file keeps a second watch 
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, ExitStack, closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import orjson
 from filelock import FileLock, Timeout
 
+from bongsu.database import IN_MEMORY, connect, database_errors, run_script, table_names, transaction
 from bongsu.errors import WorkspaceError
 from bongsu.files import disk_errors
 from bongsu.labelling.store import create_tables, forget_labels
@@ -45,33 +45,36 @@ CREATE TABLE IF NOT EXISTS orders (number INTEGER PRIMARY KEY AUTOINCREMENT, bod
 """
 
 
+_ERRORS = {
+    "SQLITE_FULL": "the disk is full. Free some space and run the same command again: it goes on where it stopped.",
+    "SQLITE_NOTADB": "not a store of `bongsu watch`; name a new file.",
+    "SQLITE_READONLY": "cannot be written ({error}).",
+    "SQLITE_CANTOPEN": "cannot be written ({error}).",
+    "SQLITE_PERM": "cannot be written ({error}).",
+}
+
+
 class Store:
     """A watch's memory; without a path it lives as long as the process and keeps no messages."""
 
     def __init__(self, path: Path | None) -> None:
         """Raises: WorkspaceError: when the file is not a store, or another watch has it open."""
         self.lasting = path is not None
-        self._path = path or Path(":memory:")
+        self._path = path or IN_MEMORY
         self._lock = None if path is None else _locked(path)
-        with _errors(self._path):
-            if path is not None and not path.exists():
-                os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-            self.connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
-        try:
+        with ExitStack() as opened:
+            if self._lock is not None:
+                opened.callback(self._lock.release)
             with _errors(self._path):
-                # secure_delete: what was deleted is overwritten, too.
-                for setting in ("auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
-                    self.connection.execute(f"PRAGMA {setting}")
-                self.connection.execute("PRAGMA busy_timeout=5000")
+                self.connection = connect(self._path, "auto_vacuum=INCREMENTAL")
+                opened.callback(self.connection.close)
                 self._migrate()
-        except BaseException:
-            self.close()
-            raise
+            opened.pop_all()
 
     def _migrate(self) -> None:
         """Bring a store that an earlier version wrote to this one's form."""
         [version] = self.connection.execute("PRAGMA user_version").fetchone()
-        tables = {name for (name,) in self.connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        tables = table_names(self.connection)
         if tables and not ({"messages", "outbox"} <= tables or "label_form" in tables):
             raise WorkspaceError(f"{self._path}: not a store of `bongsu watch`; name a new file.")
         if version not in (0, 2, 3, _VERSION) or (version == 0 and "state" in tables):
@@ -83,8 +86,7 @@ class Store:
                 self._from_2()
             elif version == 3:
                 self.connection.execute("ALTER TABLE messages ADD COLUMN url TEXT NOT NULL DEFAULT ''")
-            for statement in filter(str.strip, _TABLES.split(";")):
-                self.connection.execute(statement)
+            run_script(self.connection, _TABLES)
             create_tables(self.connection)
             self.connection.execute(f"PRAGMA user_version={_VERSION}")
 
@@ -93,8 +95,7 @@ class Store:
         run = self.connection.execute
         run("ALTER TABLE messages RENAME TO old_messages")
         run("DROP INDEX IF EXISTS messages_author")
-        for statement in filter(str.strip, _MESSAGES.split(";")):
-            run(statement)
+        run_script(self.connection, _MESSAGES)
         kept = "source, id, time, text, probability, author, joined"
         run(f"INSERT OR IGNORE INTO messages ({kept}) SELECT {kept} FROM old_messages")
         run("DROP TABLE old_messages")
@@ -247,16 +248,8 @@ class Store:
         with _errors(self._path):
             return [orjson.loads(body) for (body,) in self.connection.execute("DELETE FROM orders RETURNING body").fetchall()]
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self.connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self.connection.execute("COMMIT")
-        except BaseException:
-            if self.connection.in_transaction:
-                self.connection.execute("ROLLBACK")
-            raise
+    def _transaction(self) -> AbstractContextManager[None]:
+        return transaction(self.connection)
 
 
 class Reader:
@@ -299,23 +292,8 @@ def _locked(path: Path) -> FileLock:
     return lock
 
 
-@contextmanager
-def _errors(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into one clear line."""
-    try:
-        with disk_errors(path):
-            yield
-    except sqlite3.DatabaseError as error:
-        name = getattr(error, "sqlite_errorname", "")
-        if name == "SQLITE_FULL":
-            words = "the disk is full. Free some space and run the same command again: it goes on where it stopped."
-        elif name.startswith("SQLITE_NOTADB"):
-            words = "not a store of `bongsu watch`; name a new file."
-        elif name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-            words = f"cannot be written ({error})."
-        else:
-            words = f"cannot be used ({error})."
-        raise WorkspaceError(f"{path}: {words}") from None
+def _errors(path: Path) -> AbstractContextManager[None]:
+    return database_errors(path, _ERRORS)
 
 
 def _without(body: dict[str, Any], deletion: Deletion, gone: set[str]) -> bool:
