@@ -34,6 +34,7 @@ __all__ = [
     "chosen_trackers",
     "first_line",
     "need",
+    "need_for_labels",
     "of_keyboard",
     "of_terminal",
     "open_desk",
@@ -158,13 +159,13 @@ def ready_bundle(model: str | Path) -> Path:
     from bongsu.models import packaged
 
     path = packaged(model, "detector") or Path(model)
-    model = path / "finetune" / "model"
+    trained = path / "finetune" / "model"
     if is_bundle(path) or not (path / "recipe.toml").is_file():
         return path
-    if not (model / "config.json").is_file():
+    if not (trained / "config.json").is_file():
         raise BongsuError(f"{path}: this run has no fine-tuned model yet; `bongsu run {path / 'recipe.toml'} --out {path}`.")
     folder = path / "export" / "onnx"
-    if is_bundle(folder) and read_json(folder / CONFIG).get("origin") == origin(model):
+    if is_bundle(folder) and read_json(folder / CONFIG).get("origin") == origin(trained):
         return folder
     need("torch", "train")
     need("onnxscript", "export")
@@ -193,14 +194,19 @@ def first_line(file: Path | None, variable: str, what: str) -> str | None:
     return line
 
 
+def need_for_labels() -> None:
+    """Ask for the packages that labels need."""
+    for package in ("scipy", "datasketch"):
+        need(package, "label")
+
+
 def open_desk(path: Path | None) -> Desk:
     """Return where labels come in, kept in a file; without one they live as long as the process.
 
     Raises:
         BongsuError: when packages are missing, or the file is something else.
     """
-    for package in ("scipy", "datasketch"):
-        need(package, "label")
+    need_for_labels()
     from bongsu.labelling.desk import Desk
     from bongsu.labelling.store import LabelStore
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Protocol
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 import typer
 
 from bongsu import progress
-from bongsu.cli.common import app, need, ready_bundle
+from bongsu.cli.common import app, need_for_labels, ready_bundle
 from bongsu.errors import BongsuError
 from bongsu.files import write_bytes
 from bongsu.printable import printable
@@ -47,8 +48,7 @@ def label(
     by: Annotated[str, typer.Option("--by", help="Who labels (default: the user's name)")] = "",
 ) -> None:
     """Label messages, one key each: the detector learns from every ten (docs/event-labels.md)."""
-    for package in ("scipy", "datasketch"):
-        need(package, "label")
+    need_for_labels()
     from bongsu.labelling.store import LabelStore
 
     who, watched = by or _user(), _is_store(what)
@@ -116,14 +116,10 @@ class _Stored:
         return waiting[0] if waiting else None
 
     def answer(self, asked: Asked, label: int | None, by: str) -> str:
-        import time
-
         self._store.add(asked, label, by, time.time())
         return ""
 
     def undo(self, by: str) -> bool:
-        import time
-
         return self._store.undo(by, time.time()) is not None
 
 
@@ -169,8 +165,6 @@ def _keys() -> Iterator[Key | None]:
 def _take_in(
     labels: LabelStore, desk: Desk | None, detector: BundlePredictor | None, path: str, by: str, text: str, column: str
 ) -> None:
-    import time
-
     from bongsu.corpus.readers import ReadStats
     from bongsu.labelling.exchange import read_labels
 

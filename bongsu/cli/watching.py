@@ -258,8 +258,7 @@ def _alarm(detector: BundlePredictor) -> Classifies:
 
 def _desk(detector: BundlePredictor, store: Path | None) -> Desk | None:
     """Return where labels come in; None for a detector that has not two classes."""
-    task = detector.task
-    return open_desk(store) if task.kind == "classification" and len(task.schema.labels) == 2 else None
+    return open_desk(store) if detector.task.has_two_classes else None
 
 
 async def _until_ended(watching: Watch, load: Callable[[], Classifies], report: Callable[[str], None]) -> None:

@@ -29,7 +29,7 @@ def features_of_run(run: Path, recipe: Recipe, detector: Predictor) -> Stored | 
         detector: the model that is exported.
     """
     folder, measured_in = run / "finetune" / "data", run / "finetune" / "model" / MEASURED
-    if detector.task.kind != "classification" or len(detector.task.schema.labels) != 2:
+    if not detector.task.has_two_classes:
         return None
     if not (folder / "schema.json").is_file() or not (measured_in / "measured.json").is_file():
         return None

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -361,10 +362,14 @@ class _Opened:
         self.bundle: Bundle = base.bundle
         self.stored = Stored.load(self.bundle.file(FEATURES)) if self.bundle.has(FEATURES) else None
         self.learner = Learner(self.stored) if self.stored is not None else None
-        self.neighbours = Neighbours(self.stored) if self.stored is not None else None
         self.drift = DriftWatch(base.threshold, None if self.learner is None else self.learner.space.known)
         self.newest: LinearCorrection | None = None
         self.rows: dict[str, Rows] = {}
+
+    @cached_property
+    def neighbours(self) -> Neighbours | None:
+        """Found when first asked for: it compares a thousand stored rows with all others."""
+        return Neighbours(self.stored) if self.stored is not None else None
 
 
 def _answered(labels: Sequence[Label]) -> list[Label]:

@@ -178,7 +178,7 @@ def require_two_classes(detector: Predictor, what: str) -> None:
         DataError: saying what it is.
     """
     task = detector.task
-    if task.kind != "classification" or len(task.schema.labels) != 2:
+    if not task.has_two_classes:
         raise DataError(f"{what}: a {task.kind} model of {len(task.schema.labels)} labels; labels during an event need two.")
 
 

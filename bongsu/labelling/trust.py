@@ -64,8 +64,7 @@ class Progress:
 
 def progress(labels: Sequence[Label], threshold: float) -> Progress:
     """Return how the detectors in use did; labels of doubtful messages say nothing of the stream and are left out."""
-    audit = [each for each in labels if each.asked.drawn == "random" and each.label is not None]
-    audit = [each for each in audit if each.asked.probability is not None]
+    audit = [each for each in _audit(labels) if each.asked.probability is not None]
     pairs = [((each.asked.probability or 0.0) >= threshold, each.label == 1) for each in audit]
     right = np.cumsum([passed == wanted for passed, wanted in pairs])
     both = sum(passed and wanted for passed, wanted in pairs)
@@ -94,8 +93,7 @@ def judge(labels: Sequence[Label], since: int = 0) -> Verdict:
     Args:
         since: labels up to this number do not count: somebody chose a version then.
     """
-    audit = [each for each in labels if each.asked.drawn == "random" and each.label is not None and each.number > since]
-    tried = [each for each in audit if each.asked.newest is not None][-LATEST:]
+    tried = [each for each in _audit(labels) if each.number > since and each.asked.newest is not None][-LATEST:]
     if len(tried) < FEWEST:
         return Verdict(False, f"not judged yet: {len(tried)} of {FEWEST} random labels came after the version before it")
     wanted = np.array([each.label for each in tried])
@@ -108,6 +106,11 @@ def judge(labels: Sequence[Label], since: int = 0) -> Verdict:
             return Verdict(False, f"worse than {name} on {int(known.sum())} random labels (log loss {difference:+.3f})")
     gain = float((newest - _losses(wanted, [each.asked.base for each in tried])).mean())
     return Verdict(True, f"log loss {gain:+.3f} against the bundle on {len(tried)} random labels")
+
+
+def _audit(labels: Sequence[Label]) -> list[Label]:
+    """Return the labels of messages that were drawn at random: those alone say how often a detector is right."""
+    return [each for each in labels if each.asked.drawn == "random" and each.label is not None]
 
 
 def _losses(wanted: np.ndarray, values: Sequence[float | None]) -> Float64:

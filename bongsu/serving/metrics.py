@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -74,7 +74,7 @@ class LabelCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """See `Collector`."""
-        known, status = self._desk.progress(), self._desk.status()
+        status, outlook = self._desk.status(), self._desk.outlook()
         yield CounterMetricFamily("bongsu_label_answers", "Messages labelled", value=status["labels"])
         yield GaugeMetricFamily("bongsu_label_versions", "Versions learned from labels", value=len(status["versions"]))
         for name, text in (
@@ -82,21 +82,14 @@ class LabelCollector(Collector):
             ("precision", "what passed of them and should"),
             ("recall", "what should have passed of them and did"),
         ):
-            share = getattr(known, name)
-            yield GaugeMetricFamily(f"bongsu_label_{name}_rows", f"Rows of: {text}", value=share.whole)
-            if share.interval is not None:
-                figure = GaugeMetricFamily(f"bongsu_label_{name}", f"Share: {text}, with its 95 % interval", labels=["bound"])
-                low, high = share.interval
-                for bound, value in (("low", low), ("value", share.part / share.whole), ("high", high)):
-                    figure.add_metric([bound], value)
-                yield figure
-        outlook = self._desk.outlook()
-        if outlook["expected"] is not None:
-            expected = GaugeMetricFamily("bongsu_expected_accuracy", "The accuracy to expect, with its band", labels=["bound"])
-            low, high = outlook["expected"]["band"]
-            for bound, value in (("low", low), ("value", outlook["expected"]["accuracy"]), ("high", high)):
-                expected.add_metric([bound], value)
-            yield expected
+            share = status[name]
+            yield GaugeMetricFamily(f"bongsu_label_{name}_rows", f"Rows of: {text}", value=share["whole"])
+            if share["interval"] is not None:
+                about = f"Share: {text}, with its 95 % interval"
+                yield _with_bounds(f"bongsu_label_{name}", about, share["value"], share["interval"])
+        if (expected := outlook["expected"]) is not None:
+            about = "The accuracy to expect, with its band"
+            yield _with_bounds("bongsu_expected_accuracy", about, expected["accuracy"], expected["band"])
         if outlook["likeness"] is not None:
             strange = outlook["likeness"]["strange"]
             yield GaugeMetricFamily("bongsu_strange_messages", "Share unlike any training row", value=strange)
@@ -107,3 +100,11 @@ class LabelCollector(Collector):
             for change in outlook["drift"]["changes"]:
                 moved.add_metric([change["figure"]], change["distance"])
             yield moved
+
+
+def _with_bounds(name: str, about: str, value: float, bounds: Sequence[float]) -> GaugeMetricFamily:
+    """Return a figure with the ends of its interval."""
+    figure = GaugeMetricFamily(name, about, labels=["bound"])
+    for bound, number in (("low", bounds[0]), ("value", value), ("high", bounds[1])):
+        figure.add_metric([bound], number)
+    return figure

@@ -259,10 +259,11 @@ class Service:
         from bongsu.labelling.queue import Candidate
 
         now = time.time()
-        for text, result in zip(texts, results, strict=True):
-            if isinstance(result, Classification):
-                name = hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
-                desk.offer([Candidate("http", name, "", text, now, result.probability)])
+        desk.offer(
+            Candidate("http", hashlib.blake2b(text.encode(), digest_size=12).hexdigest(), "", text, now, result.probability)
+            for text, result in zip(texts, results, strict=True)
+            if isinstance(result, Classification)
+        )
 
     async def _answers(
         self,

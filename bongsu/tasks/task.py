@@ -315,6 +315,11 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
             examples.append(Example("", inputs, tuple(row), "\n".join(own), None, context=tuple(context)))
         return examples
 
+    @property
+    def has_two_classes(self) -> bool:
+        """Whether this is a classifier of texts into two classes."""
+        return self.kind == "classification" and len(self.schema.labels) == 2
+
     @abstractmethod
     def learn_schema(self, examples: Sequence[Example[TargetT]]) -> Schema:
         """Return what the training rows determine.
