@@ -117,6 +117,8 @@ class Set:
 
 tsv = partial(read_table, delimiter="\t", quoted=False)
 stsb = partial(read_table, names=["sentence1", "sentence2", "score"])
+ANSWERING = {"kind": "answering", "max_length": 256, "stride": 64}
+squad = partial(Set, read=read_questions, task=ANSWERING, form=QUESTIONS, group="title")
 STS = {"kind": "pair", "label": "score", "target": "number", "symmetric": True}
 NLI = {"kind": "pair", "first": "premise", "second": "hypothesis", "label": "gold_label"}
 
@@ -138,23 +140,8 @@ SETS = {
         "en", read_table, "labelled/response_messages.csv", {"kind": "multilabel", "labels": "categories", "max_length": 96}
     ),
     "kote": Set("ko", read_table, "tasks/kote/kote.csv", {"kind": "multilabel", "max_length": 96}, column="split"),
-    "xquad": Set(
-        "en",
-        read_questions,
-        "tasks/xquad/xquad.en.json",
-        {"kind": "answering", "max_length": 256, "stride": 64},
-        form=QUESTIONS,
-        group="title",
-    ),
-    "korquad": Set(
-        "ko",
-        read_questions,
-        "tasks/korquad/KorQuAD_v1.0_dev.json",
-        {"kind": "answering", "max_length": 256, "stride": 64},
-        form=QUESTIONS,
-        group="title",
-        rows=(1000, 400),
-    ),
+    "xquad": squad("en", train="tasks/xquad/xquad.en.json"),
+    "korquad": squad("ko", train="tasks/korquad/KorQuAD_v1.0_dev.json", rows=(1000, 400)),
 }
 
 

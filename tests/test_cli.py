@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from command_line import call
 
-from bongsu.cli import main
 from bongsu.errors import DataError
 from bongsu.pipeline.predicting import check_ids, render
 from bongsu.printable import unformula
@@ -19,15 +19,6 @@ from bongsu.tasks.classification import ClassificationTask, Prediction
 from bongsu.tasks.task import Schema
 
 TASK = ClassificationTask(Classification(train="x"), Schema(["0", "1"]))
-
-
-def call(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["bongsu", *words])
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 import typer
+from command_line import call
 from typer.testing import CliRunner
 
 from bongsu import load
-from bongsu.cli import app, main
+from bongsu.cli import app
 from bongsu.cli.common import ready_bundle
 from bongsu.cli.contents import PANELS
 from bongsu.cli.drafting import draft, look
@@ -40,15 +40,6 @@ TINY = {
     "validation.folds": "2",
 }
 CHANGES = [word for key, value in TINY.items() for word in ("--set", f"{key}={value}")]
-
-
-def call(patch: pytest.MonkeyPatch, *words: str) -> int:
-    patch.setattr(sys, "argv", ["bongsu", *words])
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def write_messages(path: Path, rows: int = 80) -> Path:

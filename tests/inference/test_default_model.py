@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,13 +10,13 @@ from typing import Any
 import numpy as np
 import orjson
 import pytest
+from command_line import call
 from test_without_torch import WITHOUT, bongsu
 
 import bongsu.cli.common as common
 import bongsu.cli.predicting as predicting
 import bongsu.models as models
 from bongsu import load
-from bongsu.cli import main
 from bongsu.cli.common import ready_bundle, split_model
 from bongsu.errors import BongsuError, WorkspaceError
 from bongsu.export.bundle import export_packaged, masked_lm_folder
@@ -47,15 +46,6 @@ def root(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shipped(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(models, "ROOT", root)
     return root / "beacon" / "detector"
-
-
-def call(patch: pytest.MonkeyPatch, *words: str) -> int:
-    patch.setattr(sys, "argv", ["bongsu", *words])
-    try:
-        main()
-    except SystemExit as end:
-        return int(end.code or 0)
-    return 0
 
 
 def on_a_terminal(patch: pytest.MonkeyPatch) -> None:
