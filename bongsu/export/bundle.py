@@ -24,7 +24,7 @@ from bongsu.inference.onnx import Engine, OnnxBackend, is_faster
 from bongsu.inference.predictor import Predictor
 from bongsu.inference.torch_backend import TorchBackend, load_predictor, model_folder
 from bongsu.labelling.features import FEATURES
-from bongsu.model.io import load_masked_lm
+from bongsu.model.io import find_encoder, load_masked_lm
 from bongsu.model.tfidf import FILES
 from bongsu.models import packaged
 from bongsu.recipe import Recipe, load_recipe
@@ -171,8 +171,7 @@ def masked_lm_folder(run: Path, recipe: Recipe) -> Path | None:
     """The model folder of the encoder that the run fine-tuned; None when it is not there."""
     named = recipe.finetune.encoder
     start = run if named is None else packaged(named, "encoder") or Path(named)
-    candidates = [run / "adapt" / "model", start / "pretrain" / "model", *([start / "model", start] if named else [])]
-    return next((folder for folder in candidates if (folder / "config.json").is_file()), None)
+    return find_encoder(run / "adapt") or find_encoder(start)
 
 
 def _rows(run: Path, recipe: Recipe) -> tuple[list[AnyExample], str]:

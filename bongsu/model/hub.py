@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from bongsu.errors import WorkspaceError, need
 from bongsu.files import read_json
+from bongsu.recipe import HUB
 
 _KEPT_BY_LAYER = ("layer_types",)  # lists of the configuration with an entry a layer
 
@@ -166,6 +167,17 @@ def is_hub_folder(folder: Path) -> bool:
     """Whether the folder holds a model of `transformers`."""
     path = folder / "config.json"
     return path.is_file() and "model_type" in read_json(path)
+
+
+def hub_folder(name: str) -> Path:
+    """Return the folder that "hf:FOLDER" names.
+
+    Raises:
+        WorkspaceError: when `HubEncoder.open` cannot open it.
+    """
+    folder = Path(name.removeprefix(HUB))
+    check_folder(folder)
+    return folder
 
 
 def check_folder(folder: Path) -> None:

@@ -75,6 +75,12 @@ def load_task_model(folder: Path) -> tuple[TaskModel, dict[str, Any]]:
     return _load(folder, build), dict(config["extra"])
 
 
+def find_encoder(path: Path) -> Path | None:
+    """Return the model folder of the encoder in a run's folder, in the folder of a stage, or in `path` itself."""
+    candidates = (path / "pretrain" / "model", path / "model", path)
+    return next((folder for folder in candidates if (folder / CONFIG).is_file()), None)
+
+
 def read_config(folder: Path, kind: Kind | None = None) -> dict[str, Any]:
     """A model folder's `config.json`: `kind`, `encoder`, `head` (task) and the free-form `extra`.
 

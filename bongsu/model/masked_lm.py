@@ -32,5 +32,8 @@ class MaskedLanguageModel(nn.Module):
         Returns:
             [M, vocab_size], or [B, L, vocab_size] without `query_positions`.
         """
-        hidden = self.encoder(input_ids, segment_ids, positions, query_positions)
+        return self.logits(self.encoder(input_ids, segment_ids, positions, query_positions))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return logits over the vocabulary of vectors of the encoder, [..., d_model] -> [..., vocab_size]."""
         return F.linear(hidden, self.encoder.embeddings.tok_embeddings.weight, self.output_bias)

@@ -81,12 +81,11 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
             settings = {**({} if start else _settings(recipe, "model")), **_settings(recipe, "pretrain"), "seed": recipe.seed}
             # What `start` and `teacher` name counts, not where it is; the former is among the tokenizer's inputs.
             del settings["pretrain"]["start"], settings["pretrain"]["teacher"]
-            teacher = _teacher_files(recipe.pretrain)
             chain.append(
                 Stage(
                     "pretrain",
                     settings,
-                    [chain[-1].fingerprint, *(file_fingerprint(str(file)) for file in teacher)],
+                    [chain[-1].fingerprint, *_teacher_fingerprints(recipe.pretrain)],
                     lambda folder: _pretrain(recipe, tokenizer, tokens, folder, listener, start),
                     resumable=True,
                     collective=True,
@@ -126,14 +125,13 @@ def _weight_fingerprints(encoder: Path) -> list[str]:
     return [file_fingerprint(str(file)) for file in weight_files(encoder)]
 
 
-def _teacher_files(settings: Pretrain) -> list[Path]:
-    """Return the files of the teacher, if there is one."""
+def _teacher_fingerprints(settings: Pretrain) -> list[str]:
+    """Return what stands for the teacher, if there is one."""
     if not settings.teacher:
         return []
-    from bongsu.model.hub import weight_files
     from bongsu.pretraining.teacher import teacher_folder
 
-    return weight_files(teacher_folder(settings))
+    return _weight_fingerprints(teacher_folder(settings))
 
 
 def named_encoder(name: str) -> Path:
@@ -142,16 +140,13 @@ def named_encoder(name: str) -> Path:
     Raises:
         WorkspaceError: when there is none in it.
     """
-    from bongsu.model.hub import check_folder
-    from bongsu.model.io import read_config
+    from bongsu.model.hub import hub_folder
+    from bongsu.model.io import find_encoder, read_config
 
     if name.startswith(HUB):
-        folder = Path(name.removeprefix(HUB))
-        check_folder(folder)
-        return folder
+        return hub_folder(name)
     path = packaged(name, "encoder") or Path(name)
-    candidates = (path / "pretrain" / "model", path / "model", path)
-    folder = next((candidate for candidate in candidates if (candidate / "config.json").is_file()), path)
+    folder = find_encoder(path) or path
     read_config(folder, "masked_lm")
     return folder
 
@@ -256,7 +251,11 @@ def _adapt_stage(recipe: Recipe, encoder: Path, encoder_inputs: list[str], liste
     return Stage(
         "adapt",
         {**_settings(recipe, "adapt"), "task": recipe.task.model_dump(mode="json", exclude=hidden), "seed": recipe.seed},
-        [*encoder_inputs, *(file_fingerprint(name) for path in files for name in resolve(path))],
+        [
+            *encoder_inputs,
+            *(file_fingerprint(name) for path in files for name in resolve(path)),
+            *_teacher_fingerprints(recipe.adapt),
+        ],
         lambda folder: _adapt(recipe, encoder, folder, listener),
         resumable=True,
     )

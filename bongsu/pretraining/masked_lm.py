@@ -22,7 +22,7 @@ from bongsu.model.io import load_masked_lm, save_encoder
 from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.model.sizes import flops_per_token
 from bongsu.pretraining.memory import suggest_batch_size
-from bongsu.pretraining.teacher import TaughtModel, Teaching
+from bongsu.pretraining.teacher import StudentModel, Teacher
 from bongsu.recipe import Recipe
 from bongsu.tokens.batches import IGNORE, Batch, Batches, training_shape
 from bongsu.tokens.bpe import load_tokenizer, save_tokenizer, token_bytes, word_starts
@@ -62,7 +62,7 @@ class MaskedLanguageModelling:
     part: int = 0
     """Which of the `parts` that batches are dealt out in is this process's."""
     parts: int = 1
-    taught: TaughtModel | None = None
+    student: StudentModel | None = None
     """`language_model` with the layer that a teacher's vectors are compared through."""
     teacher_weight: float = 1.0
     compiled: bool = False
@@ -71,22 +71,25 @@ class MaskedLanguageModelling:
     """What the loop trains and saves: the language model, with what a teacher needs and the mean of the weights, if any."""
 
     def __post_init__(self) -> None:
-        live: MaskedLanguageModel | TaughtModel = self.taught or self.language_model
-        start = self.average_from
+        live, start = self.live, self.average_from
         self.model = live if start is None else Averaged(live, mean_from(start))
         self._forward_training = torch.compile(live, dynamic=False) if self.compiled else live
 
     @property
-    def measured(self) -> MaskedLanguageModel | TaughtModel:
+    def live(self) -> MaskedLanguageModel | StudentModel:
+        """The model that the optimizer changes."""
+        return self.student or self.language_model
+
+    @property
+    def measured(self) -> MaskedLanguageModel | StudentModel:
         """The model to measure."""
-        live: MaskedLanguageModel | TaughtModel = self.taught or self.language_model
-        return self.model.average if isinstance(self.model, Averaged) else live
+        return self.model.average if isinstance(self.model, Averaged) else self.live
 
     @property
     def kept(self) -> MaskedLanguageModel:
         """The language model to keep."""
         measured = self.measured
-        return measured.language_model if isinstance(measured, TaughtModel) else measured
+        return measured.language_model if isinstance(measured, StudentModel) else measured
 
     def batch(self, n: int) -> Batch:
         return shard_batch(self.training.batch(n), self.part, self.parts)
@@ -97,8 +100,8 @@ class MaskedLanguageModelling:
         count = counted.sum()
         # Not the mean that `cross_entropy` takes: without a target that is no number.
         loss = F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum") / count.clamp(min=1)
-        if cosines is not None and batch.vectors is not None:
-            taught = max(1, int(batch.vectors.any(axis=1).sum()))  # of the whole batch, of which this may be a process's share
+        if cosines is not None:
+            taught = max(1, int(batch.taught.sum()))  # of the whole batch, of which this may be a process's share
             loss = loss + self.teacher_weight * (1 - cosines).sum() / (taught * max(batch.share, 1e-6))
         correct = (logits.argmax(-1) == targets) & counted
         return Outcome(loss, correct.sum(), count, int((batch.segment_ids > 0).sum()), batch.share)
@@ -126,10 +129,10 @@ class MaskedLanguageModelling:
             "accuracy": correct / max(1.0, count),
             "bits_per_byte": bits / max(1.0, size),
         }
-        return {**figures, "teacher_cosine": likeness / max(1.0, taught)} if self.taught else figures
+        return {**figures, "teacher_cosine": likeness / max(1.0, taught)} if self.student else figures
 
     def groups(self) -> list[dict[str, Any]]:
-        return parameter_groups(self.taught or self.language_model, self.learning_rate, self.weight_decay)
+        return parameter_groups(self.live, self.learning_rate, self.weight_decay)
 
     def after_step(self) -> None:
         """The mean goes on."""
@@ -147,7 +150,7 @@ class MaskedLanguageModelling:
             return model(ids, segments, positions, read).float(), targets, None
         sentences, vectors = (torch.from_numpy(array).to(device) for array in (batch.sentences, batch.vectors))
         logits, projected = model(ids, segments, positions, read, sentences, len(vectors))
-        here = np.isin(np.arange(len(batch.vectors)), batch.sentences) & batch.vectors.any(axis=1)
+        here = np.isin(np.arange(len(batch.vectors)), batch.sentences) & batch.taught
         mine = torch.from_numpy(np.flatnonzero(here)).to(device)
         return logits.float(), targets, F.cosine_similarity(projected[mine], vectors[mine].float(), dim=-1)
 
@@ -193,7 +196,7 @@ def pretrain(
     total = steps * settings.accumulate
     batches = Batches(shards, shape, settings, vocab_size, recipe.seed, starts, total)
     validation = Batches(held_out, shape, settings, vocab_size, VALIDATION_SEED, starts)
-    taught = None
+    student = None
 
     if start is not None:
         model = load_masked_lm(start)
@@ -205,12 +208,14 @@ def pretrain(
         initialize(model, recipe.seed)
     if settings.teacher:
         read = batches.training_sentences(total), validation.validation_sentences(settings.validation_sentences)
-        work = Teaching(folder / "teacher", settings, tokenizer)
-        paths = processes.broadcast(lambda: (work.run("train", shards, read[0]), work.run("validation", held_out, read[1])))
+        teacher = Teacher(folder / "teacher", settings, tokenizer)
+        paths = processes.broadcast(
+            lambda: (teacher.run("train", shards, read[0]), teacher.run("validation", held_out, read[1]))
+        )
         batches, validation = (
             replace(part, vectors=np.load(path, mmap_mode="r")) for part, path in zip((batches, validation), paths, strict=True)
         )
-        taught = TaughtModel(model, work.width, recipe.seed)
+        student = StudentModel(model, teacher.width, recipe.seed)
     task = MaskedLanguageModelling(
         language_model=model,
         training=batches,
@@ -221,7 +226,7 @@ def pretrain(
         average_from=round((1 - settings.average) * steps) if settings.average else None,
         part=processes.rank,
         parts=processes.count,
-        taught=taught,
+        student=student,
         teacher_weight=settings.teacher_weight,
         compiled=compiles(settings.compile, resolve_device(settings.device), steps),
     )

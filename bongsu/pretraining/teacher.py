@@ -19,7 +19,7 @@ from bongsu.arrays import Int64
 from bongsu.corpus.cleaning import is_written_in
 from bongsu.errors import RecipeError
 from bongsu.files import file_hash, read_json, write_json
-from bongsu.model.hub import HubEncoder, check_folder, weight_files
+from bongsu.model.hub import HubEncoder, hub_folder, weight_files
 from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.recipe import HUB, Pretrain
 from bongsu.tokens.bpe import load_tokenizer
@@ -33,7 +33,7 @@ BATCH_TOKENS = 4096
 _LONGEST = 256
 
 
-class TaughtModel(nn.Module):
+class StudentModel(nn.Module):
     """A language model with a linear layer from the mean of a sentence's vectors to the teacher's vector.
 
     The layer belongs to the training: what is kept of the model is the language model alone.
@@ -63,7 +63,7 @@ class TaughtModel(nn.Module):
         """
         model = self.language_model
         hidden = model.encoder(input_ids, segment_ids, positions).flatten(0, 1)  # [R·L, d_model]
-        logits = F.linear(hidden[query_positions], model.encoder.embeddings.tok_embeddings.weight, model.output_bias)
+        logits = model.logits(hidden[query_positions])
         owners = sentences.flatten()
         sums = hidden.new_zeros(count + 1, hidden.shape[1], dtype=torch.float32).index_add(0, owners, hidden.float())
         sizes = torch.bincount(owners, minlength=count + 1).clamp(min=1)
@@ -71,8 +71,8 @@ class TaughtModel(nn.Module):
         return logits, self.projection(means).float()
 
 
-class Teaching:
-    """The teacher, and what it computes for a run of pre-training."""
+class Teacher:
+    """An encoder of `transformers`, and the vectors that it computes for a run of pre-training."""
 
     def __init__(self, folder: Path, settings: Pretrain, tokenizer: Tokenizer) -> None:
         """Open the teacher.
@@ -96,7 +96,7 @@ class Teaching:
         self._weights = [file_hash(path) for path in weight_files(source)]
 
     def run(self, split: str, shards: Shards, sentences: Int64) -> Path:
-        """Compute the vectors of some sentences of a split, or go on with it where an earlier run was ended.
+        """Compute the vectors of some sentences of a split, or continue where an earlier run stopped.
 
         Those longer than a row, and those that are not in `teacher_scripts`, are left out.
 
@@ -179,6 +179,4 @@ def teacher_folder(settings: Pretrain) -> Path:
     name = settings.teacher or ""
     if not name.startswith(HUB):
         raise RecipeError(f'pretrain.teacher: write "hf:FOLDER", the folder of an encoder of transformers, not {name!r}')
-    folder = Path(name.removeprefix(HUB))
-    check_folder(folder)
-    return folder
+    return hub_folder(name)

@@ -7,6 +7,7 @@ The endless stream of sentences is every epoch's seeded permutation, one after a
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +47,12 @@ class Batch:
     """[R, L]: with a teacher, which of the batch's S sentences a token belongs to, from 0; S for padding."""
     vectors: Float16 | None = None
     """[S, width]: the teacher's vectors of the sentences; zeros where it has none."""
+
+    @cached_property
+    def taught(self) -> Bool:
+        """[S]: which sentences the teacher has a vector of."""
+        found: Bool = np.zeros(0, dtype=bool) if self.vectors is None else np.any(self.vectors != 0, axis=1)
+        return found
 
 
 @dataclass(frozen=True)

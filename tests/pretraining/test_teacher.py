@@ -22,7 +22,7 @@ from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.pipeline.running import run
 from bongsu.pretraining import teacher
 from bongsu.pretraining.masked_lm import MaskedLanguageModelling
-from bongsu.pretraining.teacher import TaughtModel
+from bongsu.pretraining.teacher import StudentModel
 from bongsu.recipe import Pretrain, Recipe, parse_recipe
 from bongsu.tokens.batches import Batches, training_shape
 from bongsu.tokens.bpe import load_tokenizer
@@ -92,15 +92,15 @@ def test_vectors_are_the_teachers_means_and_the_student_learns_them(
 def test_goes_on_where_it_was_ended(tmp_path: Path, sentences: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teacher, "PART", 32)
     whole = run(recipe_of(tmp_path, sentences), tmp_path / "whole").path
-    parts, ended = teacher.Teaching._vectors, []
+    parts, ended = teacher.Teacher._vectors, []
 
-    def end_at_the_third(self: teacher.Teaching, texts: list[str]) -> np.ndarray:
+    def end_at_the_third(self: teacher.Teacher, texts: list[str]) -> np.ndarray:
         ended.append(len(texts))
         if len(ended) == 3:
             raise KeyboardInterrupt
         return parts(self, texts)
 
-    monkeypatch.setattr(teacher.Teaching, "_vectors", end_at_the_third)
+    monkeypatch.setattr(teacher.Teacher, "_vectors", end_at_the_third)
     with pytest.raises(KeyboardInterrupt):
         run(recipe_of(tmp_path, sentences), tmp_path / "again")
     state = read_json(tmp_path / "again" / "pretrain" / "teacher" / "train.json")
@@ -121,7 +121,7 @@ def test_shares_of_several_processes_add_up(sentences: list[str], tokenizer: Tok
     model = MaskedLanguageModel(EncoderConfig(vocab_size, "modern", 16, 1, 2, 32, "geglu", 0.0, 64))
     initialize(model, 0)
     task = MaskedLanguageModelling(
-        model, None, [], torch.zeros(0), 1e-3, 0.0, taught=TaughtModel(model, 8, 0), teacher_weight=5.0
+        model, None, [], torch.zeros(0), 1e-3, 0.0, student=StudentModel(model, 8, 0), teacher_weight=5.0
     )  # type: ignore[arg-type]
     whole = task.loss(batch).loss.item()
     shares = [task.loss(shard_batch(batch, part, 2)) for part in range(2)]
