@@ -96,7 +96,7 @@ def show(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 
 def chosen_trackers(tensorboard: bool, mlflow: str | None, name: str, folder: Path) -> list[Tracker]:
-    """Return who is shown the curves of a run or a search.
+    """Return the trackers that the options ask for.
 
     Raises:
         BongsuError: when a package is missing, or MLflow cannot be logged to.

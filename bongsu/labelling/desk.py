@@ -1,4 +1,4 @@
-"""Where labels come in: asks, keeps answers, learns from them, and puts a version that is not worse into use."""
+"""The labelling desk: asks for labels, keeps them, learns from them, and deploys a new version if it is not worse."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Listener = Callable[[BundlePredictor], None]
 
 
 class Desk:
-    """Labels for one bundle; may be used by many threads."""
+    """Collects labels for one bundle and learns from them; thread-safe."""
 
     def __init__(
         self,

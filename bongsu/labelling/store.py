@@ -139,7 +139,7 @@ class LabelStore:
             raise WorkspaceError(f"{self._shown}: another version of Bongsu wrote its labels; name a new file.")
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         self._connection.close()
 
     # Labels

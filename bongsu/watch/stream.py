@@ -104,7 +104,7 @@ class Watch:
     ) -> None:
         """
         Args:
-            desk: where labels come in; it is offered every message, and learns from labels.
+            desk: collects labels: it is offered every message, and learns from the labels.
             listener: called with every message that passes, every alert and deletion, a status about once a second, and
                 the end; it must not wait.
             report: called with one line on whatever somebody should know.
