@@ -14,6 +14,9 @@ from bongsu.inference.onnx import BundlePredictor
 from bongsu.labelling import features, learning
 from bongsu.labelling.features import BUCKETS, Grams, Rows, Stored, logit
 from bongsu.labelling.learning import Learner, LinearCorrection, Space, update
+from bongsu.recipe import Classification
+from bongsu.tasks.classification import ClassificationTask
+from bongsu.tasks.task import Schema
 
 
 def test_grams_are_counted_and_cut_out_as_they_were_put_in() -> None:
@@ -108,7 +111,7 @@ def test_extreme_probabilities_have_finite_logits() -> None:
 
 def test_a_model_of_three_classes_is_refused(detector: BundlePredictor) -> None:
     class Three:
-        task = type("Task", (), {"kind": "classification", "schema": type("Schema", (), {"labels": ["a", "b", "c"]})})
+        task = ClassificationTask(Classification(train="x"), Schema(["a", "b", "c"]))
 
     with pytest.raises(DataError, match="3 labels"):
         features.require_two_classes(Three(), "x")  # type: ignore[arg-type]
