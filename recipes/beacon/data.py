@@ -196,6 +196,8 @@ def unlabelled(data: Path) -> Iterator[tuple[str, Iterable[str]]]:
         rows = read_csv(data / f"{name}.csv")
         yield name, (row["text"] for row in rows if share(row["text"]) >= LABELLED_HELD_OUT)
     yield "current_events", (row["text"] for row in read_csv(data / "current_events_2025.csv") if row["time"] < EVENTS_FROM)
+    for name in ("messages", "demo"):
+        yield f"packaged_{name}", (row.text for row in packaged_rows(f"{name}.csv") if row.split == "train")
 
 
 def main(data: Path) -> None:
