@@ -1,0 +1,119 @@
+"""How good a detector is on events that it was not given: CrisisLexT6 and T26, each event by a detector without its rows.
+
+    python -m benchmarks.events OUT T6.csv T26.csv [--encoder bongsu:beacon] [--rows 1000] [--folds 6]
+
+An event that is in both files is one event. A fold leaves out whole events; at most `--rows` rows of each are drawn. A row is
+of a disaster when it is on-topic (T6), or related and informative (T26; what is related and not informative is left out). The
+table has accuracy at 0.5 and ROC-AUC of each event, beside TF-IDF with logistic regression on the same rows, and their means.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import random
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import roc_auc_score
+
+import bongsu
+from bongsu.files import write_text
+from bongsu.finetuning.baselines import load_baselines
+from bongsu.finetuning.data import load_data
+from bongsu.finetuning.ensemble import in_file_order, load_measured
+from bongsu.recipe import load_recipe
+from bongsu.tasks.task import Calibration
+
+SHUFFLE = 0  # the seed by which rows are drawn
+CLASSES = {"on-topic": "1", "off-topic": "0", "Related and informative": "1", "Not related": "0"}
+
+RECIPE = """
+seed = {seed}
+
+[task]
+train = "{train}"
+names = {{ "0" = "other", "1" = "disaster" }}
+max_length = 64
+
+[finetune]
+encoder = "{encoder}"
+epochs = 1
+batch_size = 64
+encoder_learning_rate = 4e-4
+encoder_dropout = 0.1
+layer_decay = 0.9
+ema = 0.99
+patience = "none"
+refit = false
+
+[validation]
+leave_out = "event"
+folds = {folds}
+development = 0
+diagnose = false
+"""
+
+
+def write_rows(files: list[Path], most: int, path: Path) -> None:
+    """Write at most `most` rows of each event of the files as text, target and event."""
+    events: dict[str, dict[str, str]] = defaultdict(dict)
+    for file in files:
+        with open(file, encoding="utf-8", newline="") as stream:
+            for row in csv.DictReader(stream):
+                if target := CLASSES.get(row.get("label") or row["informativeness"]):
+                    events[row["event"].casefold()].setdefault(row["text"], target)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["text", "target", "event"])
+    for event, rows in sorted(events.items()):
+        drawn = random.Random(SHUFFLE).sample(sorted(rows.items()), min(most, len(rows)))
+        writer.writerows([text, target, event] for text, target in drawn)
+    write_text(path, table.getvalue())
+
+
+def main() -> None:
+    """Train a detector for each fold and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("files", type=Path, nargs="+")
+    parser.add_argument("--encoder", default="bongsu:beacon")
+    parser.add_argument("--rows", type=int, default=1000)
+    parser.add_argument("--folds", type=int, default=6)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_rows(options.files, options.rows, options.out / "rows.csv")
+    path = options.out / "recipe.toml"
+    write_text(
+        path,
+        RECIPE.format(train=options.out / "rows.csv", encoder=options.encoder, folds=options.folds, seed=options.seed).lstrip(),
+    )
+    run = bongsu.run(path, out=options.out / "run")
+    stages = run.path / "finetune"
+    data = load_data(load_recipe(path), stages / "data")
+    measured = load_measured(stages / "model")
+    tfidf = load_baselines(data, stages / "baselines").tfidf
+    assert tfidf is not None
+    examples = data.take(measured.rows)
+    labels = np.array([int(example.target) for example in examples])
+    events = np.array([example.group for example in examples])
+    ours = measured.seeds[0].values[:, 1]
+    theirs = data.task.probabilities(in_file_order(data, measured.rows, tfidf.folds), Calibration()).values[:, 1]
+    print("| event | rows | accuracy | TF-IDF | ROC-AUC | TF-IDF |\n|---|---|---|---|---|---|")
+    table = []
+    for event in sorted(set(events.tolist())):
+        which = events == event
+        truth = labels[which]
+        row = [float(((scores[which] >= 0.5) == truth).mean()) for scores in (ours, theirs)]
+        mixed = 0 < truth.mean() < 1
+        row += [float(roc_auc_score(truth, scores[which])) if mixed else float("nan") for scores in (ours, theirs)]
+        table.append(row)
+        print(f"| {event} | {which.sum():,} | " + " | ".join(f"{value:.3f}" for value in row) + " |")
+    print(f"| mean of {len(table)} | {len(labels):,} | " + " | ".join(f"{v:.3f}" for v in np.nanmean(table, axis=0)) + " |")
+
+
+if __name__ == "__main__":
+    main()
