@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 import numpy as np
-import numpy.typing as npt
 
+from bongsu.arrays import Bool, Int64, UInt32
 from bongsu.corpus.cleaning import key
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _PERMUTATIONS = 128
 _ROW = np.dtype([("hash", np.uint64), ("row", np.int64)])
 
 
-def first_occurrences(path: Path, count: int, keep_path: Path, partition: int = PARTITION) -> npt.NDArray[np.bool_]:
+def first_occurrences(path: Path, count: int, keep_path: Path, partition: int = PARTITION) -> Bool:
     """Which rows are the first with their hash.
 
     Memory is about 100 bytes x `partition`, whatever the count; the disk holds 17 bytes a row beside the hashes.
@@ -76,7 +76,7 @@ class NearDuplicates:
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
         self._index = _index(threshold)
-        self._values: list[npt.NDArray[np.uint32]] = []
+        self._values: list[UInt32] = []
 
     def seen(self, text: str) -> bool:
         """Whether a near-duplicate was seen before; if not, the text is remembered."""
@@ -97,7 +97,7 @@ def sketch(name: str, permutations: int = _PERMUTATIONS) -> MinHash:
     return made
 
 
-def near_groups(texts: Sequence[str], threshold: float = 0.8) -> npt.NDArray[np.int64]:
+def near_groups(texts: Sequence[str], threshold: float = 0.8) -> Int64:
     """A group number for each text: near-twins, directly or by way of others, share one.
 
     Twins are texts with equal keys, or, of the pairs that MinHash finds, those whose keys' sets of character 5-shingles have a
@@ -128,7 +128,7 @@ def near_groups(texts: Sequence[str], threshold: float = 0.8) -> npt.NDArray[np.
     return np.array([root(numbers[name]) for name in keys], dtype=np.int64)
 
 
-def twins_of(texts: Sequence[str], others: Sequence[str], threshold: float = 0.8) -> npt.NDArray[np.bool_]:
+def twins_of(texts: Sequence[str], others: Sequence[str], threshold: float = 0.8) -> Bool:
     """Which texts are near-twins of one of `others`, as `near_groups` understands it; about 0.12 ms a text.
 
     Returns:

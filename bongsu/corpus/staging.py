@@ -12,11 +12,11 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
+from bongsu.arrays import Bool, UInt64
 from bongsu.corpus.blocks import Block
 from bongsu.corpus.cleaning import Cleaner
 from bongsu.corpus.sentences import split_sentences
@@ -45,7 +45,7 @@ class Staged:
     """Of what was read."""
     error: BongsuError | None
     """What put an end to reading."""
-    hashes: npt.NDArray[np.uint64]
+    hashes: UInt64
     """Of the keys of its texts, in order."""
 
 
@@ -120,7 +120,7 @@ def write(group: Group, folder: Path, held: int, validation: float) -> list[Writ
     return written
 
 
-def _write_split(group: Group, staging: Path, folder: Path, split: str, chosen: npt.NDArray[np.bool_]) -> Written:
+def _write_split(group: Group, staging: Path, folder: Path, split: str, chosen: Bool) -> Written:
     path = folder / split / f"{group.number:06d}.parquet"
     size = start = 0
     with ExitStack() as stack:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
+from bongsu.arrays import Float64, Int64
+
 _PIECE = 1_000_000  # counts drawn at a time, so that a table of many classes does not fill the memory
 
 
@@ -37,7 +37,7 @@ def interval(counts: Int64, statistic: Callable[[Int64], Float64], draws: int = 
 
 
 def paired_difference(
-    labels: npt.ArrayLike, predictions_a: npt.ArrayLike, predictions_b: npt.ArrayLike, draws: int = 10_000, seed: int = 0
+    labels: ArrayLike, predictions_a: ArrayLike, predictions_b: ArrayLike, draws: int = 10_000, seed: int = 0
 ) -> dict[str, Any]:
     """How much more often A is right than B on the same rows, in percentage points, with the 95 % interval.
 

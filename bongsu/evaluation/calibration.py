@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
-Float64 = npt.NDArray[np.float64]
-Int64 = npt.NDArray[np.int64]
+from bongsu.arrays import Array, Float64, Int64
 
 
-def reliability(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 10) -> dict[str, Any]:
+def reliability(labels: ArrayLike, probabilities: ArrayLike, bins: int = 10) -> dict[str, Any]:
     """How often the model is right, by how sure it says it is.
 
     The confidence of a row is the probability of its likeliest class. Bin k of `bins` holds the confidences in
@@ -30,14 +29,14 @@ def reliability(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int =
     place = np.clip(np.searchsorted(edges, confidence, side="left") - 1, 0, bins - 1)
     count = np.bincount(place, minlength=bins)
 
-    def means(values: npt.NDArray[Any]) -> list[float | None]:
+    def means(values: Array) -> list[float | None]:
         sums = np.bincount(place, weights=values, minlength=bins)
         return [float(total / rows) if rows else None for total, rows in zip(sums, count, strict=True)]
 
     return {"edges": edges.tolist(), "confidence": means(confidence), "accuracy": means(right), "count": count.tolist()}
 
 
-def expected_calibration_error(labels: npt.ArrayLike, probabilities: npt.ArrayLike, bins: int = 10) -> float:
+def expected_calibration_error(labels: ArrayLike, probabilities: ArrayLike, bins: int = 10) -> float:
     """The mean distance between confidence and accuracy over the bins of `reliability`, weighted by their rows; 0 is best."""
     curve = reliability(labels, probabilities, bins)
     rows = sum(curve["count"])

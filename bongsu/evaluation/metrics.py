@@ -6,17 +6,16 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
+from bongsu.arrays import Array, Float64, Int64
 from bongsu.evaluation.bootstrap import interval
 from bongsu.evaluation.calibration import expected_calibration_error
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 _Z = 1.959963984540054  # the normal distribution's 97.5 % quantile
 
 
-def classification_metrics(labels: npt.ArrayLike, probabilities: npt.ArrayLike, threshold: float = 0.5) -> dict[str, Any]:
+def classification_metrics(labels: ArrayLike, probabilities: ArrayLike, threshold: float = 0.5) -> dict[str, Any]:
     """The figures of a classifier on rows it has not seen.
 
     Precision, recall and F1 are those of class 1 when there are two classes, else means over the classes (macro). A class
@@ -58,7 +57,7 @@ def classification_metrics(labels: npt.ArrayLike, probabilities: npt.ArrayLike, 
     }
 
 
-def predictions(probabilities: npt.ArrayLike, threshold: float = 0.5) -> Int64:
+def predictions(probabilities: ArrayLike, threshold: float = 0.5) -> Int64:
     """Classes [N] int64 from probabilities [N, C]: with two classes by `threshold` on class 1, with more the likeliest."""
     table = np.asarray(probabilities, dtype=np.float64)
     return (table[:, 1] >= threshold).astype(np.int64) if table.shape[1] == 2 else table.argmax(axis=1).astype(np.int64)
@@ -72,7 +71,7 @@ def wilson(right: int, rows: int) -> list[float]:
     return [max(0.0, (middle - half) / (1 + spread)), min(1.0, (middle + half) / (1 + spread))]
 
 
-def threshold_curve(labels: npt.ArrayLike, positive_probability: npt.ArrayLike) -> dict[str, list[float]]:
+def threshold_curve(labels: ArrayLike, positive_probability: ArrayLike) -> dict[str, list[float]]:
     """What each threshold would give, from 0 to 1 in steps of 0.01.
 
     Args:
@@ -95,7 +94,7 @@ def threshold_curve(labels: npt.ArrayLike, positive_probability: npt.ArrayLike) 
     return {name: values.tolist() for name, values in curves.items()}
 
 
-def _checked(labels: npt.ArrayLike, probabilities: npt.ArrayLike) -> tuple[Int64, Float64]:
+def _checked(labels: ArrayLike, probabilities: ArrayLike) -> tuple[Int64, Float64]:
     truth, table = np.asarray(labels, dtype=np.int64), np.asarray(probabilities, dtype=np.float64)
     if table.ndim != 2 or truth.shape != table.shape[:1] or table.shape[1] < 2 or len(truth) == 0:
         raise ValueError(f"labels [N] and probabilities [N, C] are needed, not {truth.shape} and {table.shape}")
@@ -118,7 +117,7 @@ def _precision_recall_f1(confusion: Int64) -> tuple[Float64, Float64, Float64]:
     return precision, recall, f1
 
 
-def _ratio(part: npt.NDArray[Any], whole: npt.NDArray[Any]) -> Float64:
+def _ratio(part: Array, whole: Array) -> Float64:
     """part / whole, and 0 where the whole is 0."""
     shares: Float64 = np.divide(part, whole, out=np.zeros(part.shape), where=whole > 0)
     return shares

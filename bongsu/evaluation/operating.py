@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from bongsu.arrays import Bool, Float64, Int64
 from bongsu.evaluation.metrics import wilson
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 COSTS = (1.0, 2.0, 5.0, 10.0)
 PRECISION = 0.90
 
@@ -57,7 +55,7 @@ def threshold_for_precision(labels: Int64, positive: Float64, precision: float) 
     return float(positive[order][enough[-1]]) if len(enough) else float(np.nextafter(positive.max(), 2.0))
 
 
-def _point(name: str, labels: Int64, alarm: npt.NDArray[np.bool_], threshold: float) -> dict[str, Any]:
+def _point(name: str, labels: Int64, alarm: Bool, threshold: float) -> dict[str, Any]:
     hits, positives, alarms = int((alarm & (labels == 1)).sum()), int((labels == 1).sum()), int(alarm.sum())
     return {
         "name": name,

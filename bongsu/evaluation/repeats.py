@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from bongsu.arrays import Float64, Int64
 from bongsu.evaluation.metrics import predictions
-
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 
 
 def repeats(labels: Int64, seeds: Float64, fold: Int64, threshold: float = 0.5) -> dict[str, Any]:

@@ -8,14 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bongsu import progress
-from bongsu.arrays import Int64
+from bongsu.arrays import Float16, Int64
 from bongsu.corpus.cleaning import is_written_in
 from bongsu.errors import RecipeError
 from bongsu.files import file_hash, read_json, write_json
@@ -26,7 +25,6 @@ from bongsu.tokens.bpe import load_tokenizer
 from bongsu.tokens.shards import Shards
 from bongsu.training.devices import autocast, resolve_device, resolve_precision
 
-Float16 = npt.NDArray[np.float16]
 PART = 8192
 """Sentences whose vectors are computed and written at a time."""
 BATCH_TOKENS = 4096

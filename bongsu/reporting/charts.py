@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
 
+from bongsu.arrays import Array
 from bongsu.reporting.drawing import COLOURS, canvas, finish, frame, legend, line, shown
 
 _POINTS = 400  # a line shows no more than this on a page
@@ -17,7 +18,6 @@ _BINS = 20
 _DASHES = (0, (4, 3))
 
 Metrics = Sequence[Mapping[str, Any]]
-Array = npt.NDArray[Any]
 PANELS = {
     "loss": ("Loss", "loss", "validation_loss"),
     "accuracy": ("Accuracy", "accuracy", "validation_accuracy"),
@@ -148,7 +148,7 @@ def threshold_plot(curve: Mapping[str, Sequence[float]], threshold: float | None
 
 
 def probability_histogram(
-    labels: npt.ArrayLike, positive_probability: npt.ArrayLike, names: Sequence[str], png: Path | None = None
+    labels: ArrayLike, positive_probability: ArrayLike, names: Sequence[str], png: Path | None = None
 ) -> str:
     """How the probabilities of the positive class are spread, for the rows of either class.
 

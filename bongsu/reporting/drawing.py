@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy.typing as npt
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -25,6 +24,7 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
+from bongsu.arrays import Array
 from bongsu.files import write_bytes
 
 # Mid tones, to be read on white and on near-black; the page may give its own for either.
@@ -48,8 +48,6 @@ _FINALS = [
 ]  # fmt: skip
 
 _TAG = re.compile(r"<[^>]+>")  # what stands between tags may be a class's name, and is left alone
-
-Array = npt.NDArray[Any]
 
 
 def canvas(panels: int, width: float = 3.3, height: float = 2.55) -> tuple[Figure, list[Axes]]:

@@ -10,17 +10,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from bongsu import recipe
+from bongsu.arrays import Bool, Float16, Int64
 from bongsu.tokens.masking import mask_tokens
 from bongsu.tokens.packing import BatchShape, batch_shape, pack, sentences_for_tokens
 from bongsu.tokens.random import mix, permute, uniform
 from bongsu.tokens.shards import Shards
 
-Int64 = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
-Float16 = npt.NDArray[np.float16]
 IGNORE = -100  # the target of a position that is read but does not count
 
 _ORDER, _MASKS, _CUT = range(3)  # what a key is for

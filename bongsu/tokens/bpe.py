@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from bongsu import recipe
+from bongsu.arrays import Bool, Int64
 from bongsu.errors import RecipeError, WorkspaceError
 from bongsu.files import check_hashes, record_hashes, write_json, write_text
 from bongsu.tokens.merges import learn_merges
@@ -119,14 +119,14 @@ def measure(tokenizer: Tokenizer, training: Iterable[str], held_out: Iterable[st
     return {"bytes_per_token": size / max(1, tokens), "unseen_characters": unseen / max(1, characters)}
 
 
-def token_bytes(tokenizer: Tokenizer) -> npt.NDArray[np.int64]:
+def token_bytes(tokenizer: Tokenizer) -> Int64:
     """How many bytes of text each id stands for; 0 for special tokens. Shape [vocab_size]."""
     lengths = [len(token) for token in _vocabulary(tokenizer)]  # a byte-level token has one character a byte
     lengths[: len(SPECIAL)] = [0] * len(SPECIAL)
     return np.array(lengths, dtype=np.int64)
 
 
-def word_starts(tokenizer: Tokenizer) -> npt.NDArray[np.bool_]:
+def word_starts(tokenizer: Tokenizer) -> Bool:
     """Which ids begin a word: those that begin with a space or a sign. Shape [vocab_size].
 
     A letter, a digit or a byte of a character beyond ASCII goes on with the word before it.

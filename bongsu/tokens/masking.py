@@ -8,13 +8,10 @@ sentences are put together into batches, and never needing to be saved.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from bongsu.tokens.random import UInt64, mix, uniform
+from bongsu.arrays import Bool, Float64, Int64, UInt64
+from bongsu.tokens.random import mix, uniform
 from bongsu.tokens.special import MASK_ID, SPECIAL
-
-Int64 = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
 
 _COUNT, _CHOICE, _FATE, _TOKEN, _WHOLE = range(5)  # what a draw is for
 
@@ -64,7 +61,7 @@ def mask_tokens(
     return np.where(chosen, replaced, tokens), chosen
 
 
-def _whole_units(chosen: Bool, unit: Int64, draw: npt.NDArray[np.float64]) -> Bool:
+def _whole_units(chosen: Bool, unit: Int64, draw: Float64) -> Bool:
     """Completes or drops the word the quota ends in, as probable as the part of it within, so that the share stays exact."""
     size = np.bincount(unit)
     taken = np.bincount(unit, weights=chosen)

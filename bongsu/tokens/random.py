@@ -8,14 +8,14 @@ nothing has to be saved for resuming, and the number of workers does not matter.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
-UInt64 = npt.NDArray[np.uint64]
+from bongsu.arrays import Float64, Int64, UInt64
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def mix(*parts: npt.ArrayLike) -> UInt64:
+def mix(*parts: ArrayLike) -> UInt64:
     """Hashes whole numbers, broadcast against one another, to uint64 that look independent and uniform."""
     state = np.uint64(0)
     with np.errstate(over="ignore"):
@@ -24,12 +24,12 @@ def mix(*parts: npt.ArrayLike) -> UInt64:
     return np.asarray(state, dtype=np.uint64)
 
 
-def uniform(hashes: UInt64) -> npt.NDArray[np.float64]:
+def uniform(hashes: UInt64) -> Float64:
     """Turns hashes into numbers in [0, 1) with 53 bits."""
     return (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def permute(index: npt.NDArray[np.int64], size: int, key: npt.ArrayLike) -> npt.NDArray[np.int64]:
+def permute(index: Int64, size: int, key: ArrayLike) -> Int64:
     """Where each index in [0, size) goes under a seeded permutation, without holding the permutation.
 
     A Feistel network over the next even number of bits, walked until it falls inside (Black and Rogaway 2002), so a corpus

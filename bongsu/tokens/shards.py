@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import DTypeLike
 from tokenizers import Tokenizer
 
+from bongsu.arrays import Array, Int64
 from bongsu.corpus.stored import part_texts
 from bongsu.errors import WorkspaceError
 from bongsu.files import atomic_file, file_hash, read_json
@@ -32,18 +33,18 @@ _BATCH = 16_384  # texts encoded at a time
 class Shards:
     """One split, opened memory-mapped."""
 
-    tokens: npt.NDArray[Any]
+    tokens: Array
     """[tokens] uint16 or uint32."""
-    offsets: npt.NDArray[np.int64]
+    offsets: Int64
     """[sentences + 1]."""
-    bytes: npt.NDArray[np.int64]
+    bytes: Int64
     """[sentences]."""
 
     @property
     def sentences(self) -> int:
         return len(self.offsets) - 1
 
-    def lengths(self, limit: int) -> npt.NDArray[np.int64]:
+    def lengths(self, limit: int) -> Int64:
         """Tokens of each sentence, at most `limit`. [sentences] int64."""
         return np.minimum(np.diff(self.offsets), limit)
 
@@ -51,11 +52,11 @@ class Shards:
 class Encoded(NamedTuple):
     """Texts as ids."""
 
-    ids: npt.NDArray[Any]
+    ids: Array
     """[tokens] of all texts, one after another."""
-    lengths: npt.NDArray[np.int64]
+    lengths: Int64
     """[texts] tokens of each; a text that comes to nothing is left out."""
-    sizes: npt.NDArray[np.int64]
+    sizes: Int64
     """[texts] bytes of each."""
 
 
@@ -75,7 +76,7 @@ def encode_part(path: Path, tokenizer_folder: Path) -> list[Encoded]:
     return list(encode_texts(part_texts(path), load_tokenizer(tokenizer_folder)))
 
 
-def token_dtype(tokenizer: Tokenizer) -> npt.DTypeLike:
+def token_dtype(tokenizer: Tokenizer) -> DTypeLike:
     """What ids are kept in."""
     return np.uint16 if tokenizer.get_vocab_size() < 2**16 else np.uint32
 
@@ -135,7 +136,7 @@ def open_shards(folder: Path, split: str, verify: bool = True) -> Shards:
     return Shards(*arrays)
 
 
-def _write_header(file: IO[bytes], dtype: npt.DTypeLike, length: int) -> None:
+def _write_header(file: IO[bytes], dtype: DTypeLike, length: int) -> None:
     header = io.BytesIO()
     description = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": (length,)}
     np.lib.format.write_array_header_1_0(header, description)

@@ -6,11 +6,9 @@ import dataclasses
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from bongsu.arrays import Int64
 from bongsu.tokens.batches import IGNORE, Batch
-
-Int64 = npt.NDArray[np.int64]
 
 
 def shard_batch(batch: Batch, part: int, parts: int) -> Batch:
