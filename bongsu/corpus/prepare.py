@@ -1,7 +1,7 @@
 """Raw files to a corpus: `train/*.parquet`, `validation/*.parquet` and `corpus.json`.
 
-Blocks of the sources are cleaned to staging files and their keys hashed; first occurrences are found; what is kept is copied to
-its split. Memory is that of a few blocks, whatever the size of the corpus.
+Blocks of the sources are cleaned to staging files and their keys hashed; duplicates are found; kept texts are copied to their
+splits. Memory is that of a few blocks, whatever the size of the corpus.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _PART_TEXTS = 500_000  # of a part of the corpus, about; 60 MB of English senten
 
 
 def prepare(corpus: Corpus, folder: Path, ray: str | None = None) -> dict[str, Any]:
-    """Makes the corpus in `folder`, which is there and empty, and returns what `corpus.json` says of it.
+    """Prepare the corpus in the existing, empty `folder`, and return the contents of `corpus.json`.
 
     Args:
         ray: the address of a Ray cluster that does the work; all its machines must see `folder` and the sources.
@@ -41,14 +41,14 @@ def prepare(corpus: Corpus, folder: Path, ray: str | None = None) -> dict[str, A
     """
     staging = (folder / "staging").absolute()
     staging.mkdir()
-    # Texts to hold out come first: of twins the first is kept.
+    # Texts to hold out come first: of duplicates the first is kept.
     sources = [*corpus.validation_sources, *corpus.sources]
-    with workers(ray) as processes:
-        summaries, staged = _stage(corpus, sources, staging, processes)
+    with workers(ray) as pool:
+        summaries, staged = _stage(corpus, sources, staging, pool)
         held = sum(summary["texts"] for summary in summaries[: len(corpus.validation_sources)])
         dropped = sum((Counter(summary["dropped"]) for summary in summaries), Counter[str]())
-        dropped += _choose(corpus, staging, staged)
-        counts, hashes = _write(corpus, staged, held, folder.absolute(), processes)
+        dropped += _deduplicate(corpus, staging, staged)
+        counts, hashes = _write(corpus, staged, held, folder.absolute(), pool)
     shutil.rmtree(staging)
     _require_both_splits(counts, corpus.validation)
     report = {
@@ -66,15 +66,15 @@ def prepare(corpus: Corpus, folder: Path, ray: str | None = None) -> dict[str, A
 
 
 def _stage(
-    corpus: Corpus, sources: list[Source], staging: Path, processes: Workers
+    corpus: Corpus, sources: list[Source], staging: Path, pool: Workers
 ) -> tuple[list[dict[str, Any]], list[tuple[str, str, int]]]:
-    """Cleans all sources; what `corpus.json` says of each, and (name, source, texts) of each block that gave any."""
+    """Clean all sources; return the summary of each, and (name, source, texts) of each block with texts."""
     stats = [ReadStats(source.max_bad) for source in sources]
     summaries: list[dict[str, Any]] = [
         {"path": redacted(source.path), "documents": 0, "texts": 0, "bytes": 0, "dropped": Counter[str]()} for source in sources
     ]
     staged: list[tuple[str, str, int]] = []
-    found = processes.run(blocks.file_groups(sources), blocks.cut, partial(stage, cleaning=corpus.cleaning, folder=staging))
+    found = pool.run(blocks.file_groups(sources), blocks.cut, partial(stage, cleaning=corpus.cleaning, folder=staging))
     with progress.bar("prepare", None, "MB") as bar, open(staging / HASHES, "wb") as hashes:
         for block in found:
             summary, path = summaries[block.source], sources[block.source].path
@@ -97,8 +97,8 @@ def _stage(
     return summaries, staged
 
 
-def _choose(corpus: Corpus, staging: Path, staged: list[tuple[str, str, int]]) -> Counter[str]:
-    """Says in a file which of the staged texts are kept, and returns how many are not, and why."""
+def _deduplicate(corpus: Corpus, staging: Path, staged: list[tuple[str, str, int]]) -> Counter[str]:
+    """Write a mask of the staged texts that are kept; return how many are dropped, by reason."""
     dropped: Counter[str] = Counter()
     count = sum(texts for _, _, texts in staged)
     if corpus.duplicates == "keep":
@@ -110,7 +110,7 @@ def _choose(corpus: Corpus, staging: Path, staged: list[tuple[str, str, int]]) -
     if corpus.duplicates == "near":
         near = NearDuplicates(corpus.near_threshold)
         row = 0
-        with progress.bar("near twins", count, "texts") as bar:
+        with progress.bar("near-duplicates", count, "texts") as bar:
             for name, _, texts in staged:
                 column = staged_texts(staging, name)["text"]
                 for index in np.flatnonzero(keep[row : row + texts]):
@@ -124,14 +124,14 @@ def _choose(corpus: Corpus, staging: Path, staged: list[tuple[str, str, int]]) -
 
 
 def _write(
-    corpus: Corpus, staged: list[tuple[str, str, int]], held: int, folder: Path, processes: Workers
+    corpus: Corpus, staged: list[tuple[str, str, int]], held: int, folder: Path, pool: Workers
 ) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
-    """Writes the parts of the corpus; texts and bytes of each split, and the hash of each file."""
+    """Write the parts of the corpus; return texts and bytes of each split, and the hash of each file."""
     counts = {split: {"texts": 0, "bytes": 0} for split in SPLITS}
     hashes: dict[str, str] = {}
     groups = _groups(staged)
     with progress.bar("split", len(groups), "parts") as bar:
-        for part in processes.run(groups, whole, partial(write, folder=folder, held=held, validation=corpus.validation)):
+        for part in pool.run(groups, whole, partial(write, folder=folder, held=held, validation=corpus.validation)):
             for written in part:
                 counts[written.split]["texts"] += written.texts
                 counts[written.split]["bytes"] += written.bytes
@@ -141,7 +141,7 @@ def _write(
 
 
 def _groups(staged: list[tuple[str, str, int]]) -> list[Group]:
-    """Blocks that follow each other, put together to parts."""
+    """Return consecutive blocks grouped into parts."""
     rows = np.cumsum([0, *(texts for _, _, texts in staged)])
     number = rows[:-1] // _PART_TEXTS
     starts = [*np.flatnonzero(np.diff(number, prepend=-1)), len(staged)]

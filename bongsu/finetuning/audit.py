@@ -13,7 +13,7 @@ import numpy as np
 
 from bongsu import progress
 from bongsu.arrays import Float64, Int64
-from bongsu.corpus.cleaning import key
+from bongsu.corpus.cleaning import dedup_key
 from bongsu.errors import DataError
 from bongsu.finetuning.data import Data
 from bongsu.finetuning.ensemble import load_measured
@@ -67,7 +67,7 @@ def audit(
     exact = _groups_of_many([example.raw for example in examples])
     near = _groups_of_many(groups[:rows].tolist())
     known = set(groups[:rows].tolist())
-    keys = {key(text) for text in cleaned}
+    keys = {dedup_key(text) for text in cleaned}
     if probabilities is None:
         probabilities = out_of_fold(task, examples, groups[:rows], seed)
     measured = np.flatnonzero(probabilities.sum(axis=1) > 0)
@@ -77,7 +77,7 @@ def audit(
         near=near,
         conflicts=[group for group in exact if len(set(labels[group].tolist())) > 1],
         near_conflicts=[group for group in near if len(set(labels[group].tolist())) > 1],
-        test_copies=[number for number, text in enumerate(test_texts) if key(text) in keys],
+        test_copies=[number for number, text in enumerate(test_texts) if dedup_key(text) in keys],
         test_near_duplicates=[number for number, group in enumerate(groups[rows:].tolist()) if group in known],
         suspects=suspects.tolist(),
         probabilities=probabilities,

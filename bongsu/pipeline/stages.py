@@ -218,8 +218,8 @@ def encode_corpus(corpus: Path, tokenizer_folder: Path, folder: Path, ray: str |
 
 
 def _encoded(paths: list[Path], tokenizer: Path, ray: str | None) -> Iterator[Encoded]:
-    with workers(ray) as crew:
-        for part in crew.run(paths, whole, partial(encode_part, tokenizer_folder=tokenizer)):
+    with workers(ray) as pool:
+        for part in pool.run(paths, whole, partial(encode_part, tokenizer_folder=tokenizer)):
             yield from part
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bongsu import progress
-from bongsu.corpus.cleaning import key
+from bongsu.corpus.cleaning import dedup_key
 from bongsu.evaluation.bootstrap import compare_metric, paired_difference
 from bongsu.evaluation.robustness import CHANGES
 from bongsu.finetuning.cross_validation import CrossValidation
@@ -131,7 +131,7 @@ def _task_seconds(recipe: Recipe, workspace: Workspace, sampled: Sampled | None,
     if recipe.predict:
         found["predictions"] = len(task.read_unlabelled(recipe.predict.input)) * speed.answer
     if recipe.adapt:
-        found["adapt"] = _adapt_seconds(recipe, workspace, sampled, {key(each.cleaned) for each in (*examples, *tested)})
+        found["adapt"] = _adapt_seconds(recipe, workspace, sampled, {dedup_key(each.cleaned) for each in (*examples, *tested)})
     return found
 
 

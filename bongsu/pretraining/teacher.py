@@ -1,4 +1,4 @@
-"""A teacher's sentence vectors, which pre-training pulls the student's towards (Reimers and Gurevych 2020, section 3).
+"""Sentence vectors of a teacher, which pre-training pulls the student's towards (Reimers and Gurevych 2020, section 3).
 
 The teacher reads each sentence as the shards hold it, decoded: with the student's lower case and normalization.
 """
@@ -34,7 +34,7 @@ _LONGEST = 256
 class StudentModel(nn.Module):
     """A language model with a linear layer from the mean of a sentence's vectors to the teacher's vector.
 
-    The layer belongs to the training: what is kept of the model is the language model alone.
+    The layer serves training only: the language model alone is kept.
     """
 
     def __init__(self, language_model: MaskedLanguageModel, width: int, seed: int) -> None:
@@ -76,7 +76,7 @@ class Teacher:
         """Open the teacher.
 
         Args:
-            folder: where the vectors are written, and how far each split has come.
+            folder: for the vectors and the progress of each split.
             tokenizer: the student's.
 
         Raises:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bongsu.arrays import Float64, Int64
-from bongsu.corpus.cleaning import key
+from bongsu.corpus.cleaning import dedup_key
 from bongsu.evaluation.bootstrap import compare_metric, paired_difference
 from bongsu.evaluation.calibration import calibration, reliability
 from bongsu.evaluation.metrics import classification_metrics, predictions, threshold_curve
@@ -330,7 +330,7 @@ def worst(recipe: Recipe, labels: Int64, probabilities: Float64, raw: list[str],
     decided = predictions(probabilities, recipe.evaluate.resolved_threshold)
     wrong = np.flatnonzero(decided != labels)
     order = wrong[np.argsort(-probabilities[wrong, decided[wrong]], kind="stable")].tolist()
-    first = set({key(raw[row]): row for row in reversed(order)}.values())
+    first = set({dedup_key(raw[row]): row for row in reversed(order)}.values())
     surest = [row for row in order if row in first][: recipe.evaluate.worst]
     return [
         {

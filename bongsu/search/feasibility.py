@@ -17,7 +17,7 @@ from bongsu.model.memory import Load, training_bytes
 from bongsu.parallel import cores
 from bongsu.pipeline.planning import likely_shape
 from bongsu.pipeline.stages import named_encoder
-from bongsu.pretraining.memory import bytes_a_number, pretraining_bytes
+from bongsu.pretraining.memory import bytes_per_number, pretraining_bytes
 from bongsu.recipe import CNN, Pretrain, Recipe, Task
 from bongsu.search.study import Plan, Resources, Trial
 
@@ -86,7 +86,7 @@ def _finetuning(recipe: Recipe, task: Task, device: str) -> float:
         # The head's columns take the place of logits: one for each filter of each kernel at each position.
         columns = positions * head.filters * len(head.kernel_sizes)
     load = Load(positions, task.max_length, positions, columns, settings.unfreeze_last if settings.freeze else None)
-    return training_bytes(config, load, bytes_a_number(settings, device), device, parameters)
+    return training_bytes(config, load, bytes_per_number(settings, device), device, parameters)
 
 
 @cache

@@ -12,7 +12,7 @@ import numpy as np
 
 from bongsu import progress
 from bongsu.arrays import Array, Float64, Int64
-from bongsu.corpus.cleaning import key
+from bongsu.corpus.cleaning import dedup_key
 from bongsu.corpus.readers import ReadStats, read_rows
 from bongsu.errors import DataError, RecipeError
 from bongsu.evaluation.metrics import predictions
@@ -147,7 +147,7 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
         """Return of copies of a text the first, with the label of the majority; a tie leaves the text out."""
         copies: dict[str, list[Example[str]]] = {}
         for example in examples:
-            copies.setdefault(key(example.cleaned), []).append(example)
+            copies.setdefault(dedup_key(example.cleaned), []).append(example)
         kept = []
         for members in copies.values():
             votes = np.bincount(self.classes_of(members), minlength=len(self.schema.labels))

@@ -10,7 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from bongsu.arrays import Array
-from bongsu.corpus.cleaning import key
+from bongsu.corpus.cleaning import dedup_key
 from bongsu.model.tfidf import Tfidf
 from bongsu.recipe import Pair
 from bongsu.tasks.classification import ClassificationTask
@@ -83,7 +83,7 @@ def _compared(example: Example[Any]) -> Example[Any]:
     one, other = set(first), set(second)
     tokens = [f"b_{word}" for word in first if word in other]
     tokens += [f"f_{word}" for word in first if word not in other] + [f"s_{word}" for word in second if word not in one]
-    grams = [{text[n : n + 3] for n in range(max(1, len(text) - 2))} for text in map(key, example.inputs)]
+    grams = [{text[n : n + 3] for n in range(max(1, len(text) - 2))} for text in map(dedup_key, example.inputs)]
     for name, a, b in (("w", one, other), ("c", grams[0], grams[1])):
         share = len(a & b) / max(1, len(a | b))
         tokens += [f"common_{name}_{step}" for step in range(1, _STEPS + 1) if share * _STEPS >= step]

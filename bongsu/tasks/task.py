@@ -22,7 +22,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from bongsu.arrays import Array, Float32, Float64, Int64
-from bongsu.corpus.cleaning import Cleaner, key
+from bongsu.corpus.cleaning import Cleaner, dedup_key
 from bongsu.corpus.readers import Place, ReadStats, format_of, read_rows, resolve
 from bongsu.errors import DataError
 from bongsu.files import redacted
@@ -341,7 +341,9 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
 
     def unique(self, examples: Sequence[Example[TargetT]]) -> list[Example[TargetT]]:
         """Return examples to train on: of copies of a text the first."""
-        return list({(key(example.cleaned), *example.inputs[1:]): example for example in reversed(examples)}.values())[::-1]
+        return list({(dedup_key(example.cleaned), *example.inputs[1:]): example for example in reversed(examples)}.values())[
+            ::-1
+        ]
 
     def describe(self, examples: Sequence[Example[TargetT]]) -> dict[str, int]:
         """Return counts to describe rows by, such as how many there are of each class."""

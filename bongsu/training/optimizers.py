@@ -11,7 +11,7 @@ from bongsu.recipe import Optimization
 
 
 def parameter_groups(module: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: matrices decay; norms, biases and embeddings do not. Frozen parameters are left out."""
+    """Return two groups: matrices with weight decay; norms, biases and embeddings without. Frozen parameters are left out."""
     embeddings = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
@@ -26,7 +26,7 @@ def parameter_groups(module: nn.Module, learning_rate: float, weight_decay: floa
 
 
 def build_optimizer(groups: list[dict[str, Any]], settings: Optimization, device: torch.device) -> torch.optim.Optimizer:
-    """The recipe's optimizer over groups that carry their own `peak` learning rate."""
+    """Return the recipe's optimizer over groups that have their own `peak` learning rate."""
     orthogonal = [group for group in groups if settings.optimizer == "muon" and _orthogonal(group)]
     others = [group for group in groups if not any(group is one for one in orthogonal)]
     parts: list[torch.optim.Optimizer] = []
@@ -58,5 +58,5 @@ class Together(torch.optim.Optimizer):
 
 
 def _orthogonal(group: dict[str, Any]) -> bool:
-    """Whether Muon, which is for the matrices of hidden layers, takes a group."""
+    """Return whether a group is for Muon, which updates the matrices of hidden layers."""
     return bool(group.get("matrices")) and all(parameter.ndim == 2 for parameter in group["params"])
