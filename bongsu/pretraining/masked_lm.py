@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -44,6 +44,25 @@ VALIDATION_SEED = 0
 _MOST_JOINED = 8
 """Tokens that are shown as one where each holds a part of a character's bytes."""
 _BROKEN = "\ufffd"
+
+
+class Token(TypedDict):
+    """A token of a sample."""
+
+    text: str
+    segment: int
+    masked: bool
+    target: str | None
+    """Of a masked token: what stood there."""
+    guess: str | None
+    probability: float | None
+    """Of the guess."""
+
+
+class Sample(TypedDict):
+    """A packed row of held-out text with the model's guesses."""
+
+    tokens: list[Token]
 
 
 @dataclass
@@ -250,7 +269,7 @@ def pretrain(
 
 
 @torch.inference_mode()
-def samples(trainable: MaskedLanguageModelling, tokenizer: Tokenizer, rows: int = 4) -> list[dict[str, Any]]:
+def samples(trainable: MaskedLanguageModelling, tokenizer: Tokenizer, rows: int = 4) -> list[Sample]:
     """Return a few packed rows of held-out text with masked tokens, targets and predictions."""
     trainable.model.eval()
     batch = trainable.held_out[0]
@@ -262,9 +281,9 @@ def samples(trainable: MaskedLanguageModelling, tokenizer: Tokenizer, rows: int 
         if int(target) != IGNORE
     }
     length = batch.input_ids.shape[1]
-    shown = []
+    shown: list[Sample] = []
     for row in range(min(rows, len(batch.input_ids))):
-        tokens: list[dict[str, Any]] = []
+        tokens: list[Token] = []
         columns = np.flatnonzero(batch.segment_ids[row]).tolist()
         ids, segments = batch.input_ids[row].tolist(), batch.segment_ids[row].tolist()
         found = {column: guesses[row * length + column] for column in columns if row * length + column in guesses}

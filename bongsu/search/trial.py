@@ -16,7 +16,6 @@ from bongsu.pipeline.running import run
 from bongsu.recipe import load_recipe
 from bongsu.search.ledger import Ledger, Record, Status
 from bongsu.search.study import Trial
-from bongsu.tasks.task import Calibration
 from bongsu.training.log import read_log
 from bongsu.workspace import Workspace
 
@@ -68,15 +67,13 @@ def outcome(folder: Path, stage: str) -> dict[str, float]:
         last = next(record for record in reversed(log) if "validation_loss" in record)
         return {key.removeprefix("validation_"): value for key, value in last.items() if key.startswith("validation_")}
     data, measured = _measured(folder)
-    neutral = Calibration(thresholds=measured.calibrations[0].thresholds)
-    return dict(data.task.score(data.take(measured.rows), measured.seeds[0], neutral))
+    return dict(data.task.score(data.take(measured.rows), measured.seeds[0], measured.calibration))
 
 
 def row_scores(folder: Path) -> dict[int, float]:
     """Return the main metric of each row that a trial of fine-tuning held out, such as 1 for a right answer."""
     data, measured = _measured(folder)
-    calibration = Calibration(thresholds=measured.calibrations[0].thresholds)
-    statistics = data.task.statistics(data.take(measured.rows), measured.seeds[0], calibration)
+    statistics = data.task.statistics(data.take(measured.rows), measured.seeds[0], measured.calibration)
     return dict(zip(measured.rows.tolist(), data.task.main_metric(statistics).tolist(), strict=True))
 
 

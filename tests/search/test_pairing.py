@@ -98,5 +98,5 @@ def test_row_by_row_it_says_what_the_bootstrap_says(tmp_path: Path, monkeypatch:
     assert found is not None
     assert found.half is not None
     assert found.count == 450
-    assert 100 * found.mean == pytest.approx(expected["difference"])
-    assert [100 * (found.mean - found.half), 100 * (found.mean + found.half)] == pytest.approx(expected["interval"], abs=0.5)
+    assert 100 * found.mean == pytest.approx(expected.difference)
+    assert [100 * (found.mean - found.half), 100 * (found.mean + found.half)] == pytest.approx(expected.interval, abs=0.5)
