@@ -105,7 +105,7 @@ _WORDS = ("choice", "grid", "arms", "range", "log_range")
 
 
 def _word(value: Any) -> str | None:
-    """The word that tells which kind of domain a table is."""
+    """Return the key that says which kind of domain a table is."""
     return next((word for word in _WORDS if word in value), None) if isinstance(value, Mapping) else None
 
 
@@ -133,14 +133,14 @@ def flatten(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def grid_points(space: Space) -> list[Point]:
-    """Every combination, the last setting changing fastest; of a space without ranges."""
+    """Return every combination, the last setting changing fastest; of a space without ranges."""
     listed = {name: domain for name, domain in space.items() if isinstance(domain, Choice | Grid | Arms)}
     columns = [[(name, value) for value in domain.values()] for name, domain in listed.items()]
     return [dict(combination) for combination in itertools.product(*columns)]
 
 
 def random_points(space: Space, draws: int, generator: random.Random) -> Iterator[Point]:
-    """Draws of what is drawn, each crossed with the grids and arms."""
+    """Yield draws of choices and ranges, each crossed with the grids and arms."""
     drawn = {name: domain for name, domain in space.items() if isinstance(domain, Choice | Range | LogRange)}
     crossed = grid_points({name: domain for name, domain in space.items() if name not in drawn})
     for _ in range(draws):
@@ -149,15 +149,15 @@ def random_points(space: Space, draws: int, generator: random.Random) -> Iterato
             yield {name: values[name] if name in values else point[name] for name in space}
 
 
-def holds(space: Space, point: Point) -> bool:
-    """Whether a point is of this space, which may have grown or shrunk since."""
+def contains(space: Space, point: Point) -> bool:
+    """Return whether a point is in this space, which may have changed since."""
     return set(point) == set(space) and all(
         isinstance(domain, Range | LogRange) or point[name] in domain.values() for name, domain in space.items()
     )
 
 
 def apply(space: Space, point: Point, tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe of a point, as a tree of plain values.
+    """Return the recipe of a point as plain values.
 
     Raises:
         RecipeError: when a setting is not a key a recipe can have.
@@ -173,7 +173,7 @@ def apply(space: Space, point: Point, tree: Mapping[str, Any]) -> dict[str, Any]
 
 
 def merge(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`tree` with `changes`; tables are merged, all else (lists too) is replaced."""
+    """Return `tree` with `changes`; tables are merged, all else (lists too) is replaced."""
     result = dict(tree)
     for key, value in changes.items():
         old = result.get(key)
@@ -182,12 +182,12 @@ def merge(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 
 def label(value: Any) -> str:
-    """A value in short: text as it is, numbers with four digits, anything else as JSON."""
+    """Format a value: text as it is, numbers with four digits, anything else as JSON."""
     if isinstance(value, str):
         return value
     return f"{value:.4g}" if isinstance(value, float) else orjson.dumps(value).decode()
 
 
 def describe(point: Point) -> str:
-    """A point in one line: `d_model 256, activation swish`."""
+    """Format a point in one line, such as "d_model 256, activation swish"."""
     return ", ".join(f"{name.rpartition('.')[2]} {label(value)}" for name, value in point.items())
