@@ -11,7 +11,7 @@ from collections import Counter
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from bongsu.corpus import blocks
 from bongsu.corpus.dedup import NearDuplicates, first_occurrences
 from bongsu.corpus.readers import nothing_read, warn_of_missing_subsets
 from bongsu.corpus.split import SPLITS
-from bongsu.corpus.staging import HASHES, KEEP, Group, stage, staged_texts, write
-from bongsu.corpus.stats import ReadStats
+from bongsu.corpus.staging import HASHES, KEEP, Group, StagedBlock, stage, staged_texts, write
+from bongsu.corpus.stats import ReadStats, Summary
 from bongsu.errors import DataError
 from bongsu.files import redacted, redacted_tree, write_json
 from bongsu.parallel import Workers, whole, workers
@@ -30,7 +30,43 @@ from bongsu.recipe import Corpus, Source
 _PART_TEXTS = 500_000  # of a part of the corpus, about; 60 MB of English sentences
 
 
-def prepare(corpus: Corpus, folder: Path, ray: str | None = None) -> dict[str, Any]:
+class SourceSummary(TypedDict):
+    """What a source gave."""
+
+    path: str
+    documents: int
+    texts: int
+    bytes: int
+    dropped: dict[str, int]
+    """Texts that cleaning dropped, by reason."""
+    read: Summary
+    """What became of its rows."""
+
+
+class CorpusReport(TypedDict):
+    """The contents of `corpus.json`."""
+
+    documents: int
+    texts: int
+    bytes: int
+    splits: dict[str, int]
+    sources: list[SourceSummary]
+    dropped: dict[str, int]
+    """By reason, over all sources, duplicates included."""
+    settings: object
+    """Of the recipe's [corpus]."""
+    sha256: dict[str, str]
+    """Of each file."""
+
+
+class SplitSize(TypedDict):
+    """Texts of a split."""
+
+    texts: int
+    bytes: int
+
+
+def prepare(corpus: Corpus, folder: Path, ray: str | None = None) -> CorpusReport:
     """Prepare the corpus in the existing, empty `folder`, and return the contents of `corpus.json`.
 
     Args:
@@ -51,7 +87,7 @@ def prepare(corpus: Corpus, folder: Path, ray: str | None = None) -> dict[str, A
         counts, hashes = _write(corpus, staged, held, folder.absolute(), pool)
     shutil.rmtree(staging)
     _require_both_splits(counts, corpus.validation)
-    report = {
+    report: CorpusReport = {
         "documents": sum(summary["documents"] for summary in summaries),
         "texts": sum(part["texts"] for part in counts.values()),
         "bytes": sum(part["bytes"] for part in counts.values()),
@@ -67,13 +103,15 @@ def prepare(corpus: Corpus, folder: Path, ray: str | None = None) -> dict[str, A
 
 def _stage(
     corpus: Corpus, sources: list[Source], staging: Path, pool: Workers
-) -> tuple[list[dict[str, Any]], list[tuple[str, str, int]]]:
-    """Clean all sources; return the summary of each, and (name, source, texts) of each block with texts."""
+) -> tuple[list[SourceSummary], list[StagedBlock]]:
+    """Clean all sources; return the summary of each, and the blocks with texts."""
     stats = [ReadStats(source.max_bad) for source in sources]
-    summaries: list[dict[str, Any]] = [
-        {"path": redacted(source.path), "documents": 0, "texts": 0, "bytes": 0, "dropped": Counter[str]()} for source in sources
+    summaries: list[SourceSummary] = [
+        {"path": redacted(source.path), "documents": 0, "texts": 0, "bytes": 0, "dropped": {}, "read": counts.as_dict()}
+        for source, counts in zip(sources, stats, strict=True)
     ]
-    staged: list[tuple[str, str, int]] = []
+    dropped = [Counter[str]() for _ in sources]
+    staged: list[StagedBlock] = []
     found = pool.run(blocks.file_groups(sources), blocks.cut, partial(stage, cleaning=corpus.cleaning, folder=staging))
     with progress.bar("prepare", None, "MB") as bar, open(staging / HASHES, "wb") as hashes:
         for block in found:
@@ -85,11 +123,12 @@ def _stage(
             summary["documents"] += block.documents
             summary["texts"] += len(block.hashes)
             summary["bytes"] += block.bytes
-            summary["dropped"] += block.dropped
+            dropped[block.source] += block.dropped
             if len(block.hashes):
-                staged.append((block.name, path, len(block.hashes)))
+                staged.append(StagedBlock(block.name, path, len(block.hashes)))
             bar.advance(block.bytes / 1e6, progress.escape(redacted(path)))
-    for source, counts, summary in zip(sources, stats, summaries, strict=True):
+    for source, counts, summary, reasons in zip(sources, stats, summaries, dropped, strict=True):
+        summary["dropped"] = dict(reasons)
         _require_text(source, counts, summary)
         warn_of_missing_subsets(source, counts)
         counts.report(summary["path"])
@@ -97,7 +136,7 @@ def _stage(
     return summaries, staged
 
 
-def _deduplicate(corpus: Corpus, staging: Path, staged: list[tuple[str, str, int]]) -> Counter[str]:
+def _deduplicate(corpus: Corpus, staging: Path, staged: list[StagedBlock]) -> Counter[str]:
     """Write a mask of the staged texts that are kept; return how many are dropped, by reason."""
     dropped: Counter[str] = Counter()
     count = sum(texts for _, _, texts in staged)
@@ -124,10 +163,10 @@ def _deduplicate(corpus: Corpus, staging: Path, staged: list[tuple[str, str, int
 
 
 def _write(
-    corpus: Corpus, staged: list[tuple[str, str, int]], held: int, folder: Path, pool: Workers
-) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
+    corpus: Corpus, staged: list[StagedBlock], held: int, folder: Path, pool: Workers
+) -> tuple[dict[str, SplitSize], dict[str, str]]:
     """Write the parts of the corpus; return texts and bytes of each split, and the hash of each file."""
-    counts = {split: {"texts": 0, "bytes": 0} for split in SPLITS}
+    counts: dict[str, SplitSize] = {split: {"texts": 0, "bytes": 0} for split in SPLITS}
     hashes: dict[str, str] = {}
     groups = _groups(staged)
     with progress.bar("split", len(groups), "parts") as bar:
@@ -140,7 +179,7 @@ def _write(
     return counts, dict(sorted(hashes.items()))
 
 
-def _groups(staged: list[tuple[str, str, int]]) -> list[Group]:
+def _groups(staged: list[StagedBlock]) -> list[Group]:
     """Return consecutive blocks grouped into parts."""
     rows = np.cumsum([0, *(texts for _, _, texts in staged)])
     number = rows[:-1] // _PART_TEXTS
@@ -148,7 +187,7 @@ def _groups(staged: list[tuple[str, str, int]]) -> list[Group]:
     return [Group(n, staged[begin:end], int(rows[begin])) for n, (begin, end) in enumerate(pairwise(starts))]
 
 
-def _require_text(source: Source, stats: ReadStats, summary: dict[str, Any]) -> None:
+def _require_text(source: Source, stats: ReadStats, summary: SourceSummary) -> None:
     if summary["documents"] == 0:
         raise nothing_read(source, stats)
     if summary["texts"] == 0:
@@ -159,7 +198,7 @@ def _require_text(source: Source, stats: ReadStats, summary: dict[str, Any]) -> 
         )
 
 
-def _require_both_splits(counts: dict[str, dict[str, int]], validation: float) -> None:
+def _require_both_splits(counts: dict[str, SplitSize], validation: float) -> None:
     total = sum(part["texts"] for part in counts.values())
     for split in SPLITS:
         if counts[split]["texts"] == 0:

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -49,13 +50,21 @@ class Staged:
     """[texts], of the texts' exact keys, in order."""
 
 
+class StagedBlock(NamedTuple):
+    """A block of a source that gave texts."""
+
+    name: str
+    path: str
+    """Of the source."""
+    texts: int
+
+
 @dataclass(frozen=True)
 class Group:
     """Staged blocks that become one part of the corpus."""
 
     number: int
-    blocks: list[tuple[str, str, int]]
-    """Name, path of the source, number of texts."""
+    blocks: list[StagedBlock]
     row: int
     """The place of the first text among all that were staged."""
 

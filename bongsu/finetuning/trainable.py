@@ -24,7 +24,7 @@ from bongsu.tokens.inputs import Encoded
 from bongsu.tokens.random import mix, permute
 from bongsu.training.averaging import Averaged, exponential
 from bongsu.training.log import Outcome
-from bongsu.training.optimizers import parameter_groups
+from bongsu.training.optimizers import ParameterGroup, parameter_groups
 
 _WINDOW = 16  # batches whose rows are sorted by length as one
 
@@ -96,7 +96,7 @@ class FineTuning:
         outputs = predict(self.task, self.best, self.tokenizer, self.development)
         return self.task.score(self.development, self.task.probabilities(outputs, neutral), neutral)
 
-    def groups(self) -> list[dict[str, Any]]:
+    def groups(self) -> list[ParameterGroup]:
         """Return parameter groups: the head and the encoder at their own rates, each layer at `layer_decay` of the next."""
         settings, encoder = self.settings, self.task_model.encoder
         rate = settings.encoder_learning_rate

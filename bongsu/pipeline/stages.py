@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bongsu import progress
 from bongsu.corpus.readers import resolve
@@ -18,7 +18,7 @@ from bongsu.files import read_json, redacted, write_bytes, write_json, write_tex
 from bongsu.finetuning.data import Data, check_columns, load_data, prepare_data
 from bongsu.models import packaged
 from bongsu.parallel import whole, workers
-from bongsu.recipe import HUB, Optimization, Pretrain, Recipe
+from bongsu.recipe import HUB, Optimization, Pretrain, Recipe, Tree
 from bongsu.tokens.bpe import load_tokenizer, measure, sample_evenly, save_tokenizer, train_tokenizer
 from bongsu.tokens.shards import Encoded, encode_part, write_shards
 from bongsu.workspace import Stage, Workspace, file_fingerprint
@@ -78,9 +78,10 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
         )
         chain.append(Stage("tokens", {}, [chain[-1].fingerprint], lambda folder: encode_corpus(corpus, tokenizer, folder, ray)))
         if recipe.pretrain:
-            settings = {**({} if start else _settings(recipe, "model")), **_settings(recipe, "pretrain"), "seed": recipe.seed}
-            # What `start` and `teacher` name counts, not where it is; the former is among the tokenizer's inputs.
-            del settings["pretrain"]["start"], settings["pretrain"]["teacher"]
+            pretrain = _settings(recipe, "pretrain")
+            # The content of `start` and `teacher` counts, not the path; the former is among the tokenizer's inputs.
+            del pretrain["pretrain"]["start"], pretrain["pretrain"]["teacher"]
+            settings = {**({} if start else _settings(recipe, "model")), **pretrain, "seed": recipe.seed}
             chain.append(
                 Stage(
                     "pretrain",
@@ -151,9 +152,9 @@ def named_encoder(name: str) -> Path:
     return folder
 
 
-def _settings(recipe: Recipe, section: str) -> dict[str, Any]:
+def _settings(recipe: Recipe, section: str) -> dict[str, Tree]:
     part = getattr(recipe, section)
-    values: dict[str, Any] = part.model_dump(mode="json")
+    values: Tree = part.model_dump(mode="json")
     if isinstance(part, Optimization):
         values = {key: value for key, value in values.items() if key not in _INCIDENTAL}
     return {section: values}

@@ -36,7 +36,7 @@ from bongsu.training.devices import compiles, resolve_device
 from bongsu.training.distributed import SINGLE_PROCESS, Processes
 from bongsu.training.log import Outcome
 from bongsu.training.loop import OnEvaluation, Plan, train
-from bongsu.training.optimizers import parameter_groups
+from bongsu.training.optimizers import ParameterGroup, parameter_groups
 
 VALIDATION_SEED = 0
 """The same validation tokens are masked whatever the recipe's seed, so that seeds can be compared."""
@@ -150,7 +150,7 @@ class MaskedLanguageModelling:
         }
         return {**metrics, "teacher_cosine": likeness / max(1.0, taught)} if self.student else metrics
 
-    def groups(self) -> list[dict[str, Any]]:
+    def groups(self) -> list[ParameterGroup]:
         return parameter_groups(self.live, self.learning_rate, self.weight_decay)
 
     def after_step(self) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from bongsu.errors import RecipeError, WorkspaceError
 from bongsu.files import read_json, write_json
 from bongsu.search.feasibility import memory_bytes, why
-from bongsu.search.space import contains
+from bongsu.search.space import Point, contains
 from bongsu.search.study import Plan, Trial
 
 Status = Literal["finished", "stopped", "diverged", "out of memory", "infeasible", "invalid", "failed"]
@@ -28,7 +28,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    point: dict[str, Any]
+    point: Point
     seed: int
     status: Status
     reason: str = ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 from markupsafe import Markup
 
@@ -40,7 +39,7 @@ def write_report(ledger: Ledger, seconds: float) -> Path:
     found = results(ledger, records)
     to_best = [against(found[0], result, ledger) for result in found]
     surveyed = check_feasibility(ledger.plan, ledger.device)
-    page: dict[str, Any] = {
+    page: dict[str, object] = {
         "study": study,
         "created": time.strftime("%Y-%m-%d %H:%M"),
         "total": _total(ledger.plan, records),

@@ -37,7 +37,7 @@ class Suggestions(Searcher):
     def ended(self, trial: Trial) -> None:
         """Note that a trial has ended, or was refused."""
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]  # Ray: "dict | FINISHED | None"
+    def suggest(self, trial_id: str) -> Point | str:  # type: ignore[override]  # Ray: "dict | FINISHED | None"
         while self.waiting or self.more():
             trial = self.waiting.popleft()
             if self.ledger.read(trial.name) is None and self.ledger.refuse(trial) is None:
@@ -49,7 +49,7 @@ class Suggestions(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         self.ended(self.running.pop(trial_id))
 
-    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+    def set_search_properties(self, metric: str | None, mode: str | None, config: Point, **spec: Any) -> bool:
         return True  # it knows
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
@@ -139,7 +139,7 @@ def objective(ledger: Ledger, record: Record | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def configuration(trial: Trial, name: str | None = None) -> dict[str, Any]:
+def configuration(trial: Trial, name: str | None = None) -> Point:
     """Return the configuration of a trial for Ray Tune; `name`: of its folder, where that is not its own."""
     return {NAME: name or trial.name, SEED: trial.seed, **trial.point}
 
@@ -157,7 +157,7 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     return found
 
 
-def parameters(space: Space, point: Point) -> dict[str, Any]:
+def parameters(space: Space, point: Point) -> Point:
     """Return a point as Optuna's parameters."""
     return {
         name: point[name] if isinstance(domain, Range | LogRange) else domain.values().index(point[name])
@@ -165,7 +165,7 @@ def parameters(space: Space, point: Point) -> dict[str, Any]:
     }
 
 
-def point_of(space: Space, chosen: dict[str, Any]) -> Point:
+def point_of(space: Space, chosen: Point) -> Point:
     """Return the point of Optuna's parameters."""
     return {
         name: chosen[name] if isinstance(domain, Range | LogRange) else domain.values()[chosen[name]]

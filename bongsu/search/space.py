@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeAlias
 import orjson
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from bongsu.recipe import Section, put
+from bongsu.recipe import Section, Tree, put
 
 Number: TypeAlias = int | float
 Point: TypeAlias = dict[str, Any]
@@ -47,7 +47,7 @@ class Grid(Section):
 class Arms(Section):
     """Named changes to several settings at once, each a part of a recipe."""
 
-    arms: dict[str, dict[str, Any]] = Field(min_length=1)
+    arms: dict[str, Tree] = Field(min_length=1)
 
     def values(self) -> list[Any]:
         return list(self.arms)
@@ -120,9 +120,9 @@ Domain: TypeAlias = Annotated[
 Space: TypeAlias = dict[str, Domain]
 
 
-def flatten(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any], before: str = "") -> Tree:
     """`{"model": {"d_model": [64, 128]}}` -> `{"model.d_model": {"grid": [64, 128]}}`; a bare list is a grid."""
-    flat: dict[str, Any] = {}
+    flat: Tree = {}
     for key, value in tree.items():
         name = f"{before}{key}"
         if isinstance(value, Mapping) and value and _word(value) is None:
@@ -156,7 +156,7 @@ def contains(space: Space, point: Point) -> bool:
     )
 
 
-def apply(space: Space, point: Point, tree: Mapping[str, Any]) -> dict[str, Any]:
+def apply(space: Space, point: Point, tree: Mapping[str, Any]) -> Tree:
     """Return the recipe of a point as plain values.
 
     Raises:
@@ -172,7 +172,7 @@ def apply(space: Space, point: Point, tree: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
-def merge(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+def merge(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:
     """Return `tree` with `changes`; tables are merged, all else (lists too) is replaced."""
     result = dict(tree)
     for key, value in changes.items():

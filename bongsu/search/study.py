@@ -13,7 +13,7 @@ import orjson
 from pydantic import Field, model_validator
 
 from bongsu.errors import RecipeError
-from bongsu.recipe import Positive, Recipe, Section, override, parse_recipe, parse_section, read_tree
+from bongsu.recipe import Positive, Recipe, Section, Tree, override, parse_recipe, parse_section, read_tree
 from bongsu.search.space import (
     Arms,
     Choice,
@@ -75,7 +75,7 @@ class Study(Section):
     """The result of the original study, shown with this one."""
     recipe: str
     """The recipe whose settings vary (a path, relative to the current folder)."""
-    changes: dict[str, Any] = Field(default={})
+    changes: Tree = Field(default={})
     """Parts of a recipe that differ from it in every trial."""
     objective: Objective
     space: Space
@@ -120,7 +120,7 @@ class Study(Section):
 _HIDING = ("mask_rate", "whole_words", "validation_sentences")
 """Settings of [pretrain] that change which tokens are masked in validation."""
 # A trial that diverges ends at once, and only its metrics matter.
-_OF_TRIALS: dict[str, dict[str, Any]] = {
+_OF_TRIALS: dict[str, Tree] = {
     "pretrain": {"max_skipped": 1},
     "finetune": {"max_skipped": 1},
     "validation": {"diagnose": False},
@@ -152,7 +152,7 @@ class Plan:
     """A study with the recipe it changes."""
 
     study: Study
-    tree: dict[str, Any]
+    tree: Tree
     """The recipe as plain values, before a point is applied."""
 
     def __getstate__(self) -> dict[str, object]:
@@ -171,7 +171,7 @@ class Plan:
         """Return the recipe of a trial for a run of its own, without the settings for trials alone."""
         return self._recipe(trial, f"{self.study.name}-best", {})
 
-    def _recipe(self, trial: Trial, name: str, defaults: dict[str, dict[str, Any]]) -> Recipe:
+    def _recipe(self, trial: Trial, name: str, defaults: dict[str, Tree]) -> Recipe:
         tree = apply(self.study.space, trial.point, self.tree) | {"name": name, "seed": trial.seed}
         tree |= {
             section: {**values, **tree.get(section, {})}

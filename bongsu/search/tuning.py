@@ -35,7 +35,7 @@ from bongsu.files import read_json, redacted, write_json
 from bongsu.search.inputs import file_fingerprints
 from bongsu.search.ledger import METRICS, Ledger
 from bongsu.search.searchers import NAME, SEED, Listed, Parzen
-from bongsu.search.space import Arms, label
+from bongsu.search.space import Arms, Point, label
 from bongsu.search.study import Plan, Trial
 from bongsu.search.tracking import TrialCurves
 from bongsu.search.trial import run_trial
@@ -111,12 +111,12 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _trial(ledger: Ledger, config: dict[str, Any]) -> Trial:
+def _trial(ledger: Ledger, config: Point) -> Trial:
     """Return the trial of a Ray Tune configuration."""
     return Trial({key: config[key] for key in ledger.plan.study.space}, config[SEED])
 
 
-def _run(config: dict[str, Any], ledger: Ledger, cwd: str) -> None:
+def _run(config: Point, ledger: Ledger, cwd: str) -> None:
     """Run a trial, in a process of its own."""
     os.chdir(cwd)
     torch.set_num_threads(max(1, int(ledger.plan.study.resources.cpus)))
@@ -137,7 +137,7 @@ class _Watch(tune.Callback):
         hours = ledger.plan.study.search.hours
         self.end = time.monotonic() + 3600 * hours if hours else float("inf")
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         """Return nothing: a search resumes from the ledger, not from Ray's state."""
         return {}
 

@@ -18,15 +18,15 @@ from bongsu.tokens.normalization import fast_normalizer
 
 _MARKS = (b"\1", b"\2")
 
-PROOF = 1000  # texts whose ids both are asked for, before the fast one is believed
-REMEMBERED = 10_000_000  # tokens after which the fast one is made anew, for it remembers every word it meets
+PROOF = 1000  # texts that both must encode alike before the fast one is used
+REMEMBERED = 10_000_000  # tokens after which the fast one is recreated, for it caches every word
 
 
 class Encoder(Protocol):
     """Encodes a batch of texts."""
 
     def encode(self, texts: Sequence[str]) -> tuple[Array, Int64]:
-        """The ids of all texts, one after another [tokens], and how many each has [texts]."""
+        """Return the ids of all texts, one after another [tokens], and how many each has [texts]."""
 
 
 class ExactEncoder:
@@ -87,9 +87,9 @@ class FastEncoder:
         return np.asarray(layout.content.data)[offsets[0] : offsets[-1]], np.diff(offsets)
 
     def _joined(self, texts: Sequence[str]) -> bytes | None:
-        """The normalised texts with NUL between them; None where a text holds NUL or a mark itself.
+        """Return the normalised texts joined by NUL; None where a text contains NUL or a mark itself.
 
-        Letters of ASCII are at most made small: of all texts at once, but for placeholders, for which marks stand meanwhile.
+        ASCII letters are at most lowercased, for all texts at once; marks replace the placeholders meanwhile.
         """
         joined = "\0".join([text if text.isascii() else self._normalized(text) for text in texts]).encode()
         if joined.count(b"\0") >= max(1, len(texts)) or any(mark in joined for mark in _MARKS):
@@ -125,7 +125,7 @@ class GuardedEncoder:
                     return self._fast.encode(texts)
             except Exception as error:  # a young library may raise anything; the other one is always there
                 self._fast = None
-                warn(f"gigatoken failed on a text ({error}); encoding on with tokenizers, which is slower.")
+                warn(f"gigatoken failed on a text ({error}); continuing with tokenizers, which is slower.")
         return self._exact.encode(texts)
 
 

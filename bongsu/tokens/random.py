@@ -1,7 +1,7 @@
-"""Random numbers that depend on what they are for, not on when they are drawn.
+"""Counter-based random numbers, which depend on their purpose and not on the order of draws.
 
-Every draw is a hash of (seed, epoch, sentence, position), so that batch n is the same whoever makes it and whenever:
-nothing has to be saved for resuming, and the number of workers does not matter. The hash is the finaliser of SplitMix64
+Every draw is a hash of (seed, epoch, sentence, position), so that batch n is always the same: nothing has to be saved for
+resuming, and the number of workers does not matter. The hash is the finaliser of SplitMix64
 (Steele et al. 2014), which passes the usual batteries of tests.
 """
 
@@ -16,7 +16,7 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
 def mix(*parts: ArrayLike) -> UInt64:
-    """Hashes whole numbers, broadcast against one another, to uint64 that look independent and uniform."""
+    """Hash whole numbers, broadcast against one another, to uint64 that look independent and uniform."""
     state = np.uint64(0)
     with np.errstate(over="ignore"):
         for part in parts:
@@ -25,12 +25,12 @@ def mix(*parts: ArrayLike) -> UInt64:
 
 
 def uniform(hashes: UInt64) -> Float64:
-    """Turns hashes into numbers in [0, 1) with 53 bits."""
+    """Turn hashes into numbers in [0, 1) with 53 bits."""
     return (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def permute(index: Int64, size: int, key: ArrayLike) -> Int64:
-    """Where each index in [0, size) goes under a seeded permutation, without holding the permutation.
+    """Return where each index in [0, size) goes under a seeded permutation, without holding the permutation.
 
     A Feistel network over the next even number of bits, walked until it falls inside (Black and Rogaway 2002), so a corpus
     of a billion sentences is shuffled in no memory. `key` may differ from index to index.

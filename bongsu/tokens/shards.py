@@ -11,7 +11,7 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple, TypedDict
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -45,8 +45,18 @@ class Shards:
         return len(self.offsets) - 1
 
     def lengths(self, limit: int) -> Int64:
-        """Tokens of each sentence, at most `limit`. [sentences] int64."""
+        """Return the tokens of each sentence, at most `limit`. [sentences] int64."""
         return np.minimum(np.diff(self.offsets), limit)
+
+
+class SplitEntry(TypedDict):
+    """A split in `tokens.json`."""
+
+    sentences: int
+    tokens: int
+    bytes: int
+    sha256: dict[str, str]
+    """Of each file."""
 
 
 class Encoded(NamedTuple):
@@ -55,13 +65,13 @@ class Encoded(NamedTuple):
     ids: Array
     """[tokens] of all texts, one after another."""
     lengths: Int64
-    """[texts] tokens of each; a text that comes to nothing is left out."""
+    """[texts] tokens of each; texts without tokens are left out."""
     sizes: Int64
     """[texts] bytes of each."""
 
 
 def encode_texts(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[Encoded]:
-    """Texts as ids, some megabytes at a time."""
+    """Yield texts as ids, some megabytes at a time."""
     dtype = token_dtype(tokenizer)
     encoder: Encoder | None = None
     for batch in batched(texts, _BATCH):
@@ -72,17 +82,17 @@ def encode_texts(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[Encoded
 
 
 def encode_part(path: Path, tokenizer_folder: Path) -> list[Encoded]:
-    """A part of a corpus as ids."""
+    """Return a part of a corpus as ids."""
     return list(encode_texts(part_texts(path), load_tokenizer(tokenizer_folder)))
 
 
 def token_dtype(tokenizer: Tokenizer) -> DTypeLike:
-    """What ids are kept in."""
+    """Return the type that ids are stored in."""
     return np.uint16 if tokenizer.get_vocab_size() < 2**16 else np.uint32
 
 
-def write_shards(folder: Path, split: str, encoded: Iterable[Encoded], tokenizer: Tokenizer, progress: Bar) -> dict[str, Any]:
-    """Writes the three files of a split and returns its entry for `tokens.json`."""
+def write_shards(folder: Path, split: str, encoded: Iterable[Encoded], tokenizer: Tokenizer, progress: Bar) -> SplitEntry:
+    """Write the three files of a split and return its entry for `tokens.json`."""
     dtype = token_dtype(tokenizer)
     with (
         atomic_file(folder / f"{split}.tokens.npy") as token_file,
@@ -114,7 +124,7 @@ def write_shards(folder: Path, split: str, encoded: Iterable[Encoded], tokenizer
 
 
 def open_shards(folder: Path, split: str, verify: bool = True) -> Shards:
-    """Opens a split and, with `verify`, compares its files with the hashes written when they were made.
+    """Open a split and, with `verify`, check the hashes of its files.
 
     Raises:
         WorkspaceError: when a file is missing, cut short or changed.

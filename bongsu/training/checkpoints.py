@@ -6,10 +6,12 @@ before it used.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -43,7 +45,7 @@ class State:
     guard: Guard = field(default_factory=Guard)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> State:
+    def from_dict(cls, values: Mapping[str, Any]) -> State:
         """Build a state from the values of `dataclasses.asdict`."""
         return cls(**{**values, "guard": Guard(**values.get("guard", {}))})
 
@@ -56,19 +58,18 @@ class DamagedError(WorkspaceError):
 class Snapshot:
     """A copy of everything a checkpoint holds, taken while training continues."""
 
-    step: int
     weights: dict[str, Tensor]
     moments: dict[str, Tensor]
-    state: dict[str, Any]
+    state: State
 
     @classmethod
-    def of(cls, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> Snapshot:
+    def of(cls, model: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> Snapshot:
         """Copy weights and optimizer state to the host's memory."""
         tensors = (_parameters(model), _optimizer_tensors(model, optimizer))
         weights, moments = (
             {name: tensor.to("cpu", copy=True).contiguous() for name, tensor in part.items()} for part in tensors
         )
-        return cls(step, weights, moments, state)
+        return cls(weights, moments, copy.deepcopy(state))
 
 
 class Writer:
@@ -95,7 +96,7 @@ class Writer:
         """Start writing a checkpoint, after the previous one is written; then delete old ones."""
         self.wait()
         if self.active:
-            snapshot = Snapshot.of(state.step, model, optimizer, {"state": asdict(state)})
+            snapshot = Snapshot.of(model, optimizer, state)
             self._writing = self._pool.submit(self._write, snapshot, state.best_step)
 
     def wait(self) -> None:
@@ -120,18 +121,18 @@ class Writer:
 
 def save_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
     """Write a checkpoint and return its folder."""
-    step, state = snapshot.step, snapshot.state
+    step = snapshot.state.step
     target = folder / f"step-{step:08d}"
     with atomic_folder(target) as temporary:
         save_file(snapshot.weights, temporary / "model.safetensors")
         save_file(snapshot.moments, temporary / "optimizer.safetensors")
         hashes = {name: file_hash(temporary / name) for name in ("model.safetensors", "optimizer.safetensors")}
-        state = {**state, "step": step}
+        state = {"state": asdict(snapshot.state), "step": step}
         write_json(temporary / "state.json", {**state, "sha256": {**hashes, "state": _state_hash(state)}})
     return target
 
 
-def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Any]:
+def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> State:
     """Load a checkpoint into `model` (and `optimizer`) and return its state.
 
     Raises:
@@ -139,12 +140,12 @@ def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.O
         WorkspaceError: when the checkpoint belongs to another model.
     """
     try:
-        state: dict[str, Any] = read_json(checkpoint / "state.json")
+        values = read_json(checkpoint / "state.json")
     except WorkspaceError as error:
         raise DamagedError(str(error)) from None
     try:
-        for name, expected in state.pop("sha256").items():
-            found = _state_hash(state) if name == "state" else file_hash(checkpoint / name)
+        for name, expected in values.pop("sha256").items():
+            found = _state_hash(values) if name == "state" else file_hash(checkpoint / name)
             if found != expected:
                 raise DamagedError(f"{checkpoint}: {name} is damaged (SHA-256 differs from the one written with it).")
         weights = load_file(checkpoint / "model.safetensors")
@@ -158,9 +159,9 @@ def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.O
                 tensor.copy_(weights[name])
         if optimizer is not None:
             _restore_optimizer(model, optimizer, load_file(checkpoint / "optimizer.safetensors"))
+        return State.from_dict(values["state"])
     except (OSError, SafetensorError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{checkpoint}: damaged ({error!r}).") from None
-    return state
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -169,7 +170,7 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(found, reverse=True)
 
 
-def resume_latest(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
+def resume_latest(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> State | None:
     """Load the latest valid checkpoint and return its state, or None; damaged ones are reported and moved aside.
 
     Raises:
@@ -195,7 +196,7 @@ def prune(folder: Path, keep: int, best: int | None) -> None:
             shutil.rmtree(checkpoint, ignore_errors=True)
 
 
-def _state_hash(state: dict[str, Any]) -> str:
+def _state_hash(state: Mapping[str, object]) -> str:
     return hashlib.sha256(orjson.dumps(state, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY)).hexdigest()
 
 

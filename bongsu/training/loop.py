@@ -208,12 +208,11 @@ def load_best(folder: Path, model: nn.Module, state: State) -> None:
 
 def _restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, processes: Processes) -> State:
     """Load the latest checkpoint and return its state. The main process chooses the checkpoint; all read it."""
-    saved = processes.broadcast(lambda: resume_latest(folder, model, optimizer))
-    if saved is None:
+    state = processes.broadcast(lambda: resume_latest(folder, model, optimizer))
+    if state is None:
         return State()
     if not processes.is_main_process:
-        load_checkpoint(folder / f"step-{saved['step']:08d}", model, optimizer)
-    state = State.from_dict(saved["state"])
+        load_checkpoint(folder / f"step-{state.step:08d}", model, optimizer)
     best = folder / f"step-{state.best_step or 0:08d}"
     if state.best_step is not None and not best.is_dir():
         # The best was damaged and put aside: forget it, so that another takes its place.

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from bongsu.training.log import Outcome
+from bongsu.training.optimizers import ParameterGroup
 
 
 class Trainable(Protocol):
@@ -25,7 +26,7 @@ class Trainable(Protocol):
     def evaluate(self) -> dict[str, float]:
         """Return metrics on held-out data; called in evaluation mode, without gradients, under autocast."""
 
-    def groups(self) -> list[dict[str, Any]]:
+    def groups(self) -> list[ParameterGroup]:
         """Return parameter groups, each with its `peak` learning rate."""
 
     def after_step(self) -> None:
