@@ -164,7 +164,7 @@ def test_f1_interval_against_drawing_rows() -> None:
     rng = np.random.default_rng(0)
     drawn_rows = rng.integers(0, 200, (1500, 200))
     scores = [reference.f1_score(labels[rows], predicted[rows]) for rows in drawn_rows[:600]]
-    assert classification_metrics(labels, table)["f1_interval"] == pytest.approx(np.quantile(scores, [0.025, 0.975]), abs=0.025)
+    assert classification_metrics(labels, table).f1_interval == pytest.approx(np.quantile(scores, [0.025, 0.975]), abs=0.025)
 
 
 def test_an_interval_in_pieces_has_the_draws_it_should() -> None:
