@@ -75,7 +75,7 @@ class Measured:
 
 
 def assemble(work: CrossValidation, baselines: Baselines, refitted: Path, folder: Path) -> None:
-    """Combine, calibrate and describe the model; leave the model folder `folder`."""
+    """Combine and calibrate the model, diagnose it, and write the model folder."""
     data, task, folds = work.data, work.task, work.load()
     ensemble = work.recipe.ensemble.tfidf and baselines.tfidf is not None
     if work.recipe.ensemble.tfidf and baselines.tfidf is None:
@@ -166,7 +166,7 @@ def _measured_rows(data: Data) -> tuple[Int64, Int64]:
 
 
 def _combined(work: CrossValidation, baselines: Baselines, folds: Sequence[FoldOutputs], ensemble: bool) -> list[Outputs]:
-    """Return the outputs of each fold on its rows held out, averaged with TF-IDF's in an ensemble."""
+    """Return the outputs of each fold on its rows held out, in an ensemble averaged with TF-IDF's."""
     if not ensemble or baselines.tfidf is None:
         return [work.task.merge([fold.held_out]) for fold in folds]
     pairs = zip(folds, baselines.tfidf.folds, strict=True)
@@ -249,7 +249,7 @@ def _diagnose(
     calibrations: Sequence[Calibration],
     ensemble: bool,
 ) -> tuple[dict[int, list[Word]], list[FlipCount]]:
-    """Return what drove the most confident errors, and how robust answers are; nothing when the recipe does without."""
+    """Explain the most confident errors and count flipped answers; empty unless `validation.diagnose`."""
     task, data = work.task, work.data
     if not (work.recipe.validation.diagnose and task.explains):
         return {}, []
@@ -272,7 +272,7 @@ def _diagnose(
 
 
 def _flips(predictor: Predictor, examples: Sequence[AnyExample], seed: int) -> list[FlipCount]:
-    """Return how many answers to texts as they were sent, without context, change with harmless changes."""
+    """Return how many answers to raw texts, without context, change under perturbations."""
 
     def answer(texts: Sequence[str]) -> list[str]:
         return [predictor.task.key_of(each) for each in predictor.predict(list(texts))]
