@@ -86,10 +86,10 @@ def held_out(detector: Predictor, data: Path) -> None:
         which = np.array([(row["source"], row["lang"]) == (source, lang) for row in rows])
         truth, a, b = labels[which], ours[which] >= detector.threshold, theirs[which] >= 0
         found = paired_difference(truth, a.astype(np.int64), b.astype(np.int64))
-        low, high = found["interval"]
+        low, high = found.interval
         print(
             f"| {source}, {lang} | {len(truth):,} | {(a == truth).mean():.4f} | {(b == truth).mean():.4f} "
-            f"| {found['difference']:+.2f} ({low:+.2f} to {high:+.2f}) "
+            f"| {found.difference:+.2f} ({low:+.2f} to {high:+.2f}) "
             f"| {auc(truth, ours[which])} | {auc(truth, theirs[which])} |"
         )
 

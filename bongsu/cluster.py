@@ -24,7 +24,7 @@ def connected(address: str, **begun: Any) -> Iterator[None]:
     """Joins the cluster at `address` ("auto": the one this machine is part of), unless one is joined already.
 
     Args:
-        begun: what `ray.init` is told of a cluster that is begun here, for `LOCAL`.
+        begun: arguments of `ray.init` for a cluster that is started here, for `LOCAL`.
 
     Raises:
         BongsuError: when no cluster answers there.

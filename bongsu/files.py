@@ -38,11 +38,11 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def _error_number(error: Exception) -> int | None:
-    """The `errno` behind an error. Libraries written in Rust (safetensors, tokenizers) tell it in their message only."""
+    """Return the `errno` of an error. Libraries written in Rust (safetensors, tokenizers) have it in their message only."""
     if isinstance(error, OSError):
         return error.errno
-    told = None if isinstance(error, BongsuError) else re.search(r"\(os error (\d+)\)", str(error))
-    return int(told[1]) if told else None
+    match = None if isinstance(error, BongsuError) else re.search(r"\(os error (\d+)\)", str(error))
+    return int(match[1]) if match else None
 
 
 def fsync_folder(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Work on pieces by several processes of this machine, or by a Ray cluster, with results in the order of the pieces.
 
-What comes out is the same whoever does the work. Where a piece is lost with the process that had it, Ray does it again; on one
-machine it is an error, for it mostly means that memory ran out.
+The results are the same either way. Ray retries the pieces of a process that dies; on one machine that is an error, since it
+mostly means that memory ran out.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ Item = TypeVar("Item")
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
-_ALONE = 3  # so few pieces are done sooner than other processes have started
+_SERIAL = 3  # so few pieces are done sooner than processes start
 _IDLE_SECONDS = 60
-_ONE_THREAD = {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}  # in each process, for there is one a core
+_ONE_THREAD = {"RAYON_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}  # in each process, as there is one a core
 _RAY_BLOCK_BYTES = 16 * 2**20
 
 
 class Workers(Protocol):
-    """Those who do the work."""
+    """A pool of workers."""
 
     def run(
         self, items: Iterable[Item], cut: Callable[[Item], Iterator[Piece]], work: Callable[[Piece], Result]
     ) -> Iterator[Result]:
-        """`work` done on every piece that `cut` makes of every item, in order. Memory does not grow with their number."""
+        """Yield the result of `work` for every piece that `cut` yields of every item, in order, in bounded memory."""
 
 
 def whole(item: Item) -> Iterator[Item]:
-    """The cut that leaves an item in one piece."""
+    """Yield an item in one piece, as a `cut`."""
     yield item
 
 
 @contextmanager
 def workers(ray: str | None = None) -> Iterator[Workers]:
-    """A process for each core of this machine, or the Ray cluster at an address ("local" starts one on this machine).
+    """Open a pool with a process for each core, or on the Ray cluster at an address ("local" starts one on this machine).
 
     Raises:
         WorkspaceError: when there is no cluster at the address.
@@ -109,7 +109,7 @@ def _text(path: Path) -> str:
 
 
 class _Processes:
-    """loky's, for they need no `if __name__ == "__main__"` in the user's script, and no fork, which harms threads."""
+    """loky's processes, which need neither `if __name__ == "__main__"` in a script nor fork, which is unsafe with threads."""
 
     def __init__(self, count: int, stack: ExitStack) -> None:
         self._count, self._stack = count, stack
@@ -119,8 +119,8 @@ class _Processes:
         self, items: Iterable[Item], cut: Callable[[Item], Iterator[Piece]], work: Callable[[Piece], Result]
     ) -> Iterator[Result]:
         pieces = (piece for item in items for piece in cut(item))
-        first = list(islice(pieces, _ALONE + 1))
-        if self._count == 1 or len(first) <= _ALONE:
+        first = list(islice(pieces, _SERIAL + 1))
+        if self._count == 1 or len(first) <= _SERIAL:
             yield from map(work, chain(first, pieces))
             return
         pool = self._started()
@@ -134,7 +134,7 @@ class _Processes:
                 yield waiting.popleft().result()
         except _broken() as error:
             raise WorkspaceError(
-                f"A process that was at work beside this one has ended ({str(error).splitlines()[0]}). It may have been short "
+                f"A worker process has ended ({str(error).splitlines()[0]}). It may have been short "
                 "of memory: close other programs and run the same command again."
             ) from None
 
@@ -148,7 +148,7 @@ class _Processes:
 
 
 def _broken() -> type[Exception]:
-    """What a pool raises when one of its processes has died."""
+    """Return the error that a pool raises when a process has died."""
     from loky.process_executor import BrokenProcessPool
 
     found: type[Exception] = BrokenProcessPool
@@ -162,7 +162,7 @@ def _ray(address: str) -> Iterator[Workers]:
 
 
 class _Ray:
-    """Ray Data: items are cut where they are read, and pieces of a process that dies are done again."""
+    """Ray Data: items are cut where they are read, and pieces of a process that dies are retried."""
 
     def run(
         self, items: Iterable[Item], cut: Callable[[Item], Iterator[Piece]], work: Callable[[Piece], Result]

@@ -12,7 +12,7 @@ import itertools
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -35,14 +35,14 @@ class Stage:
     """A step of a run."""
 
     name: str
-    settings: dict[str, Any]
-    """All that decides the outcome beside the inputs."""
+    settings: Mapping[str, object]
+    """Everything that decides the outcome apart from the inputs."""
     inputs: Sequence[str]
     """Fingerprints of the stages and files it reads."""
     work: Callable[[Path], None]
     """Does the work inside the folder it is given."""
     resumable: bool = False
-    """Whether it can go on from a half-finished folder; others begin anew."""
+    """Whether it can resume from a half-finished folder; others begin anew."""
     collective: bool = False
     """Whether all processes of a run that has several work on it; other stages are the main process's."""
 

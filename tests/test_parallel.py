@@ -63,8 +63,8 @@ def test_a_quota_bounds_the_cores(monkeypatch: pytest.MonkeyPatch, quota: float 
 
 def test_each_of_several_processes_has_one_thread_for_the_tokenizer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parallel, "cores", lambda: 2)
-    with workers() as crew:
-        assert set(crew.run(range(8), whole, _threads)) == {("1", "false")}
+    with workers() as pool:
+        assert set(pool.run(range(8), whole, _threads)) == {("1", "false")}
 
 
 def _threads(_: int) -> tuple[str | None, str | None]:

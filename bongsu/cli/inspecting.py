@@ -54,8 +54,8 @@ def compare(
     parts = dict.fromkeys(part for run in loaded for part in run.parts)
     for part in parts:
         titles = {metric.name: metric.title for run in loaded if run.task for metric in run.task.metrics}
-        there = [run.parts[part].figures if part in run.parts else {} for run in loaded]
-        rows: Facts = [[title, *(figures.get(name, "–") for figures in there)] for name, title in titles.items()]
+        there = [run.parts[part].metrics if part in run.parts else {} for run in loaded]
+        rows: Facts = [[title, *(metrics.get(name, "–") for metrics in there)] for name, title in titles.items()]
         rows.append(["rows", *(len(run.parts[part].keys) if part in run.parts else "–" for run in loaded)])
         show(part.capitalize(), headings, rows)
         for run in loaded[1:]:
@@ -63,8 +63,8 @@ def compare(
         print()
     if any(run.pretraining for run in loaded):
         names = dict.fromkeys(name for run in loaded for name in run.pretraining)
-        figures: Facts = [[name, *(run.pretraining.get(name, "–") for run in loaded)] for name in names]
-        show("Pre-training, held-out text", headings, figures)
+        metrics: Facts = [[name, *(run.pretraining.get(name, "–") for run in loaded)] for name in names]
+        show("Pre-training, held-out text", headings, metrics)
         print()
     settings = differing_settings(loaded)
     show("Settings that differ", headings, [[key, *map(printable, values)] for key, values in settings.items()])

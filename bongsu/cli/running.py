@@ -55,14 +55,14 @@ def pretrain(
     recipe: RecipePath,
     changes: Set = None,
     out: Out = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that train together, one a device.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that train in parallel, one a device.")] = 1,
     ray: Annotated[str | None, typer.Option(help="A Ray cluster to train on: its address, auto or local.")] = None,
 ) -> None:
     """Pre-train the encoder with masked-language modelling, on one device or several."""
     if workers == 1 and ray is None:
         run_to(recipe, changes, out, "pretrain")
     else:
-        _run_together(recipe, changes, out, workers, ray)
+        _run_in_parallel(recipe, changes, out, workers, ray)
 
 
 @app.command()
@@ -139,7 +139,7 @@ def _show_pretraining(found: Estimate) -> None:
         progress.note("Tokens are counted in a sample of the text; `bongsu encode` makes them exact.")
 
 
-def _run_together(path: Path, changes: list[str] | None, out: Path | None, workers: int, ray: str | None) -> None:
+def _run_in_parallel(path: Path, changes: list[str] | None, out: Path | None, workers: int, ray: str | None) -> None:
     from bongsu.recipe import load_recipe
 
     need("torch", "train")
@@ -150,8 +150,8 @@ def _run_together(path: Path, changes: list[str] | None, out: Path | None, worke
     finished = run_to(path, changes, out, "encode")  # once, before there are several
     with _stoppable():
         if ray is None:
-            told = [argument for change in changes or [] for argument in ("--set", change)]
-            launch(["pretrain", str(path), *told, "--out", str(finished.path)], workers)
+            sets = [argument for change in changes or [] for argument in ("--set", change)]
+            launch(["pretrain", str(path), *sets, "--out", str(finished.path)], workers)
         else:
             launch_on_ray(load_recipe(path, changes), finished.path, workers, ray)
             progress.note(f"[green]✓[/green] pretrain: {finished.path / 'pretrain'}")
@@ -182,7 +182,7 @@ def run_to(
 
     curves = RunCurves(folder, trackers, {"seed": parsed.seed})
     with _stoppable(), curves:
-        return run_recipe(parsed, folder, until, listener=lambda stage, step, figures: curves.update(), ray=ray)
+        return run_recipe(parsed, folder, until, listener=lambda stage, step, metrics: curves.update(), ray=ray)
 
 
 @contextmanager
@@ -190,5 +190,5 @@ def _stoppable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        progress.note("Stopped. The same command goes on from here.")
+        progress.note("Stopped. The same command resumes from here.")
         raise typer.Exit(130) from None

@@ -31,26 +31,26 @@ def tune(
     need("torch", "train")
     need("ray", "cluster")
     need("optuna", "cluster")
-    from bongsu.search.feasibility import how_many_fit, room_bytes
+    from bongsu.search.feasibility import available_bytes, check_feasibility, count_fitting
     from bongsu.search.inputs import check_sources
     from bongsu.search.ledger import Ledger
-    from bongsu.search.report import conclusion, survey, write_report
+    from bongsu.search.report import conclusion, write_report
     from bongsu.search.study import load_study
 
     if ray is not None and at_once is not None:
         raise BongsuError("--at-once: is for this machine; of a cluster Ray takes all it has")
     plan = load_study(study, changes, small)
     device = "cuda" if plan.study.resources.gpus else "cpu"
-    points = survey(plan, device)
+    points = check_feasibility(plan, device)
     valid = sum(point.bytes is not None for point in points)
     seeds = f"{plan.study.seeds} seeds each" if plan.study.seeds > 1 else "one seed each"
     progress.note(f"{plan.study.name}: {len(points):,} points, {valid:,} of them valid recipes; {seeds}")
-    fits = [[f"{size:g} GB", count] for size, count in how_many_fit(points).items()]
-    progress.table("", ["a device of", "points that fit, told from the recipe alone"], fits)
+    fits = [[f"{size:g} GB", count] for size, count in count_fitting(points).items()]
+    progress.table("", ["a device of", "points that fit, by estimate"], fits)
     if check:
         return
     folder = out or Path("searches") / (plan.study.name + ("-small" if small else ""))
-    ledger = Ledger(plan, folder, room_bytes(plan.study.resources), device)
+    ledger = Ledger(plan, folder, available_bytes(plan.study.resources), device)
     check_sources(plan)
     from bongsu.search.tuning import search
 
@@ -59,7 +59,7 @@ def tune(
     search(ledger, ray, trackers, at_once)
     page = write_report(ledger, time.perf_counter() - start)
     if left := len(ledger.begun()):
-        progress.note(f"{left:,} trials were stopped on the way. The same command goes on with them.")
+        progress.note(f"{left:,} trials were interrupted. The same command resumes them.")
     records = ledger.records()
     for line in conclusion(ledger, records):
         progress.note(progress.escape(line))
@@ -67,5 +67,5 @@ def tune(
     failed = [record for record in records.values() if record.status == "failed"]
     if failed:
         raise BongsuError(f"{len(failed):,} trials failed: {failed[0].reason}\nThe same command tries them again.")
-    if records and not any(record.figures for record in records.values()):
-        raise BongsuError(f"No trial has a figure; the first {records[min(records)].status}: {records[min(records)].reason}")
+    if records and not any(record.metrics for record in records.values()):
+        raise BongsuError(f"No trial has a result; the first {records[min(records)].status}: {records[min(records)].reason}")

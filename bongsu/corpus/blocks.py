@@ -35,7 +35,7 @@ class FileGroup:
     settings: Source
     files: list[str]
     left_out: Counter[str] = field(default_factory=Counter)
-    """Files of the source's folder that are not read, by reason; told by its first group alone."""
+    """Files of the source's folder that are not read, by reason; counted in its first group only."""
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Block:
     stats: ReadStats
     """What was seen of this piece alone."""
     error: BongsuError | None = None
-    """What put an end to reading."""
+    """The error that ended reading."""
 
     @property
     def name(self) -> str:
@@ -60,7 +60,7 @@ class Block:
         return f"{self.group.number:06d}-{self.number:06d}"
 
     def documents(self) -> list[tuple[str, str]]:
-        """Return (text, language) of each document; what parsing brings to light is added to `stats`."""
+        """Return (text, language) of each document; add what parsing finds to `stats`."""
         if isinstance(self.content, list):
             return self.content
         read: list[tuple[str, str]] = []

@@ -1,8 +1,7 @@
-"""Cleaning: light rules, each a switch, and `key`: what two texts must share to count as the same.
+"""Cleaning: light rules, each a switch, and `dedup_key`, which is equal for texts that count as copies.
 
-Python is quick with one long string and slow with many short ones. So texts are cleaned many at a time, joined by NUL, which is
-no character of any text and which no rule can cross, some hundred thousand characters at a time, which fit into a cache; those
-of ASCII alone, to which fewer rules apply, by themselves.
+Python is fast with one long string and slow with many short ones. So texts are cleaned in batches that fit into a cache, joined
+by NUL, which no text has and no rule crosses. ASCII texts, to which fewer rules apply, are batched by themselves.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ class Cleaner:
         self._mention = {"keep": None, "token": USER, "remove": ""}[settings.mentions]
 
     def clean(self, text: str) -> str | None:
-        """The cleaned text, or None when a rule drops it (counted in `dropped`). NUL is taken out, whatever the rules."""
+        """Return the cleaned text, or None when a rule drops it (counted in `dropped`). NUL is always removed."""
         return self.clean_all([text])[0]
 
     def rewrite_all(self, texts: Sequence[str]) -> list[str]:
@@ -71,7 +70,7 @@ class Cleaner:
         return [rewritten for batch in _batches(texts) for rewritten in self._rewritten(batch)]
 
     def clean_all(self, texts: Sequence[str]) -> list[str | None]:
-        """What `clean` does, for many texts at once."""
+        """Return what `clean` does, for many texts at once."""
         return [cleaned for batch in _batches(texts) for cleaned in self._batch(batch)]
 
     def _batch(self, texts: Sequence[str]) -> Sequence[str | None]:
@@ -128,7 +127,7 @@ class Cleaner:
 
 
 def join(texts: Sequence[str]) -> str:
-    """The texts as one, with NUL between them; NUL within a text is taken out."""
+    """Return the texts as one, with NUL between them; NUL within a text is removed."""
     joined = "\0".join(texts)
     if joined.count("\0") >= max(1, len(texts)):
         joined = "\0".join([text.replace("\0", "") for text in texts])
@@ -136,7 +135,7 @@ def join(texts: Sequence[str]) -> str:
 
 
 def is_written_in(text: str, script: str) -> bool:
-    """Whether half of a text's letters are of a script ("latin"); three in ten for "hangul", as Korean mixes in Latin words."""
+    """Return whether half of a text's letters are "latin", or three in ten "hangul" (Korean text mixes in Latin words)."""
     text = text.replace(LINK, "").replace(USER, "")
     letters = len(_LETTER.findall(text))
     if letters == 0:
@@ -145,8 +144,8 @@ def is_written_in(text: str, script: str) -> bool:
     return len(own.findall(text)) >= share * letters
 
 
-def key(text: str) -> str:
-    """What texts that count as the same share: letters and digits alone, folded, without links and mentions.
+def dedup_key(text: str) -> str:
+    """Return the letters and digits of a text, case-folded, without links and mentions: copies have equal keys.
 
     A text that has none, such as one of emoji only, is its own key.
     """
@@ -155,12 +154,12 @@ def key(text: str) -> str:
     return " ".join(bare.split()) or " ".join(text.split())
 
 
-def solid_keys(texts: Sequence[str]) -> list[bytes]:
-    """The key of each text without its blanks, as UTF-8: what exact de-duplication compares, for many texts at once."""
-    return [name for batch in _batches(texts) for name in _solid_keys(batch)]
+def exact_keys(texts: Sequence[str]) -> list[bytes]:
+    """Return the `dedup_key` of each text without blanks, as UTF-8, for exact de-duplication; faster for many texts."""
+    return [name for batch in _batches(texts) for name in _exact_keys(batch)]
 
 
-def _solid_keys(texts: Sequence[str]) -> list[bytes]:
+def _exact_keys(texts: Sequence[str]) -> list[bytes]:
     ascii_alone, others, places = _separated(texts)
     keys = without_tokens(join(ascii_alone)).encode().translate(_ASCII_LOWER, _ASCII_NOT_WORD).split(b"\0")[: len(ascii_alone)]
     folded = join(list(map(fold, without_tokens(join(others)).split("\0"))))
@@ -176,7 +175,7 @@ def _only_words(folded: str, blank: str) -> str:
 
 
 def fold(text: str) -> str:
-    """Characters that differ only in case or in form made the same (Unicode's caseless compatibility match)."""
+    """Return a text folded for a caseless compatibility match (Unicode 3.13, D146)."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", cut_marks(text)).casefold())
 
 
@@ -192,15 +191,15 @@ def cut_marks(text: str) -> str:
 
 
 def without_tokens(text: str) -> str:
-    """The text with a blank for each link and mention, also for those that cleaning has put a token for.
+    """Return the text with a blank in place of each link and mention, and of the tokens that cleaning puts for them.
 
-    So for several texts that NUL joins.
+    Also for several texts joined by NUL.
     """
     return _sub_mentions(_sub_links(text, " "), " ").replace(LINK, " ").replace(USER, " ")
 
 
 def without_links(text: str) -> str:
-    """The text without its links and the tokens that stand for them; one that is nothing else is left as it is."""
+    """Return the text without links and link tokens; a text of nothing else is unchanged."""
     return " ".join(_sub_links(text, " ").replace(LINK, " ").split()) or text
 
 
@@ -213,7 +212,7 @@ def _sub_mentions(joined: str, by: str) -> str:
 
 
 def _sub_where(hints: Sequence[str], pattern: re.Pattern[str], by: str, joined: str) -> str:
-    """Substitutes in the texts that hold one of the hints, which are quick to find and of which every match has one."""
+    """Substitute only in texts that contain one of the hints, one of which every match has: finding those is fast."""
     small = joined.replace("İ", "i").lower()  # no other character's small form is longer: places are those of `joined`
     ends: dict[int, int] = {}  # of each text that holds a hint, by where it begins
     for hint in hints:

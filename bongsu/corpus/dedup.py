@@ -1,6 +1,6 @@
 """Duplicates: exact ones in bounded memory, near ones by MinHash (Broder 1997).
 
-Exact de-duplication works on 64-bit hashes of the texts' keys, on disk: they are dealt out to partitions by their top bits, so
+Exact de-duplication works on 64-bit hashes of the texts' keys, on disk: they are partitioned by their top bits, so
 that equal ones meet, and each partition is small enough to sort in memory.
 """
 
@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from zlib import crc32
 
 import numpy as np
-import numpy.typing as npt
 
-from bongsu.corpus.cleaning import key
+from bongsu.arrays import Bool, Int64, UInt32
+from bongsu.corpus.cleaning import dedup_key
 
 if TYPE_CHECKING:
-    from datasketch import MinHash, MinHashLSH  # brings scipy along, which takes most of a second
+    from datasketch import MinHash, MinHashLSH  # imports scipy, which takes most of a second
 
 PARTITION = 1_000_000
 _SHINGLE = 5
@@ -27,15 +27,18 @@ _PERMUTATIONS = 128
 _ROW = np.dtype([("hash", np.uint64), ("row", np.int64)])
 
 
-def first_occurrences(path: Path, count: int, keep_path: Path, partition: int = PARTITION) -> npt.NDArray[np.bool_]:
-    """Which rows are the first with their hash.
+def first_occurrences(path: Path, count: int, keep_path: Path, partition: int = PARTITION) -> Bool:
+    """Find the rows that are the first with their hash.
 
-    Memory is about 100 bytes x `partition`, whatever the count; the disk holds 17 bytes a row beside the hashes.
+    Memory is about 100 bytes x `partition`, whatever the count; temporary files take 17 bytes a row.
 
     Args:
         path: a file of `count` uint64 hashes.
-        keep_path: where the answer is put, memory-mapped: [count] bool.
+        keep_path: the file of the result.
         partition: about how many hashes are sorted at a time.
+
+    Returns:
+        [count] bool, memory-mapped from `keep_path`.
     """
     keep = np.lib.format.open_memmap(keep_path, mode="w+", dtype=np.bool_, shape=(count,))
     if count == 0:
@@ -43,7 +46,7 @@ def first_occurrences(path: Path, count: int, keep_path: Path, partition: int = 
     bits = max(0, (count - 1) // partition).bit_length()
     with tempfile.TemporaryDirectory(prefix="hashes-", dir=path.parent) as folder:
         parts = [Path(folder) / str(number) for number in range(1 << bits)]
-        _deal_out(path, parts, bits, partition)
+        _partition(path, parts, bits, partition)
         for part in parts:
             if part.exists():
                 rows = np.fromfile(part, dtype=_ROW)
@@ -53,8 +56,8 @@ def first_occurrences(path: Path, count: int, keep_path: Path, partition: int = 
     return keep
 
 
-def _deal_out(path: Path, parts: list[Path], bits: int, chunk: int) -> None:
-    """Appends each hash, with its row, to the part that its top bits name."""
+def _partition(path: Path, parts: list[Path], bits: int, chunk: int) -> None:
+    """Append each hash, with its row, to the partition of its top bits."""
     start = 0
     with open(path, "rb") as file:
         while len(hashes := np.fromfile(file, dtype=np.uint64, count=chunk)):
@@ -71,18 +74,18 @@ def _deal_out(path: Path, parts: list[Path], bits: int, chunk: int) -> None:
 
 
 class NearDuplicates:
-    """Remembers texts and says whether one like it was seen before: about 0.15 ms a text, 6 kB of memory a text remembered."""
+    """An index of seen texts that finds near-duplicates: about 0.15 ms a text, 6 kB of memory a text."""
 
     def __init__(self, threshold: float) -> None:
         self._threshold = threshold
         self._index = _index(threshold)
-        self._values: list[npt.NDArray[np.uint32]] = []
+        self._values: list[UInt32] = []
 
     def seen(self, text: str) -> bool:
-        """Whether a near-duplicate was seen before; if not, the text is remembered."""
-        mine = sketch(key(text))
+        """Return whether a near-duplicate was seen before; add the text if not."""
+        mine = sketch(dedup_key(text))
         values = mine.hashvalues.astype(np.uint32)
-        for other in self._index.query(mine):  # candidates of the index may be less alike than the threshold
+        for other in self._index.query(mine):  # the index has false candidates
             if np.mean(values == self._values[other]) >= self._threshold:
                 return True
         self._index.insert(len(self._values), mine, check_duplication=False)
@@ -91,22 +94,22 @@ class NearDuplicates:
 
 
 def sketch(name: str, permutations: int = _PERMUTATIONS) -> MinHash:
-    """The MinHash of a text's key, over its set of character 5-shingles."""
+    """Return the MinHash of a text's key, over its set of character 5-shingles."""
     made = _empty_sketch(permutations).copy()
     made.update_batch([shingle.encode("utf-8", "surrogatepass") for shingle in _shingles(name)])
     return made
 
 
-def near_groups(texts: Sequence[str], threshold: float = 0.8) -> npt.NDArray[np.int64]:
-    """A group number for each text: near-twins, directly or by way of others, share one.
+def near_groups(texts: Sequence[str], threshold: float = 0.8) -> Int64:
+    """Return a group number for each text; near-duplicates, directly or through others, share one.
 
-    Twins are texts with equal keys, or, of the pairs that MinHash finds, those whose keys' sets of character 5-shingles have a
-    Jaccard similarity of at least `threshold`.
+    Near-duplicates are texts with equal keys, or, of the pairs that MinHash finds, those whose keys' sets of character
+    5-shingles have a Jaccard similarity of at least `threshold`.
 
     Returns:
         [texts] int64, the number of a group being the place of its first key among the distinct ones.
     """
-    keys = [key(text) for text in texts]
+    keys = [dedup_key(text) for text in texts]
     numbers = {name: number for number, name in enumerate(dict.fromkeys(keys))}
     names = list(numbers)
     parent = list(range(len(names)))
@@ -128,22 +131,22 @@ def near_groups(texts: Sequence[str], threshold: float = 0.8) -> npt.NDArray[np.
     return np.array([root(numbers[name]) for name in keys], dtype=np.int64)
 
 
-def twins_of(texts: Sequence[str], others: Sequence[str], threshold: float = 0.8) -> npt.NDArray[np.bool_]:
-    """Which texts are near-twins of one of `others`, as `near_groups` understands it; about 0.12 ms a text.
+def near_duplicates_of(texts: Sequence[str], others: Sequence[str], threshold: float = 0.8) -> Bool:
+    """Return which texts are near-duplicates of one of `others`, as defined by `near_groups`; about 0.12 ms a text.
 
     Returns:
         [texts] bool.
     """
-    names = list(dict.fromkeys(key(text) for text in others))
+    names = list(dict.fromkeys(dedup_key(text) for text in others))
     known, index = set(names), _index(threshold)
     for number, name in enumerate(names):
         index.insert(number, sketch(name), check_duplication=False)
 
-    def twin(name: str) -> bool:
+    def matches(name: str) -> bool:
         return name in known or any(_jaccard(name, names[other]) >= threshold for other in index.query(sketch(name)))
 
-    found = {name: twin(name) for name in dict.fromkeys(key(text) for text in texts)}
-    return np.array([found[key(text)] for text in texts], dtype=np.bool_)
+    found = {name: matches(name) for name in dict.fromkeys(dedup_key(text) for text in texts)}
+    return np.array([found[dedup_key(text)] for text in texts], dtype=np.bool_)
 
 
 def _shingles(name: str) -> set[str]:
@@ -157,7 +160,7 @@ def _jaccard(one: str, other: str) -> float:
 
 
 def _index(threshold: float) -> MinHashLSH:
-    """Weighted against misses: a pair found in vain costs one comparison, for every pair found is checked."""
+    """Return an index tuned for few misses: a false candidate costs only a comparison, since every candidate is checked."""
     from datasketch import MinHashLSH
 
     return MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS, weights=(0.1, 0.9))
@@ -165,7 +168,7 @@ def _index(threshold: float) -> MinHashLSH:
 
 @cache
 def _empty_sketch(permutations: int) -> MinHash:
-    """Made once: drawing the permutations anew would cost more than a sketch."""
+    """Return an empty sketch; cached, since drawing the permutations costs more than a sketch."""
     from datasketch import MinHash
 
     return MinHash(num_perm=permutations, seed=1, hashfunc=crc32)

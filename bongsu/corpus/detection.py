@@ -1,8 +1,8 @@
 """How a text file is written, found by looking at its beginning: encoding, line ends, what separates cells, quoting.
 
 The encodings looked for are UTF-8, UTF-16 and UTF-32 with or without a byte order mark, cp949 (Korean Windows and Excel) and
-cp1252 (Western European Windows). A few strict decodings tell these apart more surely than statistics of letters do, which take
-a line or two of cp1252 for Big5 or cp1250. What is none of them is refused and not guessed at.
+cp1252 (Western European Windows). A few strict decodings distinguish these more reliably than letter statistics, which take a
+line or two of cp1252 for Big5 or cp1250. What is none of them is refused and not guessed at.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ def detect_quoting(lines: Sequence[str], delimiter: str) -> bool:
     cells = [cell for row in rows for cell in row if cell.startswith('"')]
     inner = [cell[1:-1] for cell in cells if len(cell) > 1 and cell.endswith('"')]
     well = [text for text in inner if '"' not in text.replace('""', "")]
-    if len(well) < len(cells):  # a cell goes on in the next line, or its quote is a character
+    if len(well) < len(cells):  # a cell continues in the next line, or its quote is a character
         return any('""' in text for text in well) and _fits(lines, delimiter)
     return any('""' in text for text in well) or any(
         all(row[column].startswith('"') for row in rows) for column in range(width)

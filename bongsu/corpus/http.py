@@ -14,7 +14,7 @@ from bongsu.errors import DataError
 from bongsu.files import redacted, redacted_text
 
 _SECONDS = 60  # without a byte, until a connection counts as broken
-_ATTEMPTS = 3  # to go on after a broken connection, each time without a new byte
+_ATTEMPTS = 3  # to resume after a broken connection, each time without a new byte
 
 
 class _Response(Protocol):

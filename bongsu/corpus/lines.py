@@ -37,7 +37,7 @@ class Part(NamedTuple):
 
     @property
     def wide(self) -> bool:
-        """Whether lines cannot be told apart by the byte 0A."""
+        """Whether the byte 0A does not mark line ends."""
         return codec_of(self.encoding)[1] or self.line_end != "\n"
 
 
@@ -125,7 +125,7 @@ def json_lines(part: Part, stats: ReadStats) -> Iterator[tuple[Place, Any]]:
 def line_parts(part: Part, size: int) -> Iterator[Part]:
     """Cut a file into parts of about `size` bytes of whole lines; it must not be `wide`.
 
-    Of a line of more than `LONGEST_LINE` bytes the part holds enough to tell. Where a packed file is cut short, one of
+    Of a line of more than `LONGEST_LINE` bytes the part holds enough to recognize it. Where a packed file is cut short, one of
     `DAMAGED` is raised after all the lines that are whole.
     """
     first, damage = 1, None

@@ -4,7 +4,7 @@ The disaster tweets went UTF-8 → cp1252 → MacRoman → latin-1, which ftfy d
 runs are turned back here. Everything else goes to ftfy, which is slow and so sees only texts with a sign of damage.
 
 A healthy text must come back unchanged. Danish has `på»` and `blåøyd`, Italian `LUNEDÌ»`, Portuguese `AMANHÃ…`, French `été »`:
-a pair that some language writes counts as damage only beside one that none does.
+a pair that some language writes counts as damage only next to one that none does.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _LEADS = {"\x89": b"\xe2", "å": b"\xc2", "Ì": b"\xc3"}  # the lead bytes E2, C
 
 
 def _cp1252(byte: int) -> str:
-    """The character cp1252 has for a byte; its five holes are read as latin-1, as browsers do."""
+    """Return the character cp1252 has for a byte; its five holes are read as latin-1, as browsers do."""
     return bytes([byte]).decode("cp1252", "ignore") or chr(byte)
 
 
 def _twice(byte: int) -> str:
-    """What a byte looks like after cp1252 → MacRoman → latin-1; `_` where MacRoman lacks the character."""
+    """Return what a byte looks like after cp1252 → MacRoman → latin-1; `_` where MacRoman lacks the character."""
     character = _cp1252(byte)
     if 0x80 <= ord(character) < 0xA0:
         return character
@@ -57,7 +57,7 @@ _SIGN = re.compile(
     "|(?<=â)€|(?<=ð)Ÿ|(?<=ï)»¿"
     "|(?<=‚)Ä[^A-Za-z\\s]|(?<=√)[©≠®¢°´ß§±ºª∂•£¶∫])"  # read as MacRoman
 )
-# Control characters without a lead byte's character beside them can only stand for the characters that cp1252 has there.
+# Control characters without a lead byte's character next to them can only stand for the characters that cp1252 has there.
 _CONTROLS_ALONE = re.compile("[\x00-\x9f]*")
 _ENCODING_ONLY = ftfy.TextFixerConfig(
     unescape_html=False,
@@ -73,12 +73,12 @@ _ENCODING_ONLY = ftfy.TextFixerConfig(
 
 
 def may_be_damaged(text: str) -> bool:
-    """Whether `repair` might find something to do."""
+    """Return whether `repair` might change something."""
     return not text.isascii() and (_SIGN.search(text) or _CERTAIN.search(text)) is not None
 
 
 def repair(text: str) -> str:
-    """The text as it was meant; a healthy text comes back unchanged."""
+    """Return the text with its encoding damage undone; a healthy text is unchanged."""
     if text.isascii():
         return text
     if _CONTROLS_ALONE.fullmatch(text):

@@ -1,7 +1,7 @@
 """Raw files to a corpus: `train/*.parquet`, `validation/*.parquet` and `corpus.json`.
 
-Blocks of the sources are cleaned to staging files and their keys hashed; first occurrences are found; what is kept is copied to
-its split. Memory is that of a few blocks, whatever the size of the corpus.
+Blocks of the sources are cleaned to staging files and their keys hashed; duplicates are found; kept texts are copied to their
+splits. Memory is that of a few blocks, whatever the size of the corpus.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import Counter
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 
@@ -20,8 +20,8 @@ from bongsu.corpus import blocks
 from bongsu.corpus.dedup import NearDuplicates, first_occurrences
 from bongsu.corpus.readers import nothing_read, warn_of_missing_subsets
 from bongsu.corpus.split import SPLITS
-from bongsu.corpus.staging import HASHES, KEEP, Group, stage, staged_texts, write
-from bongsu.corpus.stats import ReadStats
+from bongsu.corpus.staging import HASHES, KEEP, Group, StagedBlock, stage, staged_texts, write
+from bongsu.corpus.stats import ReadStats, Summary
 from bongsu.errors import DataError
 from bongsu.files import redacted, redacted_tree, write_json
 from bongsu.parallel import Workers, whole, workers
@@ -30,8 +30,44 @@ from bongsu.recipe import Corpus, Source
 _PART_TEXTS = 500_000  # of a part of the corpus, about; 60 MB of English sentences
 
 
-def prepare(corpus: Corpus, folder: Path, ray: str | None = None) -> dict[str, Any]:
-    """Makes the corpus in `folder`, which is there and empty, and returns what `corpus.json` says of it.
+class SourceSummary(TypedDict):
+    """What a source gave."""
+
+    path: str
+    documents: int
+    texts: int
+    bytes: int
+    dropped: dict[str, int]
+    """Texts that cleaning dropped, by reason."""
+    read: Summary
+    """What became of its rows."""
+
+
+class CorpusReport(TypedDict):
+    """The contents of `corpus.json`."""
+
+    documents: int
+    texts: int
+    bytes: int
+    splits: dict[str, int]
+    sources: list[SourceSummary]
+    dropped: dict[str, int]
+    """By reason, over all sources, duplicates included."""
+    settings: object
+    """Of the recipe's [corpus]."""
+    sha256: dict[str, str]
+    """Of each file."""
+
+
+class SplitSize(TypedDict):
+    """Texts of a split."""
+
+    texts: int
+    bytes: int
+
+
+def prepare(corpus: Corpus, folder: Path, ray: str | None = None) -> CorpusReport:
+    """Prepare the corpus in the existing, empty `folder`, and return the contents of `corpus.json`.
 
     Args:
         ray: the address of a Ray cluster that does the work; all its machines must see `folder` and the sources.
@@ -41,17 +77,17 @@ def prepare(corpus: Corpus, folder: Path, ray: str | None = None) -> dict[str, A
     """
     staging = (folder / "staging").absolute()
     staging.mkdir()
-    # Texts to hold out come first: of twins the first is kept.
+    # Texts to hold out come first: of duplicates the first is kept.
     sources = [*corpus.validation_sources, *corpus.sources]
-    with workers(ray) as processes:
-        summaries, staged = _stage(corpus, sources, staging, processes)
+    with workers(ray) as pool:
+        summaries, staged = _stage(corpus, sources, staging, pool)
         held = sum(summary["texts"] for summary in summaries[: len(corpus.validation_sources)])
         dropped = sum((Counter(summary["dropped"]) for summary in summaries), Counter[str]())
-        dropped += _choose(corpus, staging, staged)
-        counts, hashes = _write(corpus, staged, held, folder.absolute(), processes)
+        dropped += _deduplicate(corpus, staging, staged)
+        counts, hashes = _write(corpus, staged, held, folder.absolute(), pool)
     shutil.rmtree(staging)
     _require_both_splits(counts, corpus.validation)
-    report = {
+    report: CorpusReport = {
         "documents": sum(summary["documents"] for summary in summaries),
         "texts": sum(part["texts"] for part in counts.values()),
         "bytes": sum(part["bytes"] for part in counts.values()),
@@ -66,15 +102,17 @@ def prepare(corpus: Corpus, folder: Path, ray: str | None = None) -> dict[str, A
 
 
 def _stage(
-    corpus: Corpus, sources: list[Source], staging: Path, processes: Workers
-) -> tuple[list[dict[str, Any]], list[tuple[str, str, int]]]:
-    """Cleans all sources; what `corpus.json` says of each, and (name, source, texts) of each block that gave any."""
+    corpus: Corpus, sources: list[Source], staging: Path, pool: Workers
+) -> tuple[list[SourceSummary], list[StagedBlock]]:
+    """Clean all sources; return the summary of each, and the blocks with texts."""
     stats = [ReadStats(source.max_bad) for source in sources]
-    summaries: list[dict[str, Any]] = [
-        {"path": redacted(source.path), "documents": 0, "texts": 0, "bytes": 0, "dropped": Counter[str]()} for source in sources
+    summaries: list[SourceSummary] = [
+        {"path": redacted(source.path), "documents": 0, "texts": 0, "bytes": 0, "dropped": {}, "read": counts.as_dict()}
+        for source, counts in zip(sources, stats, strict=True)
     ]
-    staged: list[tuple[str, str, int]] = []
-    found = processes.run(blocks.file_groups(sources), blocks.cut, partial(stage, cleaning=corpus.cleaning, folder=staging))
+    dropped = [Counter[str]() for _ in sources]
+    staged: list[StagedBlock] = []
+    found = pool.run(blocks.file_groups(sources), blocks.cut, partial(stage, cleaning=corpus.cleaning, folder=staging))
     with progress.bar("prepare", None, "MB") as bar, open(staging / HASHES, "wb") as hashes:
         for block in found:
             summary, path = summaries[block.source], sources[block.source].path
@@ -85,11 +123,12 @@ def _stage(
             summary["documents"] += block.documents
             summary["texts"] += len(block.hashes)
             summary["bytes"] += block.bytes
-            summary["dropped"] += block.dropped
+            dropped[block.source] += block.dropped
             if len(block.hashes):
-                staged.append((block.name, path, len(block.hashes)))
+                staged.append(StagedBlock(block.name, path, len(block.hashes)))
             bar.advance(block.bytes / 1e6, progress.escape(redacted(path)))
-    for source, counts, summary in zip(sources, stats, summaries, strict=True):
+    for source, counts, summary, reasons in zip(sources, stats, summaries, dropped, strict=True):
+        summary["dropped"] = dict(reasons)
         _require_text(source, counts, summary)
         warn_of_missing_subsets(source, counts)
         counts.report(summary["path"])
@@ -97,8 +136,8 @@ def _stage(
     return summaries, staged
 
 
-def _choose(corpus: Corpus, staging: Path, staged: list[tuple[str, str, int]]) -> Counter[str]:
-    """Says in a file which of the staged texts are kept, and returns how many are not, and why."""
+def _deduplicate(corpus: Corpus, staging: Path, staged: list[StagedBlock]) -> Counter[str]:
+    """Write a mask of the staged texts that are kept; return how many are dropped, by reason."""
     dropped: Counter[str] = Counter()
     count = sum(texts for _, _, texts in staged)
     if corpus.duplicates == "keep":
@@ -110,7 +149,7 @@ def _choose(corpus: Corpus, staging: Path, staged: list[tuple[str, str, int]]) -
     if corpus.duplicates == "near":
         near = NearDuplicates(corpus.near_threshold)
         row = 0
-        with progress.bar("near twins", count, "texts") as bar:
+        with progress.bar("near-duplicates", count, "texts") as bar:
             for name, _, texts in staged:
                 column = staged_texts(staging, name)["text"]
                 for index in np.flatnonzero(keep[row : row + texts]):
@@ -124,14 +163,14 @@ def _choose(corpus: Corpus, staging: Path, staged: list[tuple[str, str, int]]) -
 
 
 def _write(
-    corpus: Corpus, staged: list[tuple[str, str, int]], held: int, folder: Path, processes: Workers
-) -> tuple[dict[str, dict[str, int]], dict[str, str]]:
-    """Writes the parts of the corpus; texts and bytes of each split, and the hash of each file."""
-    counts = {split: {"texts": 0, "bytes": 0} for split in SPLITS}
+    corpus: Corpus, staged: list[StagedBlock], held: int, folder: Path, pool: Workers
+) -> tuple[dict[str, SplitSize], dict[str, str]]:
+    """Write the parts of the corpus; return texts and bytes of each split, and the hash of each file."""
+    counts: dict[str, SplitSize] = {split: {"texts": 0, "bytes": 0} for split in SPLITS}
     hashes: dict[str, str] = {}
     groups = _groups(staged)
     with progress.bar("split", len(groups), "parts") as bar:
-        for part in processes.run(groups, whole, partial(write, folder=folder, held=held, validation=corpus.validation)):
+        for part in pool.run(groups, whole, partial(write, folder=folder, held=held, validation=corpus.validation)):
             for written in part:
                 counts[written.split]["texts"] += written.texts
                 counts[written.split]["bytes"] += written.bytes
@@ -140,15 +179,15 @@ def _write(
     return counts, dict(sorted(hashes.items()))
 
 
-def _groups(staged: list[tuple[str, str, int]]) -> list[Group]:
-    """Blocks that follow each other, put together to parts."""
+def _groups(staged: list[StagedBlock]) -> list[Group]:
+    """Return consecutive blocks grouped into parts."""
     rows = np.cumsum([0, *(texts for _, _, texts in staged)])
     number = rows[:-1] // _PART_TEXTS
     starts = [*np.flatnonzero(np.diff(number, prepend=-1)), len(staged)]
     return [Group(n, staged[begin:end], int(rows[begin])) for n, (begin, end) in enumerate(pairwise(starts))]
 
 
-def _require_text(source: Source, stats: ReadStats, summary: dict[str, Any]) -> None:
+def _require_text(source: Source, stats: ReadStats, summary: SourceSummary) -> None:
     if summary["documents"] == 0:
         raise nothing_read(source, stats)
     if summary["texts"] == 0:
@@ -159,7 +198,7 @@ def _require_text(source: Source, stats: ReadStats, summary: dict[str, Any]) -> 
         )
 
 
-def _require_both_splits(counts: dict[str, dict[str, int]], validation: float) -> None:
+def _require_both_splits(counts: dict[str, SplitSize], validation: float) -> None:
     total = sum(part["texts"] for part in counts.values())
     for split in SPLITS:
         if counts[split]["texts"] == 0:

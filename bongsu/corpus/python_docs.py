@@ -13,7 +13,7 @@ _PROSE = re.compile(r"[A-Z][^\n]*[a-z]{2}.*[.:!?]$", re.DOTALL)
 
 
 def paragraphs() -> Iterator[tuple[str, str]]:
-    """(place, paragraph) of prose; code, doctests and tables are left out. The order is the same every time."""
+    """Yield (place, paragraph) of prose; code, doctests and tables are left out. The order is the same every time."""
     from pydoc_data.topics import topics
 
     for topic in sorted(topics):

@@ -264,7 +264,7 @@ def _look(source: Source, path: str) -> File:
     """Look at how a file begins.
 
     Raises:
-        DataError: when its encoding cannot be told, or it is of another kind than its name says.
+        DataError: when its encoding cannot be determined, or it is of another kind than its name says.
     """
     if path.startswith("python:"):
         return File(Part(path), "python")

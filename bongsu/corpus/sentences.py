@@ -53,7 +53,7 @@ _STARTER = re.compile(
 
 
 def split_sentences(text: str) -> list[str]:
-    """The sentences of a text, stripped, none of them empty. Only white space between them is lost."""
+    """Return the sentences of a text, stripped, none of them empty. Only white space between them is lost."""
     sentences: list[str] = []
     for other in "\r\x0c\u2028\u2029":
         text = text.replace(other, "\n")
@@ -72,7 +72,7 @@ def split_sentences(text: str) -> list[str]:
 
 
 def _is_end(line: str, start: int, end: re.Match[str]) -> bool:
-    """Whether the sentence that began at `start` ends with this stop."""
+    """Return whether the sentence that began at `start` ends with this stop."""
     at, gap, following = end.start(), end[1], end[2]
     if following.islower():
         return False

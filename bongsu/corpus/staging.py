@@ -1,6 +1,6 @@
-"""The two halves of preparation that any process can do: cleaning a block, and writing a part of the corpus.
+"""The two halves of preparation that run in parallel: cleaning a block, and writing a part of the corpus.
 
-Between them, who comes first of several that are the same has to be known of all blocks.
+Between them duplicates are found, for which all blocks are needed.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute
 import pyarrow.parquet as pq
 
+from bongsu.arrays import Bool, UInt64
 from bongsu.corpus.blocks import Block
 from bongsu.corpus.cleaning import Cleaner
 from bongsu.corpus.sentences import split_sentences
@@ -33,7 +34,7 @@ HASHES, KEEP = "hashes.u64", "keep.npy"
 
 @dataclass
 class Staged:
-    """A block that was cleaned."""
+    """A cleaned block."""
 
     name: str
     source: int
@@ -42,11 +43,20 @@ class Staged:
     bytes: int
     dropped: Counter[str]
     stats: ReadStats
-    """Of what was read."""
+    """Counts of the rows read."""
     error: BongsuError | None
-    """What put an end to reading."""
-    hashes: npt.NDArray[np.uint64]
-    """Of the keys of its texts, in order."""
+    """The error that ended reading."""
+    hashes: UInt64
+    """[texts], of the texts' exact keys, in order."""
+
+
+class StagedBlock(NamedTuple):
+    """A block of a source that gave texts."""
+
+    name: str
+    path: str
+    """Of the source."""
+    texts: int
 
 
 @dataclass(frozen=True)
@@ -54,15 +64,14 @@ class Group:
     """Staged blocks that become one part of the corpus."""
 
     number: int
-    blocks: list[tuple[str, str, int]]
-    """Name, path of the source, number of texts."""
+    blocks: list[StagedBlock]
     row: int
     """The place of the first text among all that were staged."""
 
 
 @dataclass
 class Written:
-    """What a group came to in one split."""
+    """The texts of a group that went to one split."""
 
     split: str
     name: str
@@ -72,7 +81,7 @@ class Written:
 
 
 def stage(block: Block, cleaning: Cleaning, folder: Path) -> Staged:
-    """Cleans a block into a file of the folder."""
+    """Clean a block into a file of the folder."""
     cleaner = Cleaner(cleaning)
     documents = block.documents()
     pieces, langs = [text for text, _ in documents], [lang for _, lang in documents]
@@ -101,13 +110,13 @@ def stage(block: Block, cleaning: Cleaning, folder: Path) -> Staged:
 
 
 def staged_texts(folder: Path, name: str) -> pa.Table:
-    """The texts of a staged block and their languages, mapped from its file."""
+    """Return the texts of a staged block and their languages, memory-mapped."""
     with pa.memory_map(str(folder / f"{name}.arrow")) as file:
         return pa.ipc.open_file(file).read_all()
 
 
 def write(group: Group, folder: Path, held: int, validation: float) -> list[Written]:
-    """Writes the texts of a group that are kept to their splits. Held out are the first `held` of all, or a share of all."""
+    """Write the kept texts of a group to their splits; the first `held` texts of all are held out, or a share of all."""
     staging = folder / "staging"
     count = sum(texts for _, _, texts in group.blocks)
     hashes = np.memmap(staging / HASHES, dtype=np.uint64, mode="r", offset=8 * group.row, shape=(count,))
@@ -120,12 +129,12 @@ def write(group: Group, folder: Path, held: int, validation: float) -> list[Writ
     return written
 
 
-def _write_split(group: Group, staging: Path, folder: Path, split: str, chosen: npt.NDArray[np.bool_]) -> Written:
+def _write_split(group: Group, staging: Path, folder: Path, split: str, chosen: Bool) -> Written:
     path = folder / split / f"{group.number:06d}.parquet"
     size = start = 0
     with ExitStack() as stack:
         file = stack.enter_context(atomic_file(path))
-        # Texts differ: a dictionary of them would be given up, after much work, in every row group.
+        # Texts differ: Parquet would give up a dictionary of them in every row group, after much work.
         options = {"compression": "zstd", "compression_level": 1, "use_dictionary": ["source", "lang"]}
         writer = stack.enter_context(pq.ParquetWriter(file, SCHEMA, write_statistics=["source", "lang"], **options))
         for name, source, texts in group.blocks:
@@ -146,5 +155,5 @@ def _strings(column: list[str]) -> pa.Array:
 
 
 def _bytes(column: pa.Array) -> int:
-    """UTF-8 bytes of the texts."""
+    """Return the UTF-8 bytes of the texts."""
     return int(pa.compute.sum(pa.compute.binary_length(column)).as_py() or 0)

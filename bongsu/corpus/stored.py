@@ -12,18 +12,18 @@ from bongsu.errors import DataError
 
 
 def parts(folder: Path, split: str) -> list[Path]:
-    """The files of a split, in order."""
+    """Return the files of a split, in order."""
     return sorted((folder / split).glob("*.parquet"))
 
 
 def texts(folder: Path, split: str) -> Iterator[str]:
-    """Streams the texts of a split, in order."""
+    """Yield the texts of a split, in order."""
     for path in parts(folder, split):
         yield from part_texts(path)
 
 
 def part_texts(path: Path) -> Iterator[str]:
-    """Streams the texts of a part of a corpus.
+    """Yield the texts of a part of a corpus.
 
     Raises:
         DataError: when the file is damaged.

@@ -35,7 +35,7 @@ def csv_rows(part: Part, dialect: Dialect, columns: Sequence[str], also: Sequenc
     """Read the rows of a CSV file with a header. A row may have any number of lines.
 
     A row with a wrong number of cells, or with text behind a closing quote, is counted as bad; of the latter, which as a rule
-    begins with a quote that means nothing, the first line alone is, and reading goes on at the second.
+    begins with a quote that means nothing, the first line alone is, and reading continues at the second.
 
     Args:
         columns: must be there.

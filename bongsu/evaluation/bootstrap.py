@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
+from bongsu.arrays import Float64, Int64
+
 _PIECE = 1_000_000  # counts drawn at a time, so that a table of many classes does not fill the memory
 
 
 def interval(counts: Int64, statistic: Callable[[Int64], Float64], draws: int = 2000, seed: int = 0) -> list[float]:
-    """The 95 % percentile interval of a figure that depends on counts alone.
+    """Return the 95 % percentile interval of a statistic that depends on counts alone.
 
     Args:
         counts: how many rows there are of each kind, any shape, int64.
-        statistic: from counts [draws, *counts.shape] to the figure of each draw [draws].
+        statistic: from counts [draws, *counts.shape] to its value in each draw [draws].
     """
     rng = np.random.default_rng(seed)
     rows = int(counts.sum())
@@ -36,18 +35,32 @@ def interval(counts: Int64, statistic: Callable[[Int64], Float64], draws: int = 
     return [float(low), float(high)]
 
 
+@dataclass(frozen=True)
+class PairedDifference:
+    """How much more often A is right than B on the same rows."""
+
+    difference: float
+    """In percentage points."""
+    interval: list[float]
+    """95 % [low, high] in percentage points."""
+    only_a: float
+    """Rows that A alone has right; with several seeds a mean."""
+    only_b: float
+    rows: int
+    draws: int
+
+
 def paired_difference(
-    labels: npt.ArrayLike, predictions_a: npt.ArrayLike, predictions_b: npt.ArrayLike, draws: int = 10_000, seed: int = 0
-) -> dict[str, Any]:
-    """How much more often A is right than B on the same rows, in percentage points, with the 95 % interval.
+    labels: ArrayLike, predictions_a: ArrayLike, predictions_b: ArrayLike, draws: int = 10_000, seed: int = 0
+) -> PairedDifference:
+    """Return how much more often A is right than B on the same rows, with the 95 % interval.
 
     Args:
         labels, predictions_b: classes [N] int.
         predictions_a: classes [N] int, or [S, N] of the same model from S seeds, of which the mean is compared.
 
-    Returns:
-        `difference` (float) and `interval` [low, high] in percentage points, `only_a` and `only_b` (rows that one alone has
-        right; with seeds a mean), `rows`, `draws`.
+    Raises:
+        ValueError: when the lengths differ or there are no rows.
     """
     truth, b = np.asarray(labels), np.asarray(predictions_b)
     a = np.atleast_2d(predictions_a)
@@ -57,14 +70,7 @@ def paired_difference(
     gains, counts = np.unique((a == truth).sum(axis=0) - seeds * (b == truth), return_counts=True)
     spread = interval(counts, lambda drawn: 100.0 * (drawn @ gains) / (rows * seeds), draws, seed)
     only_a, only_b = (counts[sign * gains > 0] @ abs(gains[sign * gains > 0]) / seeds for sign in (1, -1))
-    return {
-        "difference": 100.0 * float(only_a - only_b) / rows,
-        "interval": spread,
-        "only_a": float(only_a),
-        "only_b": float(only_b),
-        "rows": rows,
-        "draws": draws,
-    }
+    return PairedDifference(100.0 * float(only_a - only_b) / rows, spread, float(only_a), float(only_b), rows, draws)
 
 
 @dataclass(frozen=True)
@@ -80,7 +86,7 @@ class Comparison:
 
     @property
     def significant(self) -> bool:
-        """Whether the interval of the difference leaves zero out."""
+        """Whether the interval of the difference excludes zero."""
         return self.interval[0] > 0.0 or self.interval[1] < 0.0
 
 
@@ -106,9 +112,9 @@ def compare_metric(
     half = statistics_a.shape[1]
     drawn_a, drawn_b = metric(totals[:, :half]), metric(totals[:, half:])
     a, b = (float(metric(part.sum(axis=0))) for part in (statistics_a, statistics_b))
-    return Comparison(a, _middle(drawn_a), b, _middle(drawn_b), a - b, _middle(drawn_a - drawn_b))
+    return Comparison(a, _interval(drawn_a), b, _interval(drawn_b), a - b, _interval(drawn_a - drawn_b))
 
 
-def _middle(values: Float64) -> list[float]:
+def _interval(values: Float64) -> list[float]:
     low, high = np.quantile(values, [0.025, 0.975])
     return [float(low), float(high)]

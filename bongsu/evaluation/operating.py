@@ -1,22 +1,37 @@
-"""Where to set the alarm: what a miss and a false alarm cost, and what is left to find when nine alarms in ten must be true."""
+"""Operating points: thresholds for different costs of a miss, and for a precision of 0.90."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import numpy as np
-import numpy.typing as npt
 
+from bongsu.arrays import Bool, Float64, Int64
 from bongsu.evaluation.metrics import wilson
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
 COSTS = (1.0, 2.0, 5.0, 10.0)
 PRECISION = 0.90
 
 
-def operating_points(labels: Int64, positive: Float64, fold: Int64, miss_cost: float) -> list[dict[str, Any]]:
-    """What the detector does at thresholds for several costs of a miss, and at a precision of 0.90.
+class OperatingPoint(TypedDict):
+    """What a detector does at a threshold."""
+
+    name: str
+    threshold: float
+    """Of the precision: the folds' mean."""
+    precision: float | None
+    """None without an alarm."""
+    recall: float | None
+    """None without a positive row."""
+    recall_interval: list[float] | None
+    alarms: float
+    """Share of rows."""
+    cost: NotRequired[float]
+    """Of a thousand rows; not of the precision."""
+
+
+def operating_points(labels: Int64, positive: Float64, fold: Int64, miss_cost: float) -> list[OperatingPoint]:
+    """Return what the detector does at thresholds for several costs of a miss, and at a precision of 0.90.
 
     For calibrated probabilities the threshold of least expected cost is 1 / (1 + cost of a miss), a false alarm costing 1
     (Elkan 2001): nothing is fitted. That of the precision is chosen for each fold on the other folds' rows.
@@ -25,13 +40,9 @@ def operating_points(labels: Int64, positive: Float64, fold: Int64, miss_cost: f
         labels: [N], 1 for the positive class.
         positive: [N], calibrated probabilities of the positive class.
         fold: [N].
-        miss_cost: the recipe's, shown beside the usual ones.
-
-    Returns:
-        For each point `name`, `threshold` (of the precision: the folds' mean), `precision`, `recall` with `recall_interval`,
-        `alarms` (share of rows), and `cost` a thousand rows where there is one.
+        miss_cost: the recipe's, shown among the usual ones.
     """
-    points = []
+    points: list[OperatingPoint] = []
     for cost in sorted({*COSTS, miss_cost}):
         threshold = 1.0 / (1.0 + cost)
         point = _point(f"a miss costs {cost:g}", labels, positive >= threshold, threshold)
@@ -49,7 +60,7 @@ def operating_points(labels: Int64, positive: Float64, fold: Int64, miss_cost: f
 
 
 def threshold_for_precision(labels: Int64, positive: Float64, precision: float) -> float:
-    """The lowest threshold from which on so many of the alarms are true; above every probability when there is none."""
+    """Return the lowest threshold with at least this precision; one above every probability when there is none."""
     order = np.argsort(-positive, kind="stable")
     hits = np.cumsum(labels[order] == 1)
     last_of_value = np.append(positive[order][1:] != positive[order][:-1], True)  # equal probabilities are taken together
@@ -57,7 +68,7 @@ def threshold_for_precision(labels: Int64, positive: Float64, precision: float) 
     return float(positive[order][enough[-1]]) if len(enough) else float(np.nextafter(positive.max(), 2.0))
 
 
-def _point(name: str, labels: Int64, alarm: npt.NDArray[np.bool_], threshold: float) -> dict[str, Any]:
+def _point(name: str, labels: Int64, alarm: Bool, threshold: float) -> OperatingPoint:
     hits, positives, alarms = int((alarm & (labels == 1)).sum()), int((labels == 1).sum()), int(alarm.sum())
     return {
         "name": name,

@@ -1,20 +1,29 @@
-"""The same training again, in other folds and from other seeds: how far one figure may be luck."""
+"""Variance over folds and seeds: how much of one accuracy may be chance."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from bongsu.arrays import Float64, Int64
 from bongsu.evaluation.metrics import predictions
 
-Int64 = npt.NDArray[np.int64]
-Float64 = npt.NDArray[np.float64]
+
+@dataclass(frozen=True)
+class Repeats:
+    """Accuracy of one model over folds and seeds."""
+
+    mean: float
+    interval: list[float] | None
+    """95 % [low, high] of Student's t; None for a single training."""
+    count: int
+    table: list[list[float]]
+    """[S][folds]."""
 
 
-def repeats(labels: Int64, seeds: Float64, fold: Int64, threshold: float = 0.5) -> dict[str, Any]:
-    """Accuracy of one model: its mean over folds and seeds, with the 95 % interval of Student's t.
+def repeats(labels: Int64, seeds: Float64, fold: Int64, threshold: float = 0.5) -> Repeats:
+    """Return the mean accuracy of one model over folds and seeds, with the 95 % interval of Student's t.
 
     Folds share training rows, so the interval is a little too narrow (Bengio and Grandvalet 2004).
 
@@ -22,9 +31,6 @@ def repeats(labels: Int64, seeds: Float64, fold: Int64, threshold: float = 0.5) 
         labels: [N].
         seeds: [S, N, C], probabilities of the models of each seed.
         fold: [N].
-
-    Returns:
-        `mean`, `interval` (None for a single one), `count`, and `table` [S][folds].
     """
     right = np.array([predictions(table, threshold) == labels for table in seeds])  # [S, N]
     table = np.array([[float(row[fold == number].mean()) for number in np.unique(fold)] for row in right])
@@ -35,4 +41,4 @@ def repeats(labels: Int64, seeds: Float64, fold: Int64, threshold: float = 0.5) 
 
         half = float(student.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
         interval = [mean - half, mean + half]
-    return {"mean": mean, "interval": interval, "count": len(values), "table": table.tolist()}
+    return Repeats(mean, interval, len(values), table.tolist())

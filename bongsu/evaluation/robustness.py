@@ -13,7 +13,7 @@ _WHOLE = re.compile(r"https?\b|@|#")
 
 
 def typing_error(text: str, draw: random.Random) -> str:
-    """Two neighbouring letters of one word change places; links and mentions stay whole."""
+    """Swap two neighbouring letters of a word; links and mentions stay whole."""
     words = [match for match in _WORD.finditer(text) if not _WHOLE.match(text[: match.end()].split()[-1])]
     if not words:
         return text
@@ -33,13 +33,18 @@ CHANGES: dict[str, Callable[[str, random.Random], str]] = {
 
 @dataclass(frozen=True, slots=True)
 class FlipCount:
-    """What one kind of change does."""
+    """How many answers one kind of change flips."""
 
     change: str
     texts: int
-    """How many texts it changed."""
+    """Texts that it changed."""
     flipped: int
-    """How many of those have another answer with it."""
+    """Those of them with another answer."""
+
+    @property
+    def share(self) -> float:
+        """The share of the changed texts with another answer."""
+        return self.flipped / max(1, self.texts)
 
 
 def count_flips(texts: Sequence[str], answer: Callable[[Sequence[str]], Sequence[str]], seed: int) -> list[FlipCount]:

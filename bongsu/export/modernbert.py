@@ -97,7 +97,7 @@ def _neutral_head(weight: Tensor, eps: float) -> dict[str, Tensor]:
     return {"head.dense.weight": torch.diag(1 / weight), "head.norm.weight": weight * (1 + eps) ** 0.5}
 
 
-def _to_config(config: EncoderConfig) -> dict[str, Any]:
+def _to_config(config: EncoderConfig) -> dict[str, object]:
     hidden_activation = next(name for name, ours in _ACTIVATIONS.items() if ours == config.activation)
     rope = {"rope_type": "default", "rope_theta": config.rope_theta}
     return {

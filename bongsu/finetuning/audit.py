@@ -1,4 +1,4 @@
-"""What a labelled file hides: copies, near-duplicates, contradictions, overlap with the test file, labels that look wrong."""
+"""Auditing a labelled file: copies, near-duplicates, conflicting labels, overlap with the test file, likely label errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from bongsu import progress
 from bongsu.arrays import Float64, Int64
-from bongsu.corpus.cleaning import key
+from bongsu.corpus.cleaning import dedup_key
 from bongsu.errors import DataError
 from bongsu.finetuning.data import Data
 from bongsu.finetuning.ensemble import load_measured
@@ -28,7 +28,7 @@ COLUMNS = ("id", "correction", "label", "suggested", "probability", "reasons", "
 
 @dataclass(frozen=True)
 class Audit:
-    """What was found; rows are numbers into the labelled file."""
+    """The findings; rows are numbers into the labelled file."""
 
     exact: list[list[int]]
     """Groups of rows with the same text, character for character."""
@@ -55,7 +55,7 @@ def audit(
     probabilities: Float64 | None = None,
     seed: int = 0,
 ) -> Audit:
-    """Look through a labelled file.
+    """Audit a labelled file.
 
     Args:
         test_texts: cleaned texts that share no row with it, such as those of Kaggle's test file.
@@ -67,7 +67,7 @@ def audit(
     exact = _groups_of_many([example.raw for example in examples])
     near = _groups_of_many(groups[:rows].tolist())
     known = set(groups[:rows].tolist())
-    keys = {key(text) for text in cleaned}
+    keys = {dedup_key(text) for text in cleaned}
     if probabilities is None:
         probabilities = out_of_fold(task, examples, groups[:rows], seed)
     measured = np.flatnonzero(probabilities.sum(axis=1) > 0)
@@ -77,7 +77,7 @@ def audit(
         near=near,
         conflicts=[group for group in exact if len(set(labels[group].tolist())) > 1],
         near_conflicts=[group for group in near if len(set(labels[group].tolist())) > 1],
-        test_copies=[number for number, text in enumerate(test_texts) if key(text) in keys],
+        test_copies=[number for number, text in enumerate(test_texts) if dedup_key(text) in keys],
         test_near_duplicates=[number for number, group in enumerate(groups[rows:].tolist()) if group in known],
         suspects=suspects.tolist(),
         probabilities=probabilities,
@@ -85,7 +85,7 @@ def audit(
 
 
 def label_errors(labels: Int64, probabilities: Float64) -> Int64:
-    """Rows whose label looks wrong by confident learning (Northcutt, Jiang and Chuang 2021), the most certain first.
+    """Return rows whose label looks wrong by confident learning (Northcutt, Jiang and Chuang 2021), the most certain first.
 
     A class is confidently there when its probability reaches the mean it has on rows that carry its label. A row is
     suspected when the likeliest of its confident classes is not its label.
@@ -117,7 +117,7 @@ def out_of_fold(task: ClassificationTask, examples: Sequence[Example[str]], grou
 
 
 def render(found: Audit, task: ClassificationTask, examples: Sequence[Example[str]]) -> bytes:
-    """A CSV of every row worth a look, groups together and suspects first; `task.corrections` reads it.
+    """Return a CSV of the rows to review, by group, suspects first; `task.corrections` reads it.
 
     `correction` is empty: fill in a label, or "drop".
     """
@@ -155,7 +155,7 @@ def render(found: Audit, task: ClassificationTask, examples: Sequence[Example[st
 
 
 def summary(found: Audit, test_rows: int) -> list[list[object]]:
-    """Rows of a table: what, how many groups, how many rows."""
+    """Return the rows of a table: finding, groups, rows."""
 
     def count(groups: list[list[int]]) -> list[object]:
         return [len(groups), sum(map(len, groups))]
@@ -188,7 +188,7 @@ def of_run(data: Data, model_folder: Path, examples: Sequence[Example[str]]) -> 
 
 
 def _groups_of_many(keys: Sequence[object]) -> list[list[int]]:
-    """Rows that share a key, for keys of more than one row."""
+    """Return the rows that share a key, for keys of more than one row."""
     members: dict[object, list[int]] = defaultdict(list)
     for row, name in enumerate(keys):
         members[name].append(row)

@@ -1,4 +1,4 @@
-"""Changed copies of training texts. Copy (row, epoch) is a pure function of the seed, so that a run can go on anywhere."""
+"""Augmentation of training texts. Copy (row, epoch) is a pure function of the seed, so that a run can resume anywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model has to beat, on the same rows: the simplest baseline of its kind of task, and TF-IDF with a linear model."""
+"""Baselines on the same rows: the simplest one of the kind of task, and TF-IDF with a linear model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAIVE, _TFIDF = "naive", "tfidf"
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a baseline says."""
+    """The outputs of a baseline."""
 
     name: str
     folds: list[Outputs]
@@ -54,7 +54,7 @@ def fit_baselines(data: Data, folder: Path) -> None:
 
 
 def load_baselines(data: Data, folder: Path) -> Baselines:
-    """Return what `fit_baselines` left in `folder`."""
+    """Load the output of `fit_baselines`."""
 
     def load(kind: str, name: str) -> Baseline:
         folds = [load_outputs(folder / f"{kind}-{fold}") for fold in range(len(data.splits))]

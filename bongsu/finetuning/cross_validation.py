@@ -1,7 +1,7 @@
-"""Cross-validation: each fold is trained on its own rows, stopped early by a development split of those, measured on the rest.
+"""Cross-validation: each fold is trained on its rows, stopped early by a development split of those, measured on the rest.
 
-Copies of a training text count once. What a fold leaves: its checkpoints, `result.json`, and as `.npy` files the outputs of
-its model on the rows held out and on its development split, not yet calibrated.
+Copies of a training text count once. Output of a fold: its checkpoints, `result.json`, and as `.npy` files the outputs of its
+model on the rows held out and on its development split, not yet calibrated.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -34,14 +33,14 @@ from bongsu.training.loop import OnEvaluation, Plan, load_best, train
 
 @dataclass(frozen=True)
 class FoldResult:
-    """What came of training one fold from one seed."""
+    """The result of training one fold from one seed."""
 
     fold: int
     seed: int
     epochs: float
     """After how many it was best."""
-    state: dict[str, Any]
-    """The training loop's, to find the best checkpoint by."""
+    state: State
+    """The training loop's, with the best checkpoint."""
     metrics: dict[str, float]
     """Of the model alone on the rows held out, before calibration."""
 
@@ -58,7 +57,7 @@ class FoldOutputs:
 
 @dataclass
 class CrossValidation:
-    """One recipe's fine-tuning: everything that its folds and seeds share."""
+    """The fine-tuning of a recipe: everything that its folds and seeds share."""
 
     recipe: Recipe
     data: Data
@@ -72,7 +71,7 @@ class CrossValidation:
         self.tokenizer = load_tokenizer(self.encoder_folder, foreign=is_hub_folder(self.encoder_folder))
 
     def run(self) -> None:
-        """Train and measure every fold from every seed; what is done is not done again.
+        """Train and measure every fold from every seed; skip those that are done.
 
         Raises:
             DataError: before anything is trained, when a fold has too few rows of a class.
@@ -85,7 +84,7 @@ class CrossValidation:
                     self._measure(fold, seed, split)
 
     def load(self) -> list[list[FoldOutputs]]:
-        """Return what the folds of each seed left, [seeds][folds]."""
+        """Load the outputs of the folds of each seed, [seeds][folds]."""
         seeds, folds = range(self.recipe.validation.seeds), range(len(self.data.splits))
         return [[_load_fold(self.fold_folder(fold, seed)) for fold in folds] for seed in seeds]
 
@@ -124,7 +123,7 @@ class CrossValidation:
         return FineTuning(self.task, model, self.tokenizer, unique, development, self.settings, seed)
 
     def plan(self, training: FineTuning, title: str) -> Plan:
-        """Return how long to train, and which evaluation is the best."""
+        """Return the plan of a training: steps, evaluations, the metric to stop by."""
         settings, metric = self.settings, self._monitored_metric()
         return Plan(
             steps=settings.epochs * training.batches_per_epoch // settings.accumulate or 1,
@@ -140,7 +139,7 @@ class CrossValidation:
         """Return the pre-trained encoder under a fresh head, with layers removed and frozen as the recipe says."""
         settings, length = self.settings, self.task.settings.max_length
         encoder = load_encoder(self.encoder_folder)
-        if length > encoder.config.max_length:  # what the recipe cannot know of an encoder in a folder of its own
+        if length > encoder.config.max_length:  # unknown to the recipe where the encoder is in another folder
             raise RecipeError(f"task.max_length: {length} is more than the encoder's {encoder.config.max_length} positions")
         model = TaskModel(encoder, self.task.head(), self.task.pairs)
         initialize(model.head, seed)
@@ -155,7 +154,7 @@ class CrossValidation:
     def best_model(self, result: FoldResult) -> TaskModel:
         """Return the model a fold was measured with."""
         training = self.training(self.data.take(self.rows(result.fold)[0]), [], result.fold + 1000 * result.seed)
-        load_best(self.fold_folder(result.fold, result.seed) / "checkpoints", training.model, State.from_dict(result.state))
+        load_best(self.fold_folder(result.fold, result.seed) / "checkpoints", training.model, result.state)
         return training.best
 
     def _measure(self, fold: int, seed: int, split: Split) -> None:
@@ -178,9 +177,7 @@ class CrossValidation:
         save_outputs(folder / "development", predict(self.task, training.best, self.tokenizer, development))
         _save_array(folder / "development_rows.npy", development_rows)
         epochs = (state.best_step or state.step) * self.settings.accumulate / training.batches_per_epoch
-        write_json(
-            folder / "result.json", asdict(FoldResult(fold, seed, epochs, asdict(state), metrics))
-        )  # last: the fold is done
+        write_json(folder / "result.json", asdict(FoldResult(fold, seed, epochs, state, metrics)))  # last: the fold is done
 
     def _monitored_metric(self) -> Metric:
         wanted = self.recipe.validation.metric
@@ -197,7 +194,7 @@ def save_outputs(path: Path, outputs: Outputs) -> None:
 
 
 def load_outputs(path: Path) -> Outputs:
-    """Return what `save_outputs` wrote."""
+    """Load what `save_outputs` wrote."""
     return Outputs(np.load(path.with_name(f"{path.name}.values.npy")), np.load(path.with_name(f"{path.name}.lengths.npy")))
 
 
@@ -207,6 +204,7 @@ def _save_array(path: Path, array: Array) -> None:
 
 
 def _load_fold(folder: Path) -> FoldOutputs:
-    result = FoldResult(**read_json(folder / "result.json"))
+    values = read_json(folder / "result.json")
+    result = FoldResult(**{**values, "state": State.from_dict(values["state"])})
     rows = np.load(folder / "development_rows.npy")
     return FoldOutputs(result, load_outputs(folder / "held_out"), rows, load_outputs(folder / "development"))

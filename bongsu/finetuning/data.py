@@ -1,6 +1,6 @@
-"""The first stage of fine-tuning: the rows, which of them are near-duplicates, and who is measured on whom.
+"""The first stage of fine-tuning: rows, near-duplicates and splits.
 
-What it leaves: `train.jsonl` and `test.jsonl` (an `Example` a line), `rows.json` (of each file what became of its rows),
+Output: `train.jsonl` and `test.jsonl` (an `Example` a line), `rows.json` (counts of each file's rows),
 `schema.json`, `groups.npy` and `splits.json`.
 """
 
@@ -49,7 +49,7 @@ class Data:
 
 
 def prepare_data(recipe: Recipe, folder: Path) -> None:
-    """Read the labelled files, find near-duplicates and split; leave it all in `folder`.
+    """Read the labelled files, find near-duplicates and split; write everything to `folder`.
 
     Raises:
         DataError: when a file cannot be used, or has too few rows to be measured on.
@@ -81,7 +81,7 @@ def prepare_data(recipe: Recipe, folder: Path) -> None:
 
 
 def load_data(recipe: Recipe, folder: Path) -> Data:
-    """Return what `prepare_data` left in `folder`."""
+    """Load the output of `prepare_data`."""
     assert recipe.task is not None
     task = build_task(recipe.task, Schema(**read_json(folder / "schema.json")))
     splits = [

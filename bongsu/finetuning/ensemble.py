@@ -1,7 +1,7 @@
-"""The last stage of fine-tuning: partner, calibration and threshold, then the model folder that is kept.
+"""The last stage of fine-tuning: ensemble, calibration and thresholds, then the model folder.
 
-Nothing is trained here, so a threshold, a name or the TF-IDF partner can change in seconds. What it leaves: `config.json`,
-weights, tokenizer and, in an ensemble, TF-IDF's files; and `measured/` with calibrated outputs and diagnoses for the report.
+Nothing is trained here, so a threshold, a name or the ensemble can change in seconds. Output: `config.json`, weights, tokenizer
+and, in an ensemble, the files of TF-IDF; and `measured/` with calibrated outputs and diagnoses for the report.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,7 +25,8 @@ from bongsu.inference.explain import Word
 from bongsu.inference.predictor import ModelDetails, Predictor
 from bongsu.inference.torch_backend import TorchBackend
 from bongsu.model.io import load_task_model, save_task_model
-from bongsu.tasks.task import Calibration, Outputs
+from bongsu.tasks.registry import AnyTask
+from bongsu.tasks.task import Calibration, Outputs, RowCalibration
 from bongsu.tokens.bpe import TOKENIZER, TOKENIZER_CONFIG
 
 MEASURED = "measured"
@@ -32,9 +34,16 @@ EXPLAINED_ERRORS = 20  # of a fold
 ROBUSTNESS_ROWS = 300  # of a fold
 
 
+class Calibrated(NamedTuple):
+    """Calibrated outputs, with the calibration that decides their answers."""
+
+    probabilities: Outputs
+    calibration: Calibration
+
+
 @dataclass(frozen=True)
 class Measured:
-    """What the model says of rows that it was not trained on."""
+    """Outputs of the model on rows that it was not trained on."""
 
     rows: Int64
     """[N], numbers of the training rows that were measured, in the order of the file."""
@@ -53,25 +62,30 @@ class Measured:
     test: Outputs
     """Of the model that is kept on the test rows, calibrated; empty without a test file."""
     explanations: dict[int, list[Word]]
-    """What drove the most confident errors, by row."""
+    """The words that drove the most confident errors, by row."""
     flips: list[FlipCount]
-    """How many answers change with changes that should not matter."""
+    """How many answers change with perturbations that should not matter."""
     epochs: list[float]
     """Of each fold, after how many its first seed was best."""
 
+    @property
+    def calibration(self) -> Calibration:
+        """The calibration of the measured rows, each by that of its fold."""
+        return by_row(self.calibrations, self.fold)
+
 
 def assemble(work: CrossValidation, baselines: Baselines, refitted: Path, folder: Path) -> None:
-    """Combine, calibrate and describe the model; leave the model folder `folder`."""
+    """Combine and calibrate the model, diagnose it, and write the model folder."""
     data, task, folds = work.data, work.task, work.load()
     ensemble = work.recipe.ensemble.tfidf and baselines.tfidf is not None
     if work.recipe.ensemble.tfidf and baselines.tfidf is None:
-        progress.warn(f"ensemble.tfidf: a {task.kind} task has no TF-IDF partner; the encoder decides alone")
+        progress.warn(f"ensemble.tfidf: a {task.kind} task has no TF-IDF baseline; the encoder decides alone")
     thresholds = task.fixed_thresholds(work.recipe.evaluate)
     rows, fold_of = _measured_rows(data)
     members = [in_file_order(data, rows, _combined(work, baselines, seed, ensemble)) for seed in folds]
     calibrations = [_calibrations(work, baselines, seed, rows, fold_of, member, ensemble, thresholds)
                     for seed, member in zip(folds, members, strict=True)]  # fmt: skip
-    seeds = [_calibrated_by_fold(work, member, fold_of, chosen) for member, chosen in zip(members, calibrations, strict=True)]
+    seeds = [_calibrated_by_fold(task, member, fold_of, chosen) for member, chosen in zip(members, calibrations, strict=True)]
     final = task.calibrate(data.take(rows), members[0], thresholds)
     details = ModelDetails(task.settings, task.schema, final)
     model, _ = load_task_model(refitted)
@@ -102,7 +116,7 @@ def assemble(work: CrossValidation, baselines: Baselines, refitted: Path, folder
 
 
 def load_measured(folder: Path) -> Measured:
-    """Return what `assemble` measured, from its model folder."""
+    """Load what `assemble` measured, from its model folder."""
     folder = folder / MEASURED
     values = read_json(folder / "measured.json")
     return Measured(
@@ -152,7 +166,7 @@ def _measured_rows(data: Data) -> tuple[Int64, Int64]:
 
 
 def _combined(work: CrossValidation, baselines: Baselines, folds: Sequence[FoldOutputs], ensemble: bool) -> list[Outputs]:
-    """Return the outputs of each fold on its rows held out, averaged with TF-IDF's in an ensemble."""
+    """Return the outputs of each fold on its rows held out, in an ensemble averaged with TF-IDF's."""
     if not ensemble or baselines.tfidf is None:
         return [work.task.merge([fold.held_out]) for fold in folds]
     pairs = zip(folds, baselines.tfidf.folds, strict=True)
@@ -180,8 +194,7 @@ def _calibrations(
     """Return each fold's calibration, chosen on the other folds' rows; of a hold-out on its development split."""
     task, data = work.task, work.data
     if len(folds) > 1:
-        others = [np.flatnonzero(fold_of != fold) for fold in range(len(folds))]
-        return [task.calibrate(data.take(rows[other]), outputs.take(other), thresholds) for other in others]
+        return _cross_calibrate(task, data.take(rows), outputs, fold_of, thresholds)
     development = data.take(folds[0].development_rows)
     parts = [folds[0].development]
     tfidf = baselines.tfidf_model(0) if ensemble else None
@@ -190,14 +203,41 @@ def _calibrations(
     return [task.calibrate(development, task.merge(parts), thresholds)]
 
 
-def _calibrated_by_fold(
-    work: CrossValidation, outputs: Outputs, fold_of: Int64, calibrations: Sequence[Calibration]
-) -> Outputs:
+def calibrate_by_fold(task: AnyTask, examples: Sequence[AnyExample], outputs: Outputs, fold_of: Int64) -> Calibrated:
+    """Return a baseline's calibrated outputs; thresholds, where the kind needs them, are chosen on the other folds' rows.
+
+    Args:
+        fold_of: [N], the fold of each example, from 0.
+    """
+    if not task.calibrates_baselines:
+        return Calibrated(task.probabilities(outputs, Calibration()), Calibration())
+    chosen = _cross_calibrate(task, examples, outputs, fold_of)
+    return Calibrated(_calibrated_by_fold(task, outputs, fold_of, chosen), by_row(chosen, fold_of))
+
+
+def by_row(calibrations: Sequence[Calibration], fold_of: Int64) -> Calibration:
+    """Return the calibration of rows [N] of several folds, given each fold's."""
+    first = calibrations[0]
+    if all(each.thresholds == first.thresholds for each in calibrations):
+        return first
+    table = np.array([each.thresholds for each in calibrations])
+    return RowCalibration(thresholds=table.mean(axis=0).tolist(), by_row=table[fold_of])
+
+
+def _cross_calibrate(
+    task: AnyTask, examples: Sequence[AnyExample], outputs: Outputs, fold_of: Int64, thresholds: Sequence[float] = ()
+) -> list[Calibration]:
+    """Return each fold's calibration, chosen on the other folds' rows."""
+    others = [np.flatnonzero(fold_of != fold) for fold in range(int(fold_of.max()) + 1)]
+    return [task.calibrate([examples[row] for row in other.tolist()], outputs.take(other), thresholds) for other in others]
+
+
+def _calibrated_by_fold(task: AnyTask, outputs: Outputs, fold_of: Int64, calibrations: Sequence[Calibration]) -> Outputs:
     """Return calibrated outputs, each fold's by its own calibration."""
     tables: list[Float32] = [np.zeros((0, 0), dtype=np.float32)] * len(outputs)
     for fold, calibration in enumerate(calibrations):
         mine = np.flatnonzero(fold_of == fold)
-        for row, table in zip(mine.tolist(), work.task.probabilities(outputs.take(mine), calibration).tables(), strict=True):
+        for row, table in zip(mine.tolist(), task.probabilities(outputs.take(mine), calibration).tables(), strict=True):
             tables[row] = table
     return Outputs.of_tables(tables, tables[0].shape[1])
 
@@ -209,7 +249,7 @@ def _diagnose(
     calibrations: Sequence[Calibration],
     ensemble: bool,
 ) -> tuple[dict[int, list[Word]], list[FlipCount]]:
-    """Return what drove the most confident errors, and how robust answers are; nothing when the recipe does without."""
+    """Explain the most confident errors and count flipped answers; empty unless `validation.diagnose`."""
     task, data = work.task, work.data
     if not (work.recipe.validation.diagnose and task.explains):
         return {}, []
@@ -232,7 +272,7 @@ def _diagnose(
 
 
 def _flips(predictor: Predictor, examples: Sequence[AnyExample], seed: int) -> list[FlipCount]:
-    """Return how many answers to texts as they were sent, without context, change with harmless changes."""
+    """Return how many answers to raw texts, without context, change under perturbations."""
 
     def answer(texts: Sequence[str]) -> list[str]:
         return [predictor.task.key_of(each) for each in predictor.predict(list(texts))]

@@ -1,4 +1,4 @@
-"""The model that is kept: trained on every row for as long as the folds took to be best, or the first fold's."""
+"""The final model: trained on all rows for the mean of the folds' best epochs, or the model of the first fold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bongsu.training.loop import train
 
 
 def refit(work: CrossValidation, folder: Path) -> None:
-    """Train the model to keep; leave its weights and tokenizer in `folder/model`, and its checkpoints beside them."""
+    """Train the model to keep; leave its weights and tokenizer in `folder/model`, and `folder/checkpoints`."""
     folds = work.load()[0]
     if work.settings.refit:
         model = _on_all_rows(work, folder, float(np.mean([fold.result.epochs for fold in folds])))

@@ -1,4 +1,4 @@
-"""Rows to train on and rows to measure on: near-duplicates of a text never stand on both sides."""
+"""Train and test splits that keep near-duplicates of a text on one side."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def _name(label: int, names: Sequence[str]) -> str:
 
 @lru_cache(maxsize=32)
 def _folds(labels: bytes, groups: bytes, count: int, seed: int) -> tuple[Split, ...]:
-    """Remembered: of thousands of groups they take seconds, and the trials of a search ask for the same ones."""
+    """Return folds; cached, since they take seconds for thousands of groups, and the trials of a search share them."""
     of_class, of_group = (np.frombuffer(values, dtype=np.int64) for values in (labels, groups))
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -103,15 +103,15 @@ def _folds(labels: bytes, groups: bytes, count: int, seed: int) -> tuple[Split, 
         parts = [held for _, held in splitter.split(of_class, of_class, of_group)]
     present = len(set(of_class.tolist()))
     if any(len(set(of_class[held].tolist())) < present for held in parts):
-        parts = _dealt(of_class, of_group, count)
+        parts = _balanced_folds(of_class, of_group, count)
     every = np.arange(len(of_class))
     return tuple((np.setdiff1d(every, held), held.astype(np.int64)) for held in parts)
 
 
-def _dealt(labels: Int64, groups: Int64, count: int) -> list[Int64]:
-    """Deal groups to folds, the largest of the rarest label first, each to the fold that has the fewest rows of that label.
+def _balanced_folds(labels: Int64, groups: Int64, count: int) -> list[Int64]:
+    """Assign groups to folds, the largest of the rarest label first, each to the fold with the fewest rows of that label.
 
-    So no fold is empty, and none lacks a label that has enough groups, where scikit-learn's, which looks at shares alone, may.
+    Unlike in scikit-learn's splitter, which balances shares alone, no fold is empty or lacks a label that has enough groups.
     """
     names, owner = np.unique(groups, return_inverse=True)
     present, number = np.unique(labels, return_inverse=True)
@@ -145,9 +145,9 @@ def hold_out(labels: Int64, groups: Int64, share: float, seed: int, names: Seque
 
 
 def leave_out(labels: Int64, values: Sequence[str], groups: Int64, count: int, seed: int) -> list[Split]:
-    """Folds that each leave out whole values of a column, such as an event: how good is it on what it never saw?
+    """Return folds that each leave out whole values of a column, such as an event, to measure on unseen ones.
 
-    Near-duplicates of the rows measured on are taken out of the rows trained on.
+    Near-duplicates of the test rows are removed from the training rows.
 
     Args:
         count: how many folds; with as many as there are values, or more, each fold leaves out one.

@@ -1,4 +1,4 @@
-"""Fine-tuning as something the training loop can train, whatever the kind of task."""
+"""Fine-tuning as a `Trainable`, for any kind of task."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bongsu.tokens.inputs import Encoded
 from bongsu.tokens.random import mix, permute
 from bongsu.training.averaging import Averaged, exponential
 from bongsu.training.log import Outcome
-from bongsu.training.optimizers import parameter_groups
+from bongsu.training.optimizers import ParameterGroup, parameter_groups
 
 _WINDOW = 16  # batches whose rows are sorted by length as one
 
@@ -42,18 +42,18 @@ class TaskBatch(NamedTuple):
 
 @dataclass
 class FineTuning:
-    """A model and the examples it learns from, for `training.loop.train`."""
+    """A model and its training examples, for `training.loop.train`."""
 
     task: AnyTask
     task_model: TaskModel
     tokenizer: Tokenizer
     training: Sequence[Example[Any]]
     development: Sequence[Example[Any]]
-    """What early stopping looks at; may be empty."""
+    """The split for early stopping; may be empty."""
     settings: Finetune
     seed: int
     model: nn.Module = field(init=False)
-    """What the loop trains and saves: the model, with the average of its weights if there is one."""
+    """The module to train and save: the model, with averaged weights, if any."""
 
     def __post_init__(self) -> None:
         self.model = Averaged(self.task_model, exponential(self.settings.ema)) if self.settings.ema else self.task_model
@@ -64,7 +64,7 @@ class FineTuning:
 
     @property
     def best(self) -> TaskModel:
-        """The model to measure and to keep."""
+        """The model to evaluate and to keep."""
         return self.model.average if isinstance(self.model, Averaged) else self.task_model
 
     @property
@@ -89,14 +89,14 @@ class FineTuning:
         return Outcome(self._criterion(outputs, targets), correct, count, tokens)
 
     def evaluate(self) -> dict[str, float]:
-        """Return the task's metrics on the development split; not a number without one."""
+        """Return the task's metrics on the development split; NaN without one."""
         if not self.development:
             return {metric.name: math.nan for metric in self.task.metrics}
         neutral = Calibration()
         outputs = predict(self.task, self.best, self.tokenizer, self.development)
         return self.task.score(self.development, self.task.probabilities(outputs, neutral), neutral)
 
-    def groups(self) -> list[dict[str, Any]]:
+    def groups(self) -> list[ParameterGroup]:
         """Return parameter groups: the head and the encoder at their own rates, each layer at `layer_decay` of the next."""
         settings, encoder = self.settings, self.task_model.encoder
         rate = settings.encoder_learning_rate

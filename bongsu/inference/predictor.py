@@ -58,7 +58,7 @@ class ModelDetails:
     schema: Schema
     calibration: Calibration
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return it as plain values for JSON, without secrets in URLs of data."""
         return {
             "task": redacted_tree(self.task.model_dump(mode="json")),

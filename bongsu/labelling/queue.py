@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
-from bongsu.corpus.cleaning import key
+from bongsu.corpus.cleaning import dedup_key
 from bongsu.corpus.dedup import NearDuplicates
 from bongsu.labelling.store import Asked, Drawn
 
@@ -89,7 +89,7 @@ class Queue:
         self._latest = max(self._latest, hour)
         if hour <= self._latest - self._hours:
             return
-        name = key(candidate.text)
+        name = dedup_key(candidate.text)
         if not name:
             return
         for pool, score in ((self._random, _draw(name)), (self._doubtful, self._doubt(candidate.probability))):
@@ -116,7 +116,7 @@ class Queue:
         self._front = [each for each in self._front if each.uid != asked.uid]
         for pool in (self._random, self._doubtful):
             for best in pool.values():
-                best.remove(key(asked.text))
+                best.remove(dedup_key(asked.text))
 
     def again(self, asked: Asked) -> None:
         """Ask about a message once more, first of all."""

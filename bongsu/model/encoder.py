@@ -73,7 +73,7 @@ class EncoderConfig:
         """The opposite of `to_dict`. Raises TypeError when a key is missing or unknown."""
         return cls(**values)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return asdict(self)
 
 

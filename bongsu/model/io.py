@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -29,7 +29,7 @@ ModelType = TypeVar("ModelType", bound=nn.Module)
 
 
 def save_encoder(
-    folder: Path, model: MaskedLanguageModel, extra: dict[str, Any] | None = None, dtype: torch.dtype = torch.float32
+    folder: Path, model: MaskedLanguageModel, extra: Mapping[str, object] | None = None, dtype: torch.dtype = torch.float32
 ) -> None:
     """Write a masked language model; the embedding, which is the output matrix too, is stored once.
 
@@ -40,7 +40,7 @@ def save_encoder(
     _save(folder, model, {"kind": "masked_lm", "encoder": model.encoder.config.to_dict(), "extra": extra or {}}, dtype)
 
 
-def save_task_model(folder: Path, model: TaskModel, extra: dict[str, Any]) -> None:
+def save_task_model(folder: Path, model: TaskModel, extra: Mapping[str, object]) -> None:
     """Write a fine-tuned model; `extra` is given back by `load_task_model`."""
     head = {"kind": model.head.config.kind, **model.head.config.to_dict()}
     parts = {"encoder": model.encoder.config.to_dict(), "head": head, "pairs": model.pairs}
@@ -108,7 +108,7 @@ def read_config(folder: Path, kind: Kind | None = None) -> dict[str, Any]:
     return dict(config)
 
 
-def _save(folder: Path, model: nn.Module, config: dict[str, Any], dtype: torch.dtype = torch.float32) -> None:
+def _save(folder: Path, model: nn.Module, config: Mapping[str, object], dtype: torch.dtype = torch.float32) -> None:
     tensors = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in model.state_dict().items()}
     write_bytes(folder / WEIGHTS, safetensors.torch.save(tensors, metadata={"format": "pt"}))
     write_json(folder / CONFIG, config)

@@ -1,1 +1,1 @@
-"""The whole way: which stages a recipe has, what each is made from, and running them in order."""
+"""The stages of a recipe, their inputs, and running them in order."""

@@ -1,4 +1,4 @@
-"""What is looked at before a run starts: whether every file that the recipe names is there."""
+"""Checks before a run starts: whether every file that the recipe names exists."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ENCODERS = ("finetune.encoder", "pretrain.start")
 
 
 def check_files(recipe: Recipe) -> None:
-    """Look for all files and folders that a recipe names; those at a URL are not looked for.
+    """Check that all files and folders named by a recipe exist; URLs are not checked.
 
     Raises:
         DataError: naming every one that is missing with its settings, and the folder that paths are relative to.

@@ -1,4 +1,4 @@
-"""Finished runs next to each other: their figures, and where they measured the same rows how sure a difference is."""
+"""Comparison of finished runs: metrics, and where they measured the same rows the interval of the difference."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Key = tuple[tuple[str, ...], str, int]
 
 @dataclass(frozen=True)
 class Rows:
-    """What a run measured on some rows."""
+    """The measurements of a run on some rows."""
 
     keys: list[Key]
     """[N], in the order of the file; no two are the same."""
-    figures: dict[str, float]
+    metrics: dict[str, float]
     """Every metric of the task by name: the mean over seeds."""
     statistics: Float64
     """[N, K], the mean over seeds of what decides the main metric (`Task.statistics`)."""
@@ -38,7 +38,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Compared:
-    """A run as far as it can be compared."""
+    """The comparable results of a run."""
 
     path: Path
     recipe: Recipe
@@ -47,7 +47,7 @@ class Compared:
     parts: dict[str, Rows]
     """Its "rows held out", and where there are any its "test rows"."""
     pretraining: dict[str, float]
-    """Figures of masked-language modelling on held-out text; empty without pre-training."""
+    """Metrics of masked-language modelling on held-out text; empty without pre-training."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Difference:
 
 
 def load_compared(run: Path) -> Compared:
-    """Return what a finished run measured.
+    """Load the results of a finished run.
 
     Raises:
         WorkspaceError: when the folder is no run's, or nothing has been measured in it.
@@ -91,7 +91,7 @@ def load_compared(run: Path) -> Compared:
         return Compared(run, recipe, None, {}, pretraining)
     data, measured = load_data(recipe, run / "finetune" / "data"), load_measured(folder)
     held_out = data.take(measured.rows)
-    parts = {"rows held out": _rows(data.task, held_out, measured.seeds, measured.calibrations[0])}
+    parts = {"rows held out": _rows(data.task, held_out, measured.seeds, measured.calibration)}
     if data.test:
         parts["test rows"] = _rows(data.task, data.test, [measured.test], measured.final)
     return Compared(run, recipe, data.task, parts, pretraining)
@@ -132,9 +132,9 @@ def _flat(prefix: str, value: object) -> Iterable[tuple[str, str]]:
 
 
 def _rows(task: AnyTask, examples: Sequence[AnyExample], seeds: Sequence[Outputs], calibration: Calibration) -> Rows:
-    figures = [task.score(examples, outputs, calibration) for outputs in seeds]
+    scores = [task.score(examples, outputs, calibration) for outputs in seeds]
     statistics = np.mean([task.statistics(examples, outputs, calibration) for outputs in seeds], axis=0)
-    mean = {metric.name: float(np.mean([each[metric.name] for each in figures])) for metric in task.metrics}
+    mean = {metric.name: float(np.mean([each[metric.name] for each in scores])) for metric in task.metrics}
     return Rows(_keys(examples), mean, statistics)
 
 

@@ -1,4 +1,4 @@
-"""Starting the processes that pre-train together: by torch's launcher on this machine, or by Ray Train on a cluster."""
+"""Starting the processes of data-parallel pre-training: by torch's launcher on this machine, or by Ray Train on a cluster."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from bongsu.tokens.shards import open_shards
 from bongsu.training.devices import resolve_device
 from bongsu.training.log import read_log
 
-GOES_ON = "The same command goes on from the last checkpoint."
+RESUME = "The same command resumes from the last checkpoint."
 
 
 def check_workers(recipe: Recipe, workers: int) -> None:
-    """Whether this machine has a device for each process.
+    """Check that this machine has a device for each process.
 
     Raises:
         RecipeError: when it has not.
@@ -44,9 +44,9 @@ def check_workers(recipe: Recipe, workers: int) -> None:
 
 
 def launch(arguments: Sequence[str], workers: int) -> None:
-    """Runs `bongsu ARGUMENTS` in `workers` processes of this machine.
+    """Run `bongsu ARGUMENTS` in `workers` processes of this machine.
 
-    The first speaks for all; what the others say is told if they fail.
+    Only the first prints; the output of the others is shown if they fail.
 
     Raises:
         TrainingError: when a process fails; the others are ended.
@@ -77,24 +77,24 @@ def launch(arguments: Sequence[str], workers: int) -> None:
             raise KeyboardInterrupt from None
         except ChildFailedError as error:
             codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
-            raise TrainingError(f"{_told(codes, Path(folder), workers)} {GOES_ON}") from None
+            raise TrainingError(f"{_failures(codes, Path(folder), workers)} {RESUME}") from None
         finally:
             if before is None:
-                os.environ.pop("OMP_NUM_THREADS")  # what follows in this process is not shared out
+                os.environ.pop("OMP_NUM_THREADS")  # later work in this process has all cores again
 
 
-def _told(codes: dict[int, int], folder: Path, workers: int) -> str:
-    """Which processes failed, and their own last words."""
-    told = []
+def _failures(codes: dict[int, int], folder: Path, workers: int) -> str:
+    """Return which processes failed, each with its last line of output."""
+    lines = []
     for rank, code in sorted(codes.items()):
-        words = [line for log in folder.rglob(f"{rank}/stderr.log") for line in log.read_text(errors="replace").splitlines()]
+        output = [line for log in folder.rglob(f"{rank}/stderr.log") for line in log.read_text(errors="replace").splitlines()]
         how = f"was ended by signal {-code}" if code < 0 else f"ended with status {code}"
-        told.append(f"Process {rank} of {workers} {how}" + (f": {words[-1].strip()}" if words else "."))
-    return "\n".join(told)
+        lines.append(f"Process {rank} of {workers} {how}" + (f": {output[-1].strip()}" if output else "."))
+    return "\n".join(lines)
 
 
 def launch_on_ray(recipe: Recipe, out: Path, workers: int, address: str) -> None:
-    """Pre-trains in `workers` processes of a Ray cluster, by Ray Train; the stages before are done.
+    """Pre-train in `workers` processes of a Ray cluster, by Ray Train; earlier stages must be done.
 
     Args:
         out: the run's folder, which all machines see under this path, as they do the current folder.
@@ -124,32 +124,32 @@ def launch_on_ray(recipe: Recipe, out: Path, workers: int, address: str) -> None
             words = {
                 str(failure).strip().splitlines()[-1] for failure in getattr(error, "worker_failures", {0: error}).values()
             }
-            raise TrainingError("\n".join([*sorted(words), GOES_ON])) from error
+            raise TrainingError("\n".join([*sorted(words), RESUME])) from error
         finally:
             shutil.rmtree(out / "ray", ignore_errors=True)
 
 
 def _work(config: dict[str, Any]) -> None:
-    """What each worker does."""
+    """Pre-train in one worker."""
     os.chdir(config["folder"])
     run(Recipe.model_validate(config["recipe"]), Path(config["out"]), "pretrain")
 
 
 @contextmanager
 def _watched(recipe: Recipe, out: Path) -> Iterator[None]:
-    """A bar that follows what the workers write into the log."""
+    """Show a progress bar that follows the workers' log."""
     assert recipe.pretrain is not None
     shards = open_shards(out / "tokens", "train", verify=False)
     steps = total_steps(recipe, shards.sentences, training_shape(shards, recipe.pretrain))
     over = threading.Event()
 
     def follow(bar: progress.Bar) -> None:
-        told = 0.0
+        shown = 0.0
         while not over.wait(1.0):
             trained = [line for line in read_log(out / "pretrain" / "checkpoints" / "metrics.jsonl") if "loss" in line]
-            if trained and trained[-1]["step"] != told:
-                bar.advance(trained[-1]["step"] - told, f"loss {trained[-1]['loss']:.3f}")
-                told = trained[-1]["step"]
+            if trained and trained[-1]["step"] != shown:
+                bar.advance(trained[-1]["step"] - shown, f"loss {trained[-1]['loss']:.3f}")
+                shown = trained[-1]["step"]
 
     with progress.bar("pretrain", steps, "steps") as bar:
         watcher = threading.Thread(target=follow, args=(bar,), daemon=True)

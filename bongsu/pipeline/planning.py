@@ -1,4 +1,4 @@
-"""What pre-training will cost, found before anything starts: parameters, tokens, steps, memory and time on this machine."""
+"""Estimates of pre-training on this machine: parameters, tokens, steps, memory and time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ TRIAL_SECONDS = 8.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """What `plan` found out; `exact` says whether the corpus was there to count."""
+    """The cost of pre-training; `exact` says whether the encoded corpus was counted."""
 
     parameters: int
     tokens: float
@@ -49,20 +49,20 @@ class Estimate:
     flops_per_token: float
     """Forward and backward."""
     tokens_per_second: float
-    """Positions a second in a trial on this machine, those of padding included."""
+    """Positions per second in a trial on this machine, padding included."""
     compile_seconds: float
-    """What `torch.compile` takes at the start, part of `seconds`; 0 where the run does without."""
+    """The time of `torch.compile`, part of `seconds`; 0 without it."""
     seconds: float
     memory_bytes: float
-    """At its peak in the trial."""
+    """The peak in the trial."""
     estimated_bytes: float
-    """What the estimate from the shapes alone says (`bongsu.model.memory`)."""
+    """The estimate from shapes alone (`bongsu.model.memory`)."""
     device: str
     precision: str
 
 
 def estimate(recipe: Recipe, run: Path, sampled: Sampled | None = None) -> Estimate:
-    """Count, and time a few steps of the recipe's own size on random tokens.
+    """Estimate the cost of pre-training by timing a few steps on random tokens.
 
     Args:
         sampled: a sample of the corpus, to count by until the run has encoded it.
@@ -113,7 +113,7 @@ def estimate(recipe: Recipe, run: Path, sampled: Sampled | None = None) -> Estim
 
 
 def likely_shape(settings: Pretrain) -> BatchShape:
-    """The shape of a run's batches, as far as it can be told before the corpus is encoded."""
+    """Return the likely shape of a run's batches, before the corpus is encoded."""
     return _likely_shape(settings.row_length, settings.highest_mask_rate, settings.batch_sentences, settings.batch_tokens)
 
 
@@ -131,7 +131,7 @@ def _text_bytes(path: str) -> float:
 
 @dataclass(frozen=True)
 class _Trial:
-    """What a few steps took."""
+    """Time and memory of a few steps."""
 
     seconds_a_step: float
     compile_seconds: float
@@ -153,16 +153,16 @@ def _timed_steps(
     model = MaskedLanguageModel(config)
     initialize(model, recipe.seed)
     model.to(device)
-    task = MaskedLanguageModelling(
+    trainable = MaskedLanguageModelling(
         model, None, [], torch.zeros(0), settings.learning_rate, settings.weight_decay, compiled=compiled  # type: ignore[arg-type]
     )  # fmt: skip
-    optimizer = build_optimizer(task.groups(), settings, device)
+    optimizer = build_optimizer(trainable.groups(), settings, device)
     batch = random_batch(config.vocab_size, shape)
     times: list[float] = []
     while len(times) < 3 or (len(times) < 6 and sum(times[1:]) < TRIAL_SECONDS):
         start = time.perf_counter()
         with autocast(device, precision):
-            outcome = task.loss(batch)
+            outcome = trainable.loss(batch)
         outcome.loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
@@ -178,7 +178,7 @@ def _timed_steps(
 
 
 def random_batch(vocab_size: int, shape: BatchShape) -> Batch:
-    """A batch of random tokens, two sentences a row."""
+    """Return a batch of random tokens, two sentences a row."""
     generator = np.random.default_rng(0)
     rows = (shape.rows, shape.row_length)
     half = max(1, shape.row_length // 2)

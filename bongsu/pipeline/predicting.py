@@ -29,7 +29,7 @@ _AT_ONCE = 1000
 
 @dataclass(frozen=True)
 class Predictions:
-    """The answers to a file."""
+    """The answers to the rows of a file."""
 
     content: bytes
     """Of the file to write."""
@@ -176,7 +176,7 @@ def stream_texts(stream: IO[bytes], encoding: str, stats: ReadStats, name: str) 
 
 
 def check_ids(ids: Sequence[str], source: str, sample: str | None) -> None:
-    """Kaggle wants each id once, and just those of its sample submission.
+    """Check that each id occurs once, and that they are those of Kaggle's sample submission.
 
     Raises:
         DataError: naming the first id that is wrong.

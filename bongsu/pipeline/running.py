@@ -34,15 +34,16 @@ def run(
     listener: Listener | None = None,
     ray: str | None = None,
 ) -> Run:
-    """Runs the stages of a recipe in order, passing over those that are done.
+    """Run the stages of a recipe in order, skipping those that are done.
 
-    Where `torchrun` or Ray Train has started several processes, each calls this: one leads, the others help it to pre-train.
+    Where `torchrun` or Ray Train has started several processes, each calls this: all pre-train, and the main process does the
+    rest.
 
     Args:
         out: the run's folder; by default `runs/NAME`.
         until: the verb of the last stage to run, such as "encode"; by default all.
-        store: a folder that runs share: a stage that several of them have in common is done once.
-        listener: told each evaluation of a training stage.
+        store: a folder shared by runs: a stage that several of them have is run once.
+        listener: called after each evaluation of a training stage.
         ray: the address of a Ray cluster that prepares and encodes the corpus ("local" starts one on this machine); all its
             machines must see the run's folder and the sources.
 
@@ -67,7 +68,7 @@ def run(
 
 
 def _until(chain: list[Stage], verb: str | None) -> list[Stage]:
-    """The stages up to that of a verb."""
+    """Return the stages up to that of a verb."""
     if verb is None:
         return chain
     names = [stage.name for stage in chain]
@@ -86,7 +87,7 @@ def _run_stages(recipe: Recipe, workspace: Workspace, chain: list[Stage]) -> Non
 
 
 def _follow_stages(workspace: Workspace, chain: list[Stage]) -> None:
-    """What the other processes of a run do: help with the stages meant for all, in silence."""
+    """Take part in the collective stages, in silence, in processes other than the main one."""
     last = max((index for index, stage in enumerate(chain) if stage.collective), default=-1)
     with progress.silence():
         for stage in chain[: last + 1]:

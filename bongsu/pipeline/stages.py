@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bongsu import progress
 from bongsu.corpus.readers import resolve
@@ -18,7 +18,7 @@ from bongsu.files import read_json, redacted, write_bytes, write_json, write_tex
 from bongsu.finetuning.data import Data, check_columns, load_data, prepare_data
 from bongsu.models import packaged
 from bongsu.parallel import whole, workers
-from bongsu.recipe import HUB, Optimization, Pretrain, Recipe
+from bongsu.recipe import HUB, Optimization, Pretrain, Recipe, Tree
 from bongsu.tokens.bpe import load_tokenizer, measure, sample_evenly, save_tokenizer, train_tokenizer
 from bongsu.tokens.shards import Encoded, encode_part, write_shards
 from bongsu.workspace import Stage, Workspace, file_fingerprint
@@ -46,11 +46,11 @@ _SPLITTING = {"folds", "holdout", "leave_out"}
 
 
 Listener = Callable[[str, int, dict[str, float]], None]
-"""Told the stage, the step and the figures after each evaluation of a training stage."""
+"""Called with the stage, the step and the metrics after each evaluation of a training stage."""
 
 
 def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = None, ray: str | None = None) -> list[Stage]:
-    """The stages of a recipe, in order; those whose section is missing are left out. `ray`: see `running.run`."""
+    """Return the stages of a recipe, in order, without those whose section is missing. `ray`: see `running.run`."""
     chain: list[Stage] = []
     encoder_inputs: list[str] = []
     encoder_folder = workspace.folder("pretrain") / "model"
@@ -78,9 +78,10 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
         )
         chain.append(Stage("tokens", {}, [chain[-1].fingerprint], lambda folder: encode_corpus(corpus, tokenizer, folder, ray)))
         if recipe.pretrain:
-            settings = {**({} if start else _settings(recipe, "model")), **_settings(recipe, "pretrain"), "seed": recipe.seed}
-            # What `start` and `teacher` name counts, not where it is; the former is among the tokenizer's inputs.
-            del settings["pretrain"]["start"], settings["pretrain"]["teacher"]
+            pretrain = _settings(recipe, "pretrain")
+            # The content of `start` and `teacher` counts, not the path; the former is among the tokenizer's inputs.
+            del pretrain["pretrain"]["start"], pretrain["pretrain"]["teacher"]
+            settings = {**({} if start else _settings(recipe, "model")), **pretrain, "seed": recipe.seed}
             chain.append(
                 Stage(
                     "pretrain",
@@ -115,7 +116,7 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
 
 
 def start_folder(recipe: Recipe) -> Path | None:
-    """Return the folder of the encoder that pre-training goes on with, if it does."""
+    """Return the folder of the encoder that pre-training starts from, if any."""
     return named_encoder(recipe.pretrain.start) if recipe.pretrain and recipe.pretrain.start else None
 
 
@@ -151,9 +152,9 @@ def named_encoder(name: str) -> Path:
     return folder
 
 
-def _settings(recipe: Recipe, section: str) -> dict[str, Any]:
+def _settings(recipe: Recipe, section: str) -> dict[str, Tree]:
     part = getattr(recipe, section)
-    values: dict[str, Any] = part.model_dump(mode="json")
+    values: Tree = part.model_dump(mode="json")
     if isinstance(part, Optimization):
         values = {key: value for key, value in values.items() if key not in _INCIDENTAL}
     return {section: values}
@@ -190,11 +191,11 @@ def make_tokenizer(recipe: Recipe, corpus: Path, folder: Path) -> None:
             tokenizer = train_tokenizer(recipe.tokenizer, _counted(sample(), bar))
         save_tokenizer(tokenizer, folder, recipe.model.max_length)
     held_out = sample_evenly(texts(corpus, "validation"), summary["bytes"], 20e6)
-    figures = measure(load_tokenizer(folder), sample(), held_out)
-    write_json(folder / "tokenizer_report.json", {"vocab_size": tokenizer.get_vocab_size(), **figures})
+    metrics = measure(load_tokenizer(folder), sample(), held_out)
+    write_json(folder / "tokenizer_report.json", {"vocab_size": tokenizer.get_vocab_size(), **metrics})
     progress.note(
-        f"tokenizer: {tokenizer.get_vocab_size():,} entries, {figures['bytes_per_token']:.2f} bytes a token, "
-        f"{figures['unseen_characters']:.4%} of validation characters unseen in training"
+        f"tokenizer: {tokenizer.get_vocab_size():,} entries, {metrics['bytes_per_token']:.2f} bytes a token, "
+        f"{metrics['unseen_characters']:.4%} of validation characters unseen in training"
     )
 
 
@@ -218,8 +219,8 @@ def encode_corpus(corpus: Path, tokenizer_folder: Path, folder: Path, ray: str |
 
 
 def _encoded(paths: list[Path], tokenizer: Path, ray: str | None) -> Iterator[Encoded]:
-    with workers(ray) as crew:
-        for part in crew.run(paths, whole, partial(encode_part, tokenizer_folder=tokenizer)):
+    with workers(ray) as pool:
+        for part in pool.run(paths, whole, partial(encode_part, tokenizer_folder=tokenizer)):
             yield from part
 
 
@@ -231,14 +232,14 @@ def _pretrain(
     from bongsu.training.distributed import joined
 
     assert recipe.pretrain is not None
-    told = partial(listener, "pretrain") if listener else None
+    on_evaluation = partial(listener, "pretrain") if listener else None
     with joined(resolve_device(recipe.pretrain.device)) as processes:
-        state = pretrain(recipe, tokenizer, tokens, folder, told, start, processes)
-    figures = state.last
-    likeness = f", cosine with the teacher {figures['teacher_cosine']:.3f}" if "teacher_cosine" in figures else ""
+        state = pretrain(recipe, tokenizer, tokens, folder, on_evaluation, start, processes)
+    metrics = state.last
+    likeness = f", cosine with the teacher {metrics['teacher_cosine']:.3f}" if "teacher_cosine" in metrics else ""
     progress.note(
-        f"pretrain: {state.step:,} steps, validation loss {figures['loss']:.3f}, masked-token accuracy "
-        f"{figures['accuracy']:.3f}, {figures['bits_per_byte']:.3f} bits per byte of masked text{likeness}"
+        f"pretrain: {state.step:,} steps, validation loss {metrics['loss']:.3f}, masked-token accuracy "
+        f"{metrics['accuracy']:.3f}, {metrics['bits_per_byte']:.3f} bits per byte of masked text{likeness}"
     )
 
 
@@ -293,8 +294,8 @@ def _finetune_stages(
         from bongsu.finetuning.cross_validation import CrossValidation
 
         data = load_data(recipe, folder("finetune/data"))
-        told = partial(listener, "finetune") if listener else None
-        return CrossValidation(recipe, data, encoder, folder("finetune/folds"), told)
+        on_evaluation = partial(listener, "finetune") if listener else None
+        return CrossValidation(recipe, data, encoder, folder("finetune/folds"), on_evaluation)
 
     def baselines(data: Data) -> Baselines:
         from bongsu.finetuning.baselines import load_baselines
@@ -348,12 +349,13 @@ def _finetune_stages(
 
 
 def _evaluate(recipe: Recipe, workspace: Workspace, folder: Path) -> None:
+    from bongsu.reporting.page import render
     from bongsu.reporting.run import build_report
 
-    page, summary = build_report(recipe, workspace, folder)
-    write_text(folder / "report.html", page)
-    write_json(folder / "summary.json", summary)
-    for line in summary["sentences"]:
+    report, sections = build_report(recipe, workspace, folder)
+    write_text(folder / "report.html", render(report))
+    write_json(folder / "summary.json", {"sentences": report.summary, **sections})
+    for line in report.summary:
         progress.note(line)
 
 

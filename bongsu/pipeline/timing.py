@@ -1,4 +1,4 @@
-"""How long each stage of a run will take on this machine, found by doing a little of each."""
+"""Estimates of the time of each stage of a run, from a sample of its work."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from bongsu import progress
-from bongsu.corpus.cleaning import key
+from bongsu.corpus.cleaning import dedup_key
 from bongsu.evaluation.bootstrap import compare_metric, paired_difference
 from bongsu.evaluation.robustness import CHANGES
 from bongsu.finetuning.cross_validation import CrossValidation
@@ -39,22 +39,22 @@ ROWS = 1024
 """Labelled rows that fine-tuning is timed on; times grow with their number."""
 TRIAL_SECONDS = 5.0
 _DRAWS = 10_000
-_PICTURES = 3.0  # seconds that the report's pictures and page take, whatever the data
+_CHARTS = 3.0  # seconds of the report's charts and page, whatever the data
 
 
 @dataclass(frozen=True)
 class StagePlan:
-    """A stage of a run, and what is known of its time."""
+    """A stage of a run with its estimated time."""
 
     name: str
     done: bool
     seconds: float | None
-    """What is still to be spent on it: 0 when it is done, None when that could not be found out."""
+    """The remaining time: 0 when it is done, None when unknown."""
 
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run has still to do."""
+    """The remaining work of a run."""
 
     stages: list[StagePlan]
     pretraining: Estimate | None
@@ -66,7 +66,7 @@ class RunPlan:
 
 
 def plan_run(recipe: Recipe, workspace: Workspace) -> RunPlan:
-    """Find out what each stage of a recipe will take: time a sample of the corpus, a few steps, and a few labelled rows.
+    """Estimate the time of each stage by a sample of the corpus, a few steps, and a few labelled rows.
 
     Raises:
         BongsuError: when the recipe cannot be run at all.
@@ -87,14 +87,14 @@ def plan_run(recipe: Recipe, workspace: Workspace) -> RunPlan:
         if recipe.task is not None and not all(done.values()):
             with progress.silence():
                 seconds |= _task_seconds(recipe, workspace, sampled, folder)
-    seconds.setdefault("evaluation", _PICTURES)
+    seconds.setdefault("evaluation", _CHARTS)
     return RunPlan(
         [StagePlan(name, is_done, 0.0 if is_done else seconds.get(name)) for name, is_done in done.items()], pretraining
     )
 
 
 def _task_seconds(recipe: Recipe, workspace: Workspace, sampled: Sampled | None, folder: Path) -> dict[str, float]:
-    """Return what the stages from adaptation to prediction take; nothing where there is no tokenizer to time them with."""
+    """Return the times of the stages from adaptation to prediction; empty without a tokenizer."""
     settings = recipe.task
     assert settings is not None
     encoder = _encoder_folder(recipe, workspace, sampled, folder / "encoder")
@@ -123,7 +123,7 @@ def _task_seconds(recipe: Recipe, workspace: Workspace, sampled: Sampled | None,
         "finetune/folds": folds * seeds * (training(rows - held - development) + measured * speed.answer),
         "finetune/refit": training(rows) if recipe.finetune.refit else 0.0,
         "finetune/model": len(tested) * speed.answer,
-        "evaluation": _PICTURES + _report_seconds(task, rows) + (_report_seconds(task, len(tested)) if tested else 0.0),
+        "evaluation": _CHARTS + _report_seconds(task, rows) + (_report_seconds(task, len(tested)) if tested else 0.0),
     }
     if recipe.validation.diagnose and task.explains:
         asked = min(held, ROBUSTNESS_ROWS) * (1 + len(CHANGES)) + EXPLAINED_ERRORS * speed.words + held
@@ -131,7 +131,7 @@ def _task_seconds(recipe: Recipe, workspace: Workspace, sampled: Sampled | None,
     if recipe.predict:
         found["predictions"] = len(task.read_unlabelled(recipe.predict.input)) * speed.answer
     if recipe.adapt:
-        found["adapt"] = _adapt_seconds(recipe, workspace, sampled, {key(each.cleaned) for each in (*examples, *tested)})
+        found["adapt"] = _adapt_seconds(recipe, workspace, sampled, {dedup_key(each.cleaned) for each in (*examples, *tested)})
     return found
 
 
@@ -157,7 +157,7 @@ def _encoder_folder(recipe: Recipe, workspace: Workspace, sampled: Sampled | Non
 
 @dataclass(frozen=True)
 class _Speed:
-    """Seconds of the small things that fine-tuning is made of."""
+    """Seconds of the operations of fine-tuning."""
 
     step: float
     batches_an_example: float
@@ -200,7 +200,7 @@ def _speed(recipe: Recipe, task: AnyTask, some: list[AnyExample], encoder: Path,
 
 
 def _step_seconds(recipe: Recipe, training: FineTuning) -> float:
-    """Return what a batch takes, forward and backward: the mean, since batches are of different lengths."""
+    """Return the mean time of a training step; batches differ in length."""
     settings = recipe.finetune
     device = resolve_device(settings.device)
     precision = resolve_precision(settings.precision, device)
@@ -221,7 +221,7 @@ def _step_seconds(recipe: Recipe, training: FineTuning) -> float:
 
 
 def _report_seconds(task: AnyTask, rows: int) -> float:
-    """Return what the intervals of a report about so many rows take: the model and two baselines."""
+    """Return the time of a report's intervals, for so many rows, the model and two baselines."""
     rows = max(2, rows)
     start = time.perf_counter()
     if task.kind == "classification":
@@ -234,7 +234,7 @@ def _report_seconds(task: AnyTask, rows: int) -> float:
 
 
 def _adapt_seconds(recipe: Recipe, workspace: Workspace, sampled: Sampled | None, texts: set[str]) -> float:
-    """Return what pre-training on so many texts of the task takes, by a trial of its own."""
+    """Return the time of adapting on so many texts, by a trial of its own."""
     assert recipe.adapt is not None
     adapted = recipe.model_copy(update={"pretrain": recipe.adapt})
     if sampled is not None:

@@ -1,4 +1,4 @@
-"""Going on with pre-training on the task's own texts, without their labels (Howard and Ruder 2018; Gururangan et al. 2020)."""
+"""Continued pre-training on the task's own texts, without their labels (Howard and Ruder 2018; Gururangan et al. 2020)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bongsu import progress
-from bongsu.corpus.cleaning import key
+from bongsu.corpus.cleaning import dedup_key
 from bongsu.corpus.readers import ReadStats, read
 from bongsu.corpus.split import hash_keys, in_validation
 from bongsu.errors import DataError
@@ -25,7 +25,7 @@ VALIDATION = 0.05
 
 
 def adapt(recipe: Recipe, encoder_folder: Path, folder: Path, on_evaluation: OnEvaluation | None = None) -> State:
-    """Pre-trains the encoder in `encoder_folder` further; leaves `tokens/` and what pre-training leaves in `folder`.
+    """Continue pre-training the encoder in `encoder_folder`; leave `tokens/` and the output of pre-training in `folder`.
 
     Raises:
         RecipeError: when rows are longer than the encoder's positions.
@@ -61,7 +61,7 @@ def texts(recipe: Recipe) -> Iterator[str]:
 
 def _encode(recipe: Recipe, encoder_folder: Path, folder: Path) -> None:
     tokenizer = load_tokenizer(encoder_folder)
-    different = list({key(text): text for text in texts(recipe)}.values())
+    different = list({dedup_key(text): text for text in texts(recipe)}.values())
     held = in_validation(hash_keys(different), VALIDATION)
     if not 0 < np.count_nonzero(held) < len(different):
         raise DataError(f"adapt: {len(different)} different texts are too few to learn from and to measure on.")

@@ -1,4 +1,4 @@
-"""Masked-language modelling (Devlin et al. 2019): guess the hidden tokens from the rest of their sentence."""
+"""Masked-language modelling (Devlin et al. 2019): predict masked tokens from the rest of their sentence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -36,19 +36,38 @@ from bongsu.training.devices import compiles, resolve_device
 from bongsu.training.distributed import SINGLE_PROCESS, Processes
 from bongsu.training.log import Outcome
 from bongsu.training.loop import OnEvaluation, Plan, train
-from bongsu.training.optimizers import parameter_groups
+from bongsu.training.optimizers import ParameterGroup, parameter_groups
 
 VALIDATION_SEED = 0
-"""Whatever a recipe's seed, the same tokens of the validation split are hidden: seeds differ by what they learned alone."""
+"""The same validation tokens are masked whatever the recipe's seed, so that seeds can be compared."""
 
 _MOST_JOINED = 8
 """Tokens that are shown as one where each holds a part of a character's bytes."""
 _BROKEN = "\ufffd"
 
 
+class Token(TypedDict):
+    """A token of a sample."""
+
+    text: str
+    segment: int
+    masked: bool
+    target: str | None
+    """Of a masked token: what stood there."""
+    guess: str | None
+    probability: float | None
+    """Of the guess."""
+
+
+class Sample(TypedDict):
+    """A packed row of held-out text with the model's guesses."""
+
+    tokens: list[Token]
+
+
 @dataclass
 class MaskedLanguageModelling:
-    """The task, for `training.loop.train`."""
+    """Masked-language modelling as a `Trainable`."""
 
     language_model: MaskedLanguageModel
     training: Batches
@@ -58,17 +77,17 @@ class MaskedLanguageModelling:
     learning_rate: float
     weight_decay: float
     average_from: int | None = None
-    """The step after which the weights that are measured and kept are the mean of all since."""
+    """The step from which weights are averaged; the average is evaluated and kept."""
     part: int = 0
-    """Which of the `parts` that batches are dealt out in is this process's."""
+    """The rank of this process among the `parts` that share each batch."""
     parts: int = 1
     student: StudentModel | None = None
     """`language_model` with the layer that a teacher's vectors are compared through."""
     teacher_weight: float = 1.0
     compiled: bool = False
-    """Whether the training steps go through `torch.compile`. Measuring does not: it would compile everything once more."""
+    """Whether training steps use `torch.compile`. Evaluation does not, as it would compile everything again."""
     model: nn.Module = field(init=False)
-    """What the loop trains and saves: the language model, with what a teacher needs and the mean of the weights, if any."""
+    """The module to train and save: the language model, with the teacher's projection and averaged weights, if any."""
 
     def __post_init__(self) -> None:
         live, start = self.live, self.average_from
@@ -77,12 +96,12 @@ class MaskedLanguageModelling:
 
     @property
     def live(self) -> MaskedLanguageModel | StudentModel:
-        """The model that the optimizer changes."""
+        """The model that the optimizer updates."""
         return self.student or self.language_model
 
     @property
     def measured(self) -> MaskedLanguageModel | StudentModel:
-        """The model to measure."""
+        """The model to evaluate."""
         return self.model.average if isinstance(self.model, Averaged) else self.live
 
     @property
@@ -98,21 +117,21 @@ class MaskedLanguageModelling:
         logits, targets, cosines = self._forward(self._forward_training, batch)
         counted = targets != IGNORE
         count = counted.sum()
-        # Not the mean that `cross_entropy` takes: without a target that is no number.
+        # The mean of `cross_entropy` itself would be NaN without a target.
         loss = F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum") / count.clamp(min=1)
         if cosines is not None:
-            taught = max(1, int(batch.taught.sum()))  # of the whole batch, of which this may be a process's share
+            taught = max(1, int(batch.taught.sum()))  # of the whole batch, also where this is a share of it
             loss = loss + self.teacher_weight * (1 - cosines).sum() / (taught * max(batch.share, 1e-6))
         correct = (logits.argmax(-1) == targets) & counted
         return Outcome(loss, correct.sum(), count, int((batch.segment_ids > 0).sum()), batch.share)
 
     def evaluate(self) -> dict[str, float]:
-        """Loss in nats a masked token, accuracy, and bits per byte of masked text.
+        """Return loss (nats per masked token), accuracy, and bits per byte of masked text.
 
-        The last divides the bits spent on the masked tokens by the bytes they stand for, so that vocabularies of different
+        Bits per byte divides the bits of the masked tokens by the bytes they stand for, so that vocabularies of different
         sizes can be compared: a small vocabulary has easier tokens, but more of them.
         """
-        nats = bits = correct = count = size = likeness = taught = 0.0
+        nats = correct = count = size = likeness = taught = 0.0
         for batch in self.held_out:
             logits, targets, cosines = self._forward(self.measured, batch)
             if cosines is not None:
@@ -124,39 +143,39 @@ class MaskedLanguageModelling:
             count += float(counted.sum())
             size += float(self.bytes_of.to(targets.device)[targets[counted]].sum())
         bits = nats / math.log(2)
-        figures = {
+        metrics = {
             "loss": nats / max(1.0, count),
             "accuracy": correct / max(1.0, count),
             "bits_per_byte": bits / max(1.0, size),
         }
-        return {**figures, "teacher_cosine": likeness / max(1.0, taught)} if self.student else figures
+        return {**metrics, "teacher_cosine": likeness / max(1.0, taught)} if self.student else metrics
 
-    def groups(self) -> list[dict[str, Any]]:
+    def groups(self) -> list[ParameterGroup]:
         return parameter_groups(self.live, self.learning_rate, self.weight_decay)
 
     def after_step(self) -> None:
-        """The mean goes on."""
+        """Update the averaged weights."""
         if isinstance(self.model, Averaged):
             self.model.update()
 
     def _forward(self, model: Callable[..., Any], batch: Batch) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return logits [M, vocab_size] float32, targets [M] int64, and [taught] cosines with the teacher's vectors."""
         device = self.language_model.output_bias.device
-        ids, segments, positions, read, targets = (
+        ids, segments, positions, queries, targets = (
             torch.from_numpy(array).to(device, non_blocking=True)
             for array in (batch.input_ids, batch.segment_ids, batch.positions, batch.query_positions, batch.targets)
         )
         if batch.sentences is None or batch.vectors is None:
-            return model(ids, segments, positions, read).float(), targets, None
+            return model(ids, segments, positions, queries).float(), targets, None
         sentences, vectors = (torch.from_numpy(array).to(device) for array in (batch.sentences, batch.vectors))
-        logits, projected = model(ids, segments, positions, read, sentences, len(vectors))
+        logits, projected = model(ids, segments, positions, queries, sentences, len(vectors))
         here = np.isin(np.arange(len(batch.vectors)), batch.sentences) & batch.taught
         mine = torch.from_numpy(np.flatnonzero(here)).to(device)
         return logits.float(), targets, F.cosine_similarity(projected[mine], vectors[mine].float(), dim=-1)
 
 
 def total_steps(recipe: Recipe, sentences: int, shape: BatchShape) -> int:
-    """Optimizer steps of a run: `steps`, or as many as `epochs` need (3 unless the recipe says otherwise)."""
+    """Return the optimizer steps of a run: `steps`, or those of `epochs` (3 by default)."""
     settings = recipe.pretrain
     assert settings is not None
     if settings.steps:
@@ -174,10 +193,9 @@ def pretrain(
     processes: Processes = SINGLE_PROCESS,
     title: str = "pretrain",
 ) -> State:
-    """Pre-train the recipe's encoder on shards, or go on with the one in the folder `start`.
+    """Pre-train the recipe's encoder on shards, or continue with the one in the folder `start`.
 
-    Leaves `model/`, `checkpoints/` and `samples.json` in `folder`. Each of several
-    `processes` calls it, and one of them writes.
+    Leaves `model/`, `checkpoints/` and `samples.json` in `folder`. Each of several `processes` calls this; one of them writes.
 
     Raises:
         DataError: when the validation split is empty.
@@ -207,16 +225,16 @@ def pretrain(
         model = MaskedLanguageModel(EncoderConfig.from_recipe(recipe.model, vocab_size))
         initialize(model, recipe.seed)
     if settings.teacher:
-        read = batches.training_sentences(total), validation.validation_sentences(settings.validation_sentences)
+        taught = batches.training_sentences(total), validation.validation_sentences(settings.validation_sentences)
         teacher = Teacher(folder / "teacher", settings, tokenizer)
         paths = processes.broadcast(
-            lambda: (teacher.run("train", shards, read[0]), teacher.run("validation", held_out, read[1]))
+            lambda: (teacher.run("train", shards, taught[0]), teacher.run("validation", held_out, taught[1]))
         )
         batches, validation = (
             replace(part, vectors=np.load(path, mmap_mode="r")) for part, path in zip((batches, validation), paths, strict=True)
         )
         student = StudentModel(model, teacher.width, recipe.seed)
-    task = MaskedLanguageModelling(
+    trainable = MaskedLanguageModelling(
         language_model=model,
         training=batches,
         held_out=validation.validation(settings.validation_sentences),
@@ -241,21 +259,21 @@ def pretrain(
             model.encoder.config, shape, settings, resolve_device(settings.device), title
         ),
     )
-    state = train(task, plan, settings, folder / "checkpoints", on_evaluation, processes)
+    state = train(trainable, plan, settings, folder / "checkpoints", on_evaluation, processes)
     if processes.is_main_process:
-        write_json(folder / "samples.json", samples(task, tokenizer))
+        write_json(folder / "samples.json", samples(trainable, tokenizer))
         with atomic_folder(folder / "model") as model_folder:
-            save_encoder(model_folder, task.kept, {"validation": state.last})
+            save_encoder(model_folder, trainable.kept, {"validation": state.last})
             save_tokenizer(tokenizer, model_folder, model.encoder.config.max_length)
     return state
 
 
 @torch.inference_mode()
-def samples(task: MaskedLanguageModelling, tokenizer: Tokenizer, rows: int = 4) -> list[dict[str, Any]]:
-    """What the model saw: a few packed rows with what was hidden, and what the model makes of it."""
-    task.model.eval()
-    batch = task.held_out[0]
-    logits, targets, _ = task._forward(task.measured, batch)
+def samples(trainable: MaskedLanguageModelling, tokenizer: Tokenizer, rows: int = 4) -> list[Sample]:
+    """Return a few packed rows of held-out text with masked tokens, targets and predictions."""
+    trainable.model.eval()
+    batch = trainable.held_out[0]
+    logits, targets, _ = trainable._forward(trainable.measured, batch)
     best = F.softmax(logits, dim=-1).max(-1)
     guesses = {
         int(place): (int(target), int(guess), float(probability))
@@ -263,9 +281,9 @@ def samples(task: MaskedLanguageModelling, tokenizer: Tokenizer, rows: int = 4) 
         if int(target) != IGNORE
     }
     length = batch.input_ids.shape[1]
-    shown = []
+    shown: list[Sample] = []
     for row in range(min(rows, len(batch.input_ids))):
-        tokens: list[dict[str, Any]] = []
+        tokens: list[Token] = []
         columns = np.flatnonzero(batch.segment_ids[row]).tolist()
         ids, segments = batch.input_ids[row].tolist(), batch.segment_ids[row].tolist()
         found = {column: guesses[row * length + column] for column in columns if row * length + column in guesses}

@@ -1,4 +1,4 @@
-"""A teacher's sentence vectors, which pre-training pulls the student's towards (Reimers and Gurevych 2020, section 3).
+"""Sentence vectors of a teacher, which pre-training pulls the student's towards (Reimers and Gurevych 2020, section 3).
 
 The teacher reads each sentence as the shards hold it, decoded: with the student's lower case and normalization.
 """
@@ -8,14 +8,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bongsu import progress
-from bongsu.arrays import Int64
+from bongsu.arrays import Float16, Int64
 from bongsu.corpus.cleaning import is_written_in
 from bongsu.errors import RecipeError
 from bongsu.files import file_hash, read_json, write_json
@@ -26,7 +25,6 @@ from bongsu.tokens.bpe import load_tokenizer
 from bongsu.tokens.shards import Shards
 from bongsu.training.devices import autocast, resolve_device, resolve_precision
 
-Float16 = npt.NDArray[np.float16]
 PART = 8192
 """Sentences whose vectors are computed and written at a time."""
 BATCH_TOKENS = 4096
@@ -36,7 +34,7 @@ _LONGEST = 256
 class StudentModel(nn.Module):
     """A language model with a linear layer from the mean of a sentence's vectors to the teacher's vector.
 
-    The layer belongs to the training: what is kept of the model is the language model alone.
+    The layer serves training only: the language model alone is kept.
     """
 
     def __init__(self, language_model: MaskedLanguageModel, width: int, seed: int) -> None:
@@ -78,7 +76,7 @@ class Teacher:
         """Open the teacher.
 
         Args:
-            folder: where the vectors are written, and how far each split has come.
+            folder: for the vectors and the progress of each split.
             tokenizer: the student's.
 
         Raises:

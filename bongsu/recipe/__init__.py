@@ -18,7 +18,7 @@ from bongsu.recipe.reading import (
     show_recipe,
     write_recipe,
 )
-from bongsu.recipe.section import GATED, Activation, Positive, Schedule, Section
+from bongsu.recipe.section import GATED, Activation, Positive, Schedule, Section, Tree
 from bongsu.recipe.task import CNN, Answering, Classification, Labelled, Multilabel, Pair, Regression, Tagging, Task
 from bongsu.recipe.whole import Recipe
 
@@ -52,6 +52,7 @@ __all__ = [
     "Task",
     "TextFormat",
     "Tokenizer",
+    "Tree",
     "Validation",
     "dump_recipe",
     "load_recipe",

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from bongsu.errors import RecipeError
 from bongsu.files import redacted_tree, write_text
-from bongsu.recipe.section import Section, SectionT
+from bongsu.recipe.section import Section, SectionT, Tree
 from bongsu.recipe.whole import Recipe
 
 _SYNONYMS = {
@@ -51,7 +51,7 @@ def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
     return parse_recipe(tree, str(path))
 
 
-def read_tree(path: Path) -> dict[str, Any]:
+def read_tree(path: Path) -> Tree:
     """Reads a TOML file as it stands.
 
     Raises:
@@ -67,7 +67,7 @@ def read_tree(path: Path) -> dict[str, Any]:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
 
 
-def override(tree: dict[str, Any], changes: list[str]) -> None:
+def override(tree: Tree, changes: list[str]) -> None:
     """Applies `section.key=value` to a tree of plain values; see `load_recipe`.
 
     Raises:
@@ -80,12 +80,12 @@ def override(tree: dict[str, Any], changes: list[str]) -> None:
         put(tree, key.strip(), _value(text), f"--set {change}")
 
 
-def parse_recipe(tree: dict[str, Any], where: str = "recipe") -> Recipe:
+def parse_recipe(tree: Tree, where: str = "recipe") -> Recipe:
     """Checks a tree of plain values; see `load_recipe`."""
     return parse_section(Recipe, tree, where)
 
 
-def parse_section(kind: type[SectionT], tree: dict[str, Any], where: str) -> SectionT:
+def parse_section(kind: type[SectionT], tree: Tree, where: str) -> SectionT:
     """Checks a tree of plain values against a section.
 
     Raises:
@@ -129,7 +129,7 @@ def _without_null(value: Any) -> Any:
     return "none" if value is None else value
 
 
-def put(tree: dict[str, Any], key: str, value: Any, where: str) -> None:
+def put(tree: Tree, key: str, value: Any, where: str) -> None:
     """Sets `section.key`, or the n-th of a list as `corpus.sources.0.path`, in a tree of plain values.
 
     Raises:

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from bongsu.recipe.corpus import Corpus, Tokenizer
 from bongsu.recipe.finetuning import HUB, Ensemble, Evaluate, Finetune, Predict, Validation
 from bongsu.recipe.pretraining import Adapt, Model, Pretrain
-from bongsu.recipe.section import Section
+from bongsu.recipe.section import Section, Tree
 from bongsu.recipe.task import Task
 
 NAMED = {"task:train": "where", "task:test": "test_where", "predict:input": ""}
@@ -101,7 +101,7 @@ class Recipe(Section):
             raise ValueError("finetune.encoder: only an encoder that Bongsu pre-trained can be adapted")
 
 
-def _resolved(values: dict[str, Any], source: Any, where: str) -> Any:
+def _resolved(values: Tree, source: Any, where: str) -> Any:
     """Return a source whose path, where it was one of `NAMED`, is that of the file.
 
     Raises:

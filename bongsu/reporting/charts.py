@@ -1,4 +1,4 @@
-"""The report's figures: each function returns an SVG as text, and can save a PNG beside it (`save_png`)."""
+"""The charts of the report: each function returns an SVG as text, and can save a PNG as well (`save_png`)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike
 
+from bongsu.arrays import Array
+from bongsu.evaluation.calibration import Reliability
+from bongsu.evaluation.metrics import ThresholdCurve
 from bongsu.reporting.drawing import COLOURS, canvas, finish, frame, legend, line, shown
 
 _POINTS = 400  # a line shows no more than this on a page
 _BINS = 20
 _DASHES = (0, (4, 3))
 
-Metrics = Sequence[Mapping[str, Any]]
-Array = npt.NDArray[Any]
+Log = Sequence[Mapping[str, float]]
+"""The lines of a `metrics.jsonl`."""
 PANELS = {
     "loss": ("Loss", "loss", "validation_loss"),
     "accuracy": ("Accuracy", "accuracy", "validation_accuracy"),
@@ -28,17 +31,17 @@ PANELS = {
 
 
 def save_png(draw: Callable[..., str], path: Path, *arguments: Any) -> None:
-    """Draws a figure of this module into a PNG file: `save_png(confusion_matrix, path, confusion, names)`."""
+    """Save a chart of this module as a PNG file: `save_png(confusion_matrix, path, confusion, names)`."""
     draw(*arguments, png=path)
 
 
-def training_curves(*runs: Metrics, panels: Sequence[str] = ("loss", "accuracy"), png: Path | None = None) -> str:
-    """Training and validation figures against the step, one panel a figure; several runs (folds) lie over each other.
+def training_curves(*runs: Log, panels: Sequence[str] = ("loss", "accuracy"), png: Path | None = None) -> str:
+    """Draw training and validation metrics against the step, a panel for each; several runs (folds) are overlaid.
 
     Args:
         runs: the records of a `metrics.jsonl`: `step`, and `loss`, `validation_loss`, ... where they were measured.
         panels: keys of `PANELS`.
-        png: also save the figure here.
+        png: also save the chart here.
     """
     figure, axes = canvas(len(panels))
     for axis, panel in zip(axes, panels, strict=True):
@@ -62,7 +65,7 @@ def confusion_matrix(
     parts: Sequence[str] = ("counts", "shares"),
     png: Path | None = None,
 ) -> str:
-    """Rows of each class by what was predicted: as counts, and as shares of the class (each row sums to 1).
+    """Draw the rows of each class by prediction: as counts, and as shares of the class (each row sums to 1).
 
     Args:
         confusion: [C][C] int, row: label, column: prediction.
@@ -98,19 +101,15 @@ def confusion_matrix(
     return finish(figure, "confusion", png, names)
 
 
-def reliability_diagram(reliability: Mapping[str, Any], png: Path | None = None) -> str:
-    """Accuracy against confidence; on the diagonal the probabilities are honest. The larger a point, the more rows.
-
-    Args:
-        reliability: what `calibration.reliability` returns.
-    """
+def reliability_diagram(reliability: Reliability, png: Path | None = None) -> str:
+    """Draw accuracy against confidence; the larger a point, the more rows. Calibrated probabilities are on the diagonal."""
     figure, (axis,) = canvas(1)
     frame(axis, "Reliability", "confidence", "accuracy")
-    count = np.array(reliability["count"])
+    count = np.array(reliability.count)
     filled = count > 0
-    confidence = np.array(reliability["confidence"], dtype=np.float64)[filled]
-    accuracy = np.array(reliability["accuracy"], dtype=np.float64)[filled]
-    axis.plot([0, 1], [0, 1], color=COLOURS["grid"], linewidth=1, linestyle=_DASHES, label="honest")
+    confidence = np.array(reliability.confidence, dtype=np.float64)[filled]
+    accuracy = np.array(reliability.accuracy, dtype=np.float64)[filled]
+    axis.plot([0, 1], [0, 1], color=COLOURS["grid"], linewidth=1, linestyle=_DASHES, label="calibrated")
     axis.vlines(confidence, accuracy, confidence, color=COLOURS["orange"], linewidth=2, alpha=0.7, label="gap")
     axis.plot(confidence, accuracy, color=COLOURS["blue"], linewidth=1.6, label="model")
     size = 18 + 150 * count[filled] / max(1, count.max())
@@ -122,25 +121,20 @@ def reliability_diagram(reliability: Mapping[str, Any], png: Path | None = None)
     return finish(figure, "reliability", png)
 
 
-def threshold_plot(curve: Mapping[str, Sequence[float]], threshold: float | None = None, png: Path | None = None) -> str:
-    """Precision, recall, F1 and accuracy against the threshold; a line marks the one in use.
-
-    Args:
-        curve: what `metrics.threshold_curve` returns.
-    """
+def threshold_plot(curve: ThresholdCurve, threshold: float | None = None, png: Path | None = None) -> str:
+    """Draw precision, recall, F1 and accuracy against the threshold; a line marks the one in use."""
     figure, (axis,) = canvas(1)
     frame(axis, "Threshold", "threshold on the positive class")
     if threshold is not None:
         axis.axvline(threshold, color=COLOURS["grid"], linewidth=1, linestyle=_DASHES)
-    nothing = np.array(curve["recall"]) == 0  # nothing found: precision has no meaning, do not draw its 0
-    for key, colour, name in (
-        ("precision", "violet", "precision"),
-        ("recall", "green", "recall"),
-        ("f1", "orange", "F1"),
-        ("accuracy", "blue", "accuracy"),
+    precision = np.where(np.array(curve.recall) == 0, np.nan, curve.precision)  # undefined where nothing is found
+    for values, colour, name in (
+        (precision, "violet", "precision"),
+        (np.array(curve.recall), "green", "recall"),
+        (np.array(curve.f1), "orange", "F1"),
+        (np.array(curve.accuracy), "blue", "accuracy"),
     ):
-        values = np.where(nothing & (key == "precision"), np.nan, curve[key])
-        line(axis, np.array(curve["thresholds"]), values, colour, name)
+        line(axis, np.array(curve.thresholds), values, colour, name)
     axis.set_xlim(0, 1)
     axis.set_ylim(-0.02, 1.03)
     legend(axis, columns=2)
@@ -148,9 +142,9 @@ def threshold_plot(curve: Mapping[str, Sequence[float]], threshold: float | None
 
 
 def probability_histogram(
-    labels: npt.ArrayLike, positive_probability: npt.ArrayLike, names: Sequence[str], png: Path | None = None
+    labels: ArrayLike, positive_probability: ArrayLike, names: Sequence[str], png: Path | None = None
 ) -> str:
-    """How the probabilities of the positive class are spread, for the rows of either class.
+    """Draw histograms of the probability of the positive class, for the rows of either class.
 
     Args:
         labels: [N] int, 0 or 1.
@@ -172,8 +166,8 @@ def probability_histogram(
     return finish(figure, "probabilities", png, names)
 
 
-def series(run: Metrics, key: str) -> tuple[Array, Array]:
-    """Steps and finite values of a key, a long series as means over stretches of it."""
+def series(run: Log, key: str) -> tuple[Array, Array]:
+    """Return the steps and finite values of a key; a long series is averaged over equal parts."""
     points = [(record["step"], record[key]) for record in run if isinstance(record.get(key), int | float)]
     table = np.array([point for point in points if np.isfinite(point[1])], dtype=np.float64).reshape(-1, 2)
     if len(table) > _POINTS:

@@ -1,4 +1,4 @@
-"""How the report's figures are drawn: matplotlib, to SVG that takes on the look of the page it stands in.
+"""Drawing charts with matplotlib, to SVG that adopts the style of the page it stands in.
 
 Every colour in the SVG is a CSS variable with a fallback (`var(--blue, #2f6fde)`), and text stays text in the page's own font.
 So a figure follows the page's light or dark look, and standing alone it still is a plain SVG. The same data give the same
@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
-import numpy.typing as npt
 from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -25,6 +24,7 @@ from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
+from bongsu.arrays import Array
 from bongsu.files import write_bytes
 
 # Mid tones, to be read on white and on near-black; the page may give its own for either.
@@ -48,8 +48,6 @@ _FINALS = [
 ]  # fmt: skip
 
 _TAG = re.compile(r"<[^>]+>")  # what stands between tags may be a class's name, and is left alone
-
-Array = npt.NDArray[Any]
 
 
 def canvas(panels: int, width: float = 3.3, height: float = 2.55) -> tuple[Figure, list[Axes]]:
@@ -79,7 +77,7 @@ def line(axis: Axes, x: Array, y: Array, colour: str, label: str, alpha: float =
 
 
 def shown(name: str, length: int = 20) -> str:
-    """A class's name as a figure can hold it: on one line, without control characters (XML has no place for them), cut."""
+    """Return a class's name for a chart: on one line, cut, without control characters, which XML forbids."""
     line = "".join(sign if sign.isprintable() else " " for sign in name)
     return line if len(line) <= length else line[: length - 1] + "…"
 
@@ -127,7 +125,7 @@ def _latin_names(names: Sequence[str]) -> dict[str, str]:
 
 
 def finish(figure: Figure, kind: str, png: Path | None, names: Sequence[str] = ()) -> str:
-    """The figure as SVG text for any page; `names` are the words that may need a Korean font in the PNG."""
+    """Return the chart as SVG text; `names` are the words that may need a Korean font in the PNG."""
     korean = _korean_font()
     settings: Any = {
         "font.family": ["DejaVu Sans", *([korean] if korean else [])],
@@ -146,7 +144,7 @@ def finish(figure: Figure, kind: str, png: Path | None, names: Sequence[str] = (
 
 
 def _save_png(figure: Figure, path: Path, names: Sequence[str]) -> None:
-    """A PNG has no browser to find fonts for it: without a Korean one, a class's name is written in Latin letters."""
+    """Save a PNG; without a Korean font, names of classes are written in Latin letters."""
     if _korean_font() is None:
         plain = _latin_names(names)
         for text in figure.findobj(Text):
@@ -163,7 +161,7 @@ def _save_png(figure: Figure, path: Path, names: Sequence[str]) -> None:
 
 
 def _for_page(svg: str, kind: str) -> str:
-    """Colours and fonts for the page to set, its width to fill, and ids (only those in use) that no other figure has."""
+    """Return SVG that takes colours, fonts and width from the page, with ids that no other chart has."""
     svg = re.sub(r"<(metadata|style).*?</\1>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', svg))
     mark = f"{kind}-{hashlib.sha256(svg.encode()).hexdigest()[:8]}-"
@@ -184,5 +182,5 @@ def _for_page(svg: str, kind: str) -> str:
 
 
 def own_ids(svg: str, mark: str) -> str:
-    """The figure with `mark` before each id and each reference to one: so that a page can hold it twice."""
+    """Return the SVG with `mark` before each id and each reference to one, so that a page can hold it twice."""
     return re.sub(_TAG, lambda tag: re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{mark}", tag[0]), svg)

@@ -92,9 +92,9 @@ KOREAN = {
     "Worse than {baseline} by {points} points of {metric}, 95 % interval {low} to {high}.": (
         "{baseline}보다 {metric}가 {points}%p 낮습니다 (95% 신뢰구간 {low} ~ {high})."
     ),
-    "No better than {baseline}, as far as these {rows} rows tell: {points} points of {metric}, "
+    "No significant difference to {baseline} on these {rows} rows: {points} points of {metric}, "
     "95 % interval {low} to {high}.": (
-        "이 {rows}행으로는 {baseline}보다 낫다고 할 수 없습니다: {metric} 차이 {points}%p (95% 신뢰구간 {low} ~ {high})."
+        "이 {rows}행에서는 {baseline}와 유의한 차이가 없습니다: {metric} 차이 {points}%p (95% 신뢰구간 {low} ~ {high})."
     ),
     "accuracy": "정확도",
     "Measured on {protocol}": "측정: {protocol}",
@@ -102,9 +102,9 @@ KOREAN = {
     "Against {baseline} on the same rows: {difference} points of accuracy, 95 % interval {low} to {high}": (
         "같은 행에서 {baseline}와 비교한 정확도 차이: {difference}%p, 95% 신뢰구간 {low} ~ {high}"
     ),
-    "better beyond chance": "우연으로 보기 어렵게 높음",
-    "worse beyond chance": "우연으로 보기 어렵게 낮음",
-    "not told apart by these rows": "이 자료로는 가릴 수 없음",
+    "significantly better": "유의하게 높음",
+    "significantly worse": "유의하게 낮음",
+    "no significant difference": "유의한 차이 없음",
     "The detector alone is right on {ours} rows, the baseline alone on {theirs}.": (
         "탐지기만 맞힌 행은 {ours}개, 기준 모델만 맞힌 행은 {theirs}개입니다."
     ),

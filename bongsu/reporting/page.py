@@ -1,4 +1,4 @@
-"""One self-contained HTML page that tells what a run did and how good it is: nothing from outside, light or dark, any width."""
+"""The report of a run: one self-contained HTML page, light or dark, of any width."""
 
 from __future__ import annotations
 
@@ -6,25 +6,32 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from bongsu import progress
-from bongsu.reporting import charts as figures
+from bongsu.evaluation.bootstrap import PairedDifference
+from bongsu.evaluation.metrics import ClassificationMetrics
+from bongsu.pretraining.masked_lm import Token
+from bongsu.reporting import charts
 from bongsu.reporting.drawing import own_ids
 from bongsu.reporting.korean import KOREAN, translate
+from bongsu.reporting.sections import ClassificationSection, Mistake, Pretraining, Report
 
-Tree = Mapping[str, Any]
+View = dict[str, object]
+"""What a template is given."""
 _METRICS = (
     ("accuracy", "Accuracy"), ("precision", "Precision"), ("recall", "Recall"), ("f1", "F1"), ("roc_auc", "ROC-AUC"),
     ("log_loss", "Log loss"), ("ece", "ECE"),
 )  # fmt: skip
 _SHOWN_STEPS = 12
-_BESIDE = ("TF-IDF + logistic regression", "majority class")
+_TILE_BASELINES = ("TF-IDF + logistic regression", "majority class")
 _TITLES = {
+    "task-test": "On the test rows",
+    "task": "The model",
     "test": "On the test rows",
     "classification": "The detector",
     "encoder": "Encoder",
@@ -37,55 +44,39 @@ _TITLES = {
 Translate = Callable[..., str]
 
 
-def render(report: Tree) -> str:
-    """The page as HTML text.
-
-    Args:
-        report: `name`, and whatever of these a run has; a section without data is left out:
-            `language` ("en" or "ko"), `created`, `verdict`, `summary` [str],
-            `notes` [str], `stages` [{name, seconds}], `corpus` (corpus.json), `tokenizer`,
-            `model` {key: value}, `pretrain` {metrics, final}, `samples` [{tokens: [{text, segment, masked, target, guess,
-            probability}]}], `classification` and `test` {names, protocol, model, baselines, difference, folds, reliability,
-            thresholds, errors, curves, scores {labels, probabilities}}, `recipe` (TOML), `reproduce` [command], `versions`.
-    """
-    page = {key: value for key, value in report.items() if value}
-    language = page.setdefault("language", "en")
+def render(report: Report) -> str:
+    """Return the page as HTML text."""
 
     def t(text: str, **values: object) -> str:
-        return translate(text, language, **values)
+        return translate(text, report.language, **values)
 
-    for key in ("classification", "test"):
-        if key in page:
-            page[key] = _classification(page[key], key, t)
-    if "pretrain" in page:
-        page["pretrain"] = _pretraining(page["pretrain"])
-    if "samples" in page:
-        page["samples"] = [sentences(sample["tokens"]) for sample in page["samples"] if sample.get("tokens")]
-    if "stages" in page:
-        longest = max(stage.get("seconds") or 0 for stage in page["stages"])
-        page["longest"] = longest or 1
-        page["total_seconds"] = sum(stage.get("seconds") or 0 for stage in page["stages"])
-    titles = {**_TITLES, **{part["key"]: part["title"] for part in page.get("task_sections", [])}}
-    page["titles"] = {key: (translate(title, language), KOREAN.get(title, "")) for key, title in titles.items()}
-    page["contents"] = _contents(page)
-    page["tiles"] = _tiles(page, t)
-    page["notes"] = [t(note) for note in page.get("notes", [])]
-    html = environment().get_template("report.html").render(page, lang=language, t=t, korean=lambda text: KOREAN.get(text, ""))
-    return html.encode("utf-8", "replace").decode()  # half a surrogate pair from somebody's data must not cost the report
+    tasks = (("task-test", report.task_test), ("task", report.task))
+    page = {
+        **vars(report),
+        "task_sections": [{"key": key, **vars(section)} for key, section in tasks if section],
+        "classification": report.classification and _classification(report.classification, "classification", t),
+        "test": report.test and _classification(report.test, "test", t),
+        "pretrain": report.pretrain and _pretraining(report.pretrain),
+        "samples": [sentences(sample["tokens"]) for sample in report.samples],
+        "longest": max((stage.seconds for stage in report.stages), default=0) or 1,
+        "titles": {key: (t(title), KOREAN.get(title, "")) for key, title in _TITLES.items()},
+        "contents": _contents(report),
+        "tiles": _tiles(report, t),
+        "notes": [t(note) for note in report.notes],
+    }
+    korean = {"korean": lambda text: KOREAN.get(text, "")}
+    html = environment().get_template("report.html").render(page, lang=report.language, t=t, **korean)
+    return html.encode("utf-8", "replace").decode()  # a lone surrogate in somebody's data must not cost the report
 
 
-def verdict(difference: Tree, language: str, metric: str = "accuracy") -> str:
-    """Return in one sentence whether a model is better than its baseline.
-
-    Args:
-        difference: what `paired_difference` returns, in points, and the `baseline`'s name.
-    """
-    low, high = difference["interval"]
-    points, kind = difference["difference"], "Better" if low > 0 else "Worse" if high < 0 else "No better"
+def verdict(found: PairedDifference, baseline: str, language: str) -> str:
+    """Return in one sentence whether a model is better than its baseline."""
+    low, high = found.interval
+    points, kind = found.difference, "Better" if low > 0 else "Worse" if high < 0 else "No better"
     text = {
         "Better": "Better than {baseline} by {points} points of {metric}, 95 % interval {low} to {high}.",
         "Worse": "Worse than {baseline} by {points} points of {metric}, 95 % interval {low} to {high}.",
-        "No better": "No better than {baseline}, as far as these {rows} rows tell: {points} points of {metric}, "
+        "No better": "No significant difference to {baseline} on these {rows} rows: {points} points of {metric}, "
         "95 % interval {low} to {high}.",
     }[kind]
     if kind == "No better":
@@ -93,75 +84,86 @@ def verdict(difference: Tree, language: str, metric: str = "accuracy") -> str:
     else:
         ends = sorted((abs(low), abs(high)))
         shown = {"points": f"{abs(points):.1f}", "low": f"{ends[0]:.1f}", "high": f"{ends[1]:.1f}"}
-    named = {"baseline": difference["baseline"], "metric": metric}
-    shown |= {key: translate(value, language) for key, value in named.items()}
-    return translate(text, language, rows=number(difference.get("rows")), **shown)
+    shown |= {"baseline": translate(baseline, language), "metric": translate("accuracy", language)}
+    return translate(text, language, rows=number(found.rows), **shown)
 
 
-def _contents(page: Tree) -> list[str]:
+def _contents(report: Report) -> list[str]:
     """Return the ids of the sections that the page has, in order."""
     there = {
-        **{part["key"]: True for part in page.get("task_sections", [])},
-        **{key: key in page for key in ("test", "classification")},
-        "encoder": "model" in page or "pretrain" in page,
-        **{key: key in page for key in ("samples", "corpus", "tokenizer", "stages")},
-        "reproduce": any(key in page for key in ("reproduce", "versions", "recipe")),
+        "task-test": report.task_test,
+        "task": report.task,
+        "test": report.test,
+        "classification": report.classification,
+        "encoder": report.model or report.pretrain,
+        "samples": report.samples,
+        "corpus": report.corpus,
+        "tokenizer": report.tokenizer,
+        "stages": report.stages,
+        "reproduce": report.reproduce or report.versions or report.recipe,
     }
     return [key for key, shown in there.items() if shown]
 
 
-def _tiles(page: Tree, t: Translate) -> list[dict[str, Any]]:
-    """Return the figures of the page's head, each with the baselines' beside it."""
+class Tile(NamedTuple):
+    """A number at the head of the page."""
+
+    title: str
+    value: str
+    notes: list[str]
+    """Such as the numbers of baselines."""
+
+
+def _tiles(report: Report, t: Translate) -> list[Tile]:
     tiles = []
+    if main := report.test or report.classification:
+        model, baselines, binary = main.model, main.baselines, len(main.names) == 2
+        chosen = [name for name in _TILE_BASELINES if name in baselines] or list(baselines)[:1]
 
-    def add(title: str, value: str, *beside: str) -> None:
-        tiles.append({"title": title, "value": value, "beside": list(beside)})
+        def add(title: str, show: Callable[[ClassificationMetrics], str]) -> None:
+            tiles.append(Tile(title, show(model), [f"{t(name)} {show(baselines[name])}" for name in chosen]))
 
-    if main := page.get("test") or page.get("classification"):
-        model, baselines = main["model"], main.get("baselines") or {}
-        chosen = [name for name in _BESIDE if name in baselines] or list(baselines)[:1]
-        shown = {name: baselines[name] for name in chosen}
-        add(
-            t("Accuracy"), fixed(model["accuracy"]), *[f"{t(name)} {fixed(one.get('accuracy'))}" for name, one in shown.items()]
-        )
-        binary = len(main["names"]) == 2
-        if "f1" in model:
-            lines = [f"{t(name)} {fixed(one.get('f1'))}" for name, one in shown.items()]
-            add(f"F1 ({main['names'][1]})" if binary else "F1 (macro)", fixed(model["f1"]), *lines)
-        if binary and model.get("confusion"):
-            for title, row, column in (("Missed", 1, 0), ("False alarms", 0, 1)):
-                value = f"{model['confusion'][row][column]:,}"
-                lines = [f"{t(name)} {one['confusion'][row][column]:,}" for name, one in shown.items() if one.get("confusion")]
-                add(t(title), value, *lines)
-    final = page["pretrain"]["final"] if "pretrain" in page else {}
+        add(t("Accuracy"), lambda metrics: fixed(metrics.accuracy))
+        add(f"F1 ({main.names[1]})" if binary else "F1 (macro)", lambda metrics: fixed(metrics.f1))
+        if binary:
+            add(t("Missed"), lambda metrics: f"{metrics.confusion[1][0]:,}")
+            add(t("False alarms"), lambda metrics: f"{metrics.confusion[0][1]:,}")
+    final = report.pretrain.final if report.pretrain else {}
     if "validation_bits_per_byte" in final:
-        add(t("Bits per byte"), fixed(final["validation_bits_per_byte"], 2), t("masked tokens, held out"))
+        tiles.append(Tile(t("Bits per byte"), fixed(final["validation_bits_per_byte"], 2), [t("masked tokens, held out")]))
     if "validation_accuracy" in final:
-        add(t("Masked-token accuracy"), fixed(final["validation_accuracy"]), t("held out"))
-    if parameters := page.get("model", {}).get("parameters"):
-        add(t("Parameters"), f"{parameters / 1e6:.1f} M" if parameters >= 1e5 else number(parameters))
-    if page.get("total_seconds"):
-        add(t("Time"), progress.duration(page["total_seconds"]))
+        tiles.append(Tile(t("Masked-token accuracy"), fixed(final["validation_accuracy"]), [t("held out")]))
+    if isinstance(parameters := report.model.get("parameters"), int):
+        shown = f"{parameters / 1e6:.1f} M" if parameters >= 1e5 else number(parameters)
+        tiles.append(Tile(t("Parameters"), shown, []))
+    if report.stages:
+        tiles.append(Tile(t("Time"), progress.duration(sum(stage.seconds for stage in report.stages)), []))
     return tiles
 
 
-def sentences(tokens: Sequence[Tree]) -> list[dict[str, Any]]:
-    """A packed row taken apart into its sentences: [{segment, tokens}], each token told whether it goes on with a word."""
-    groups: list[dict[str, Any]] = []
+class JoinedToken(Token):
+    """A token of a sentence."""
+
+    joined: bool
+    """Whether it continues the word before it."""
+
+
+def sentences(tokens: Sequence[Token]) -> list[list[JoinedToken]]:
+    """Split a packed row into its sentences."""
+    found: list[list[JoinedToken]] = []
     for token in tokens:
-        if not groups or groups[-1]["segment"] != token["segment"]:
-            groups.append({"segment": token["segment"], "tokens": []})
-        truth = token.get("target") if token.get("masked") else token["text"]
-        joined = bool(groups[-1]["tokens"]) and not (truth or " ").startswith(" ")
-        groups[-1]["tokens"].append({**token, "joined": joined})
-    return groups
+        if not found or found[-1][-1]["segment"] != token["segment"]:
+            found.append([])
+        truth = token["target"] if token["masked"] else token["text"]
+        found[-1].append({**token, "joined": bool(found[-1]) and not (truth or " ").startswith(" ")})
+    return found
 
 
-def _pretraining(pretrain: Tree) -> dict[str, Any]:
-    metrics = pretrain.get("metrics") or []
+def _pretraining(pretrain: Pretraining) -> View:
+    metrics = pretrain.metrics
     panels = [
         panel
-        for panel, (_, training, validation) in figures.PANELS.items()
+        for panel, (_, training, validation) in charts.PANELS.items()
         if any(isinstance(record.get(key), int | float) for record in metrics for key in (training, validation) if key)
     ]
     measured = [record for record in metrics if "validation_loss" in record]
@@ -172,81 +174,71 @@ def _pretraining(pretrain: Tree) -> dict[str, Any]:
         if (seen := [record[name] for record in metrics if name in record])
     }
     return {
-        "final": pretrain.get("final") or (measured[-1] if measured else {}),
-        "figures": [Markup(figures.training_curves(metrics, panels=(panel,))) for panel in panels],
+        "charts": [Markup(charts.training_curves(metrics, panels=(panel,))) for panel in panels],
         "measured": measured[::-1][::every][::-1],
         "speeds": speeds,
     }
 
 
-def _classification(section: Tree, key: str, t: Translate) -> dict[str, Any]:
-    """The section with its figures drawn and its tables laid out."""
-    model = section["model"]
-    names = [str(name) for name in section.get("names") or range(len(model.get("confusion") or ()))]
-    models = {"this detector": model, **(section.get("baselines") or {})}
+def _classification(section: ClassificationSection, key: str, t: Translate) -> View:
+    """Return the section with its charts drawn and its tables laid out."""
+    model, names, confusion = section.model, section.names, section.model.confusion
+    models = {"this detector": model, **section.baselines}
+    curves = [curve for curve in section.curves if curve]
     drawn = []
-    curves = [curve for curve in section.get("curves") or [] if curve]
-    if section.get("reliability"):
-        drawn.append(figures.reliability_diagram(section["reliability"]))
-    if section.get("thresholds"):
-        drawn.append(figures.threshold_plot(section["thresholds"], model.get("threshold")))
-    if section.get("scores"):
-        scores = section["scores"]
-        drawn.append(figures.probability_histogram(scores["labels"], scores["probabilities"], names))
-    confusion = model.get("confusion")
+    if section.reliability:
+        drawn.append(charts.reliability_diagram(section.reliability))
+    if section.thresholds:
+        drawn.append(charts.threshold_plot(section.thresholds, model.threshold))
+    if section.scores:
+        drawn.append(charts.probability_histogram(section.scores.labels, section.scores.probabilities, names))
 
     def mine(svg: str) -> Markup:
         return Markup(own_ids(svg, f"{key}-"))
 
     return {
-        **section,
+        **vars(section),
         "key": key,
-        "names": names,
-        "error_groups": _error_groups(section.get("errors") or [], names, t),
-        "coloured": any(error.get("tokens") for error in section.get("errors") or []),
-        "metrics": [(name, t(title)) for name, title in _METRICS if any(name in figures_ for figures_ in models.values())],
+        "mistake_groups": _mistake_groups(section.mistakes, names, t),
+        "coloured": any(mistake.words for mistake in section.mistakes),
+        "metrics": [(name, t(title)) for name, title in _METRICS],
         "models": models,
         "best": {name: _best(name, models) for name, _ in _METRICS},
         "strip": _strip(models),
-        "confusion_figures": [
-            mine(figures.confusion_matrix(confusion, names, parts=(part,))) for part in ("counts", "shares") if confusion
-        ],
-        "classes": _classes(confusion, names) if confusion else [],
-        "figures": [mine(svg) for svg in drawn],
-        "curve_figures": [
-            mine(figures.training_curves(*curves, panels=(panel,))) for panel in ("loss", "accuracy") if curves
-        ],
-        "fold_keys": [name for name in ("rows", "accuracy", "f1", "roc_auc", "loss", "epochs", "steps")
-                      if any(name in fold for fold in section.get("folds") or [])],
-    }  # fmt: skip
+        "confusion_charts": [mine(charts.confusion_matrix(confusion, names, parts=(part,))) for part in ("counts", "shares")],
+        "classes": _classes(confusion, names),
+        "charts": [mine(svg) for svg in drawn],
+        "curve_charts": [mine(charts.training_curves(*curves, panels=(part,))) for part in ("loss", "accuracy") if curves],
+    }
 
 
-def _error_groups(errors: Sequence[Tree], names: Sequence[str], t: Translate) -> list[dict[str, Any]]:
-    """Of two classes the misses first, then the false alarms; of more all mistakes together."""
+def _mistake_groups(mistakes: Sequence[Mistake], names: Sequence[str], t: Translate) -> list[tuple[str, list[Mistake]]]:
+    """Return titles with mistakes: of two classes the misses first, then the false alarms; of more classes all mistakes."""
     if len(names) != 2:
-        groups = [(t("Where it was surest and wrong"), list(errors))]
+        groups = [(t("Where it was surest and wrong"), list(mistakes))]
     else:
+        missed = [mistake for mistake in mistakes if mistake.label == names[1]]
+        alarms = [mistake for mistake in mistakes if mistake.label != names[1]]
         groups = [
-            (t("Missed “{name}”, the surest mistakes first", name=names[1]), [e for e in errors if e["label"] == names[1]]),
-            (t("False alarms, the surest first"), [e for e in errors if e["label"] != names[1]]),
+            (t("Missed “{name}”, the surest mistakes first", name=names[1]), missed),
+            (t("False alarms, the surest first"), alarms),
         ]
-    return [{"title": title, "errors": members} for title, members in groups if members]
+    return [(title, members) for title, members in groups if members]
 
 
-def _best(name: str, models: Mapping[str, Tree]) -> float | None:
-    """The best value of a metric over the models, as it is shown."""
-    if name == "ece":  # the majority class's is near 0, and says nothing
+def _best(name: str, models: Mapping[str, ClassificationMetrics]) -> float | None:
+    """Return the best value of a metric over the models, rounded as it is shown."""
+    if name == "ece":  # that of the majority class is near 0, which means nothing
         return None
-    values = [round(float(metrics[name]), 3) for metrics in models.values() if metrics.get(name) is not None]
+    values: list[float] = [round(value, 3) for metrics in models.values() if (value := getattr(metrics, name)) is not None]
     if len(values) < 2:
         return None
     return min(values) if name == "log_loss" else max(values)
 
 
-def _strip(models: Mapping[str, Tree]) -> dict[str, Any] | None:
-    """Accuracies on one scale with their intervals, as percentages of the strip's width."""
-    rows = [(name, metrics["accuracy"], metrics.get("accuracy_interval")) for name, metrics in models.items()]
-    ends = [end for _, value, interval in rows for end in (interval or [value])]
+def _strip(models: Mapping[str, ClassificationMetrics]) -> View:
+    """Return accuracies on one scale with their intervals, as percentages of the strip's width."""
+    ends = [end for metrics in models.values() for end in metrics.accuracy_interval]
     step = 0.05 if max(ends) - min(ends) <= 0.35 else 0.1
     low: float = max(0.0, step * math.floor(min(ends) / step - 0.2))
     high: float = min(1.0, step * math.ceil(max(ends) / step + 0.2))
@@ -255,17 +247,15 @@ def _strip(models: Mapping[str, Tree]) -> dict[str, Any] | None:
         return round(100 * (value - low) / (high - low), 2)
 
     placed = []
-    for name, value, interval in rows:
-        left, right = interval or (value, value)
-        placed.append(
-            {"name": name, "value": value, "interval": interval, "at": place(value), "left": place(left), "right": place(right)}
-        )
+    for name, metrics in models.items():
+        left, right = map(place, metrics.accuracy_interval)
+        placed.append({"name": name, "metrics": metrics, "at": place(metrics.accuracy), "left": left, "right": right})
     ticks = [round(low + number * step, 2) for number in range(round((high - low) / step) + 1)]
     return {"rows": placed, "ticks": [(f"{tick:.2f}", place(tick)) for tick in ticks]}
 
 
-def _classes(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> list[dict[str, Any]]:
-    """Precision, recall and F1 of each class."""
+def _classes(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> list[View]:
+    """Return precision, recall and F1 of each class."""
     rows = []
     for number, name in enumerate(names):
         hits = confusion[number][number]
@@ -284,7 +274,7 @@ def _classes(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> list[d
 
 @cache
 def environment(*folders: Path) -> Environment:
-    """Templates of this folder and of `folders`, with the filters that all pages share."""
+    """Return the templates of this folder and of `folders`, with the filters that all pages share."""
     made = Environment(
         loader=FileSystemLoader([*folders, Path(__file__).parent]), autoescape=True, trim_blocks=True, lstrip_blocks=True
     )
@@ -293,7 +283,7 @@ def environment(*folders: Path) -> Environment:
 
 
 def number(value: object) -> str:
-    """Whole numbers with thousands set apart, others with four digits, lists with commas between; a dash for nothing."""
+    """Format whole numbers with thousands separators, others with four digits, lists with commas; None as a dash."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -310,7 +300,7 @@ def number(value: object) -> str:
 
 
 def _decimal(value: float) -> str:
-    """Four digits, never in powers of ten; what is smaller than a millionth is 0."""
+    """Format with four digits, never in powers of ten; less than a millionth is 0."""
     if not math.isfinite(value):
         return "–"
     if abs(value) < 1e-6:
@@ -323,17 +313,17 @@ def _decimal(value: float) -> str:
 
 
 def fixed(value: float | None, digits: int = 3) -> str:
-    """A figure with `digits` after the point; a dash when there is none."""
+    """Format with `digits` after the point; None as a dash."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
 
 
 def signed(value: float, digits: int = 1) -> str:
-    """+1.2 or −0.4, with a true minus."""
+    """Format as +1.2 or −0.4, with a true minus."""
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
 def size(count: float | None) -> str:
-    """Bytes in the largest decimal unit that fits."""
+    """Format bytes in the largest decimal unit that fits."""
     if count is None:
         return "–"
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
@@ -343,5 +333,5 @@ def size(count: float | None) -> str:
 
 
 def words(key: object) -> str:
-    """`bytes_per_token` → `bytes per token`."""
+    """Return `bytes_per_token` as "bytes per token"."""
     return str(key).replace("_", " ")

@@ -1,4 +1,4 @@
-"""Everything a finished run left, put together for the report: figures, baselines, worst errors."""
+"""Collect the report of a finished run: metrics, baselines, mistakes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from bongsu.arrays import Float64, Int64
-from bongsu.corpus.cleaning import key
-from bongsu.evaluation.bootstrap import compare_metric, paired_difference
+from bongsu.corpus.cleaning import dedup_key
+from bongsu.evaluation.bootstrap import PairedDifference, compare_metric, paired_difference
 from bongsu.evaluation.calibration import calibration, reliability
 from bongsu.evaluation.metrics import classification_metrics, predictions, threshold_curve
 from bongsu.evaluation.operating import operating_points
@@ -25,7 +24,7 @@ from bongsu.evaluation.temperature import log_probabilities
 from bongsu.files import read_json, redacted
 from bongsu.finetuning.baselines import Baselines, load_baselines
 from bongsu.finetuning.data import AnyExample, Data, load_data
-from bongsu.finetuning.ensemble import Measured, in_file_order, load_measured
+from bongsu.finetuning.ensemble import Calibrated, Measured, calibrate_by_fold, in_file_order, load_measured
 from bongsu.inference.explain import Word
 from bongsu.model.encoder import EncoderConfig
 from bongsu.model.io import read_config
@@ -33,8 +32,19 @@ from bongsu.model.sizes import parameter_count
 from bongsu.progress import table
 from bongsu.recipe import Recipe, Validation, show_recipe
 from bongsu.reporting.charts import confusion_matrix, save_png, training_curves
-from bongsu.reporting.groups import by_context, by_writing
-from bongsu.reporting.page import render, verdict
+from bongsu.reporting.groups import Groups, by_context, by_writing
+from bongsu.reporting.page import verdict
+from bongsu.reporting.sections import (
+    ClassificationSection,
+    Fold,
+    Mistake,
+    Pretraining,
+    Report,
+    Scores,
+    ShadedWord,
+    StageTime,
+    TaskSection,
+)
 from bongsu.tasks.classification import ClassificationTask
 from bongsu.tasks.registry import AnyTask
 from bongsu.tasks.task import Calibration, Outputs
@@ -45,137 +55,130 @@ TFIDF = ClassificationTask.tfidf_name
 MAJORITY = ClassificationTask.naive_name
 WITH_TFIDF = "ensemble with TF-IDF"
 ENCODER = "its encoder alone"
+_PRINTED = ("accuracy", "precision", "recall", "f1", "roc_auc", "ece")
+_CROSS_FITS = 5
 DEMONSTRATION = (
     "This run uses text that comes with the package or with Python itself (short messages written for the project, and the "
     "standard library's documentation). It shows every stage at work; it is far too little to make a detector to rely on."
 )
 
 
-def build_report(recipe: Recipe, workspace: Workspace, folder: Path) -> tuple[str, dict[str, Any]]:
-    """The HTML page, and the figures it is made of in short (`sentences`, `classification`, `test`, `pretrain`)."""
-    report: dict[str, Any] = {
-        "name": recipe.name,
-        "language": recipe.evaluate.lang,
-        "created": time.strftime("%Y-%m-%d %H:%M"),
-        "recipe": show_recipe(recipe),
-        "notes": [],
-        "stages": _stages(workspace),
-        "reproduce": [f"bongsu run {workspace.path}/recipe.toml --out {workspace.path}-again"],
-        "versions": _versions(),
-    }
-    summary: dict[str, Any] = {"sentences": []}
+def build_report(recipe: Recipe, workspace: Workspace, folder: Path) -> tuple[Report, dict[str, object]]:
+    """Collect the report of a finished run, and the sections of `summary.json`; save its charts in `folder`."""
+    report = Report(
+        name=recipe.name,
+        language=recipe.evaluate.lang,
+        created=time.strftime("%Y-%m-%d %H:%M"),
+        stages=_stages(workspace),
+        recipe=show_recipe(recipe),
+        reproduce=[f"bongsu run {workspace.path}/recipe.toml --out {workspace.path}-again"],
+        versions={**_versions(), "seed": str(recipe.seed)},
+    )
+    sections: dict[str, object] = {}
     if recipe.corpus:
-        report["corpus"] = read_json(workspace.folder("corpus") / "corpus.json")
-        report["tokenizer"] = read_json(workspace.folder("tokenizer") / "tokenizer_report.json")
+        report.corpus = read_json(workspace.folder("corpus") / "corpus.json")
+        report.tokenizer = read_json(workspace.folder("tokenizer") / "tokenizer_report.json")
         if any(source.path.startswith(("bongsu:", "python:")) for source in recipe.corpus.sources):
-            report["notes"].append(DEMONSTRATION)
+            report.notes.append(DEMONSTRATION)
     if recipe.pretrain:
-        _add_pretraining(recipe, workspace, folder, report, summary)
+        sections["pretrain"] = _add_pretraining(workspace, folder, report)
     if recipe.adapt:
-        final = read_log(workspace.folder("adapt") / "checkpoints" / "metrics.jsonl")[-1]
-        summary["adapt"] = final
-        summary["sentences"].append(
+        sections["adapt"] = final = read_log(workspace.folder("adapt") / "checkpoints" / "metrics.jsonl")[-1]
+        report.summary.append(
             f"Adapted to the task's texts: masked-token accuracy {final['validation_accuracy']:.3f} and "
             f"{final['validation_bits_per_byte']:.2f} bits per byte on those held out, after {int(final['step']):,} steps."
         )
     if recipe.task:
-        _add_task(recipe, workspace, folder, report, summary)
-    report["summary"] = summary["sentences"]
-    report["versions"]["seed"] = str(recipe.seed)
-    return render(report), summary
+        data = load_data(recipe, workspace.folder("finetune/data"))
+        measured = load_measured(workspace.folder("finetune/model"))
+        baselines = load_baselines(data, workspace.folder("finetune/baselines"))
+        task = data.task
+        if isinstance(task, ClassificationTask) and not task.pairs:
+            sections |= _add_classification(recipe, workspace, folder, report, task, data, measured, baselines)
+        else:
+            sections |= _add_task(recipe, report, data, measured, baselines)
+    return report, sections
 
 
-def _add_pretraining(
-    recipe: Recipe, workspace: Workspace, folder: Path, report: dict[str, Any], summary: dict[str, Any]
-) -> None:
+def _add_pretraining(workspace: Workspace, folder: Path, report: Report) -> dict[str, object]:
     stage = workspace.folder("pretrain")
     metrics = read_log(stage / "checkpoints" / "metrics.jsonl")
     measured = [record for record in metrics if "validation_loss" in record]
-    config = EncoderConfig.from_dict(read_config(stage / "model", "masked_lm")["encoder"])
-    report["model"] = {**config.to_dict(), "parameters": parameter_count(config)}
-    report["pretrain"] = {"metrics": metrics, "final": measured[-1]}
-    report["samples"] = read_json(stage / "samples.json")
-    save_png(training_curves, folder / "pretraining.png", metrics)
-    summary["pretrain"] = {"first": measured[0], "final": measured[-1], "parameters": report["model"]["parameters"]}
     final = measured[-1]
-    summary["sentences"].append(
+    config = EncoderConfig.from_dict(read_config(stage / "model", "masked_lm")["encoder"])
+    parameters = parameter_count(config)
+    report.model = {**config.to_dict(), "parameters": parameters}
+    report.pretrain = Pretraining(metrics, final)
+    report.samples = read_json(stage / "samples.json")
+    save_png(training_curves, folder / "pretraining.png", metrics)
+    report.summary.append(
         f"Masked-token accuracy {final['validation_accuracy']:.3f} and {final['validation_bits_per_byte']:.2f} bits per byte "
-        f"after {int(final['step']):,} steps, with {report['model']['parameters']:,} parameters."
+        f"after {int(final['step']):,} steps, with {parameters:,} parameters."
     )
+    return {"first": measured[0], "final": final, "parameters": parameters}
 
 
-def _add_task(recipe: Recipe, workspace: Workspace, folder: Path, report: dict[str, Any], summary: dict[str, Any]) -> None:
-    data = load_data(recipe, workspace.folder("finetune/data"))
-    measured = load_measured(workspace.folder("finetune/model"))
-    baselines = load_baselines(data, workspace.folder("finetune/baselines"))
-    task = data.task
-    if isinstance(task, ClassificationTask) and not task.pairs:
-        _add_classification(recipe, workspace, folder, report, summary, task, data, measured, baselines)
-        return
-    protocol = _protocol(recipe.validation, len(measured.rows), len(data.splits))
+def _add_task(recipe: Recipe, report: Report, data: Data, measured: Measured, baselines: Baselines) -> dict[str, object]:
+    task, fold = data.task, measured.fold
     examples = data.take(measured.rows)
-    calibration = measured.calibrations[0]
-    held_out = {each.name: in_file_order(data, measured.rows, each.folds) for each in baselines.all()}
-    section = _task_section(task, examples, measured.seeds[0], calibration, held_out, protocol, recipe.seed)
-    title = "Measured by " + protocol.split(",")[0]
-    sections = [("task", "The model", section)]
-    summary["task"] = section
-    summary["sentences"].append(_verdict(title, task, section))
-    _print_task(task, section, "Rows held out")
+    protocol = _protocol(recipe.validation, len(examples), len(data.splits))
+    outputs = {each.name: in_file_order(data, measured.rows, each.folds) for each in baselines.all()}
+    if len(data.splits) == 1:  # thresholds of the baselines are cross-fitted on the rows held out
+        fold = np.arange(len(examples)) % _CROSS_FITS
+    held_out = {name: calibrate_by_fold(task, examples, each, fold) for name, each in outputs.items()}
+    model = Calibrated(measured.seeds[0], measured.calibration)
+    report.task = task_section(task, examples, model, held_out, protocol, recipe.seed)
+    report.summary.append(_task_sentence("Measured by " + protocol.split(",")[0], task, report.task))
+    _print_task(task, report.task, "Rows held out")
+    sections: dict[str, object] = {"task": report.task}
     if data.test:
-        tables = {each.name: each.test for each in baselines.all()}
+        tested = {}
+        for each in baselines.all():
+            chosen = task.calibrate(examples, outputs[each.name]) if task.calibrates_baselines else Calibration()
+            tested[each.name] = Calibrated(task.probabilities(each.test, chosen), chosen)
         name = f"the test rows of {redacted(task.settings.test or '')}"
-        test = _task_section(task, data.test, measured.test, measured.final, tables, name, recipe.seed)
-        sections.insert(0, ("task-test", "On the test rows", test))
-        summary["task_test"] = test
-        summary["sentences"].append(_verdict("On the test rows", task, test))
-        _print_task(task, test, "Test rows")
-    report["task_sections"] = [{"key": name, "title": title, **part} for name, title, part in sections]
-    report["verdict"] = summary["sentences"][-1]
+        report.task_test = task_section(task, data.test, Calibrated(measured.test, measured.final), tested, name, recipe.seed)
+        report.summary.append(_task_sentence("On the test rows", task, report.task_test))
+        _print_task(task, report.task_test, "Test rows")
+        sections["task_test"] = report.task_test
+    report.verdict = report.summary[-1]
+    return sections
 
 
-def _task_section(
+def task_section(
     task: AnyTask,
     examples: Sequence[AnyExample],
-    probabilities: Outputs,
-    calibration: Calibration,
-    baselines: dict[str, Outputs],
+    model: Calibrated,
+    baselines: dict[str, Calibrated],
     protocol: str,
     seed: int,
-) -> dict[str, Any]:
-    """Metrics of a model beside those of the baselines on the same rows, and how the main metric differs."""
-    models, comparisons = {"this model": task.score(examples, probabilities, calibration)}, {}
-    statistics = task.statistics(examples, probabilities, calibration)
-    for name, outputs in baselines.items():
-        chosen = task.calibrate(examples, outputs) if task.kind == "multilabel" else Calibration()
-        theirs = task.probabilities(outputs, chosen)
-        models[name] = task.score(examples, theirs, chosen)
-        other = task.statistics(examples, theirs, chosen)
-        comparisons[name] = asdict(compare_metric(statistics, other, task.main_metric, seed=seed))
-    return {
-        "protocol": protocol,
-        "rows": len(examples),
-        "metrics": [(metric.name, metric.title) for metric in task.metrics],
-        "models": models,
-        "comparisons": comparisons,
-        "tables": [asdict(table) for table in task.tables(examples, probabilities, calibration)],
-    }
+) -> TaskSection:
+    """Return the metrics of a model and of the baselines on the same rows, and how the main metric differs."""
+    models = {"this model": task.score(examples, *model)}
+    statistics = task.statistics(examples, *model)
+    comparisons = {}
+    for name, baseline in baselines.items():
+        models[name] = task.score(examples, *baseline)
+        other = task.statistics(examples, *baseline)
+        comparisons[name] = compare_metric(statistics, other, task.main_metric, seed=seed)
+    metrics = [(metric.name, metric.title) for metric in task.metrics]
+    return TaskSection(protocol, len(examples), metrics, models, comparisons, task.tables(examples, *model))
 
 
-def _verdict(where: str, task: AnyTask, section: dict[str, Any]) -> str:
-    """One sentence: better than the strongest baseline, or not."""
-    name, found = max(section["comparisons"].items(), key=lambda item: item[1]["b"])
-    low, high = found["interval"]
+def _task_sentence(where: str, task: AnyTask, section: TaskSection) -> str:
+    """Return in one sentence whether a model is better than the strongest baseline."""
+    name, found = max(section.comparisons.items(), key=lambda item: item[1].b)
+    low, high = found.interval
     title = task.metrics[0].title
     word = "better than" if low > 0 else "worse than" if high < 0 else "no significant difference to"
     return (
-        f"{where}: {title} {found['a']:.3f} ({found['a_interval'][0]:.3f} to {found['a_interval'][1]:.3f}), {word} {name} "
-        f"({found['b']:.3f}): {found['difference']:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}."
+        f"{where}: {title} {found.a:.3f} ({found.a_interval[0]:.3f} to {found.a_interval[1]:.3f}), {word} {name} "
+        f"({found.b:.3f}): {found.difference:+.3f}, 95 % interval {low:+.3f} to {high:+.3f}."
     )
 
 
-def _print_task(task: AnyTask, section: dict[str, Any], title: str) -> None:
-    rows = [[name, *(metrics[metric.name] for metric in task.metrics)] for name, metrics in section["models"].items()]
+def _print_task(task: AnyTask, section: TaskSection, title: str) -> None:
+    rows = [[name, *(metrics[metric.name] for metric in task.metrics)] for name, metrics in section.models.items()]
     table(title, ["", *(metric.title for metric in task.metrics)], rows)
 
 
@@ -183,87 +186,99 @@ def _add_classification(
     recipe: Recipe,
     workspace: Workspace,
     folder: Path,
-    report: dict[str, Any],
-    summary: dict[str, Any],
+    report: Report,
     task: ClassificationTask,
     data: Data,
     measured: Measured,
     baselines: Baselines,
-) -> None:
-    rows, fold, neutral = measured.rows, measured.fold, Calibration()
+) -> dict[str, object]:
+    protocol = _protocol(recipe.validation, len(measured.rows), len(data.splits))
+    logs = [workspace.folder("finetune/folds") / f"fold-{number}" / "checkpoints" for number in range(len(data.splits))]
+    section = held_out_section(recipe, task, data, measured, baselines, protocol)
+    section = replace(section, curves=[read_log(path / "metrics.jsonl") for path in logs])
+    report.classification = section
+    _conclude(report, section, "Measured by " + protocol.split(",")[0], "Rows held out", folder / "confusion.png")
+    sections: dict[str, object] = {"classification": _short(section)}
+    if data.test:
+        labels, probabilities = task.classes_of(data.test), measured.test.values.astype(np.float64)
+        tables = {each.name: _table(task, each.test) for each in baselines.all()}
+        title = f"the test rows of {redacted(task.settings.test or '')}"
+        report.test = replace(
+            classification_section(recipe, labels, probabilities, tables, task.names, title),
+            mistakes=worst(recipe, labels, probabilities, [example.raw[0] for example in data.test], task.names),
+            groups=_groups(recipe, task, data.test, labels, probabilities, tables[TFIDF]),
+        )
+        _conclude(report, report.test, "On the test rows", "Test rows", folder / "confusion-test.png")
+        sections["test"] = _short(report.test)
+    return sections
+
+
+def _conclude(report: Report, section: ClassificationSection, where: str, title: str, chart: Path) -> None:
+    """Add the verdict and a sentence to the report, save the confusion matrix and print the metrics."""
+    assert section.difference is not None
+    report.verdict = verdict(section.difference, section.baseline, report.language)
+    report.summary.append(_sentence(where, section))
+    save_png(confusion_matrix, chart, section.model.confusion, section.names)
+    models = {"this detector": section.model, **section.baselines}
+    rows = [
+        [name, *("–" if (value := getattr(each, key)) is None else value for key in _PRINTED)] for name, each in models.items()
+    ]
+    table(title, ["", *_PRINTED], rows)
+
+
+def held_out_section(
+    recipe: Recipe, task: ClassificationTask, data: Data, measured: Measured, baselines: Baselines, protocol: str
+) -> ClassificationSection:
+    """Return everything that the report says of the rows held out, but the curves of training."""
+    rows, fold = measured.rows, measured.fold
     examples = data.take(rows)
     labels, names = task.classes_of(examples), task.names
     seeds = np.stack([outputs.values.astype(np.float64) for outputs in measured.seeds])
     probabilities = seeds[0]
-
-    def table_of(outputs: Outputs) -> Float64:
-        return task.probabilities(outputs, neutral).values.astype(np.float64)
-
-    held_out = {each.name: table_of(in_file_order(data, rows, each.folds)) for each in baselines.all()}
+    held_out = {each.name: _table(task, in_file_order(data, rows, each.folds)) for each in baselines.all()}
     others = dict(held_out)
     if len(seeds) > 1:
         merged = task.merge([Outputs.of_rows(log_probabilities(table)) for table in seeds])
-        others[f"ensemble of {len(seeds)} seeds"] = table_of(merged)
+        others[f"ensemble of {len(seeds)} seeds"] = _table(task, merged)
     if recipe.ensemble.tfidf:
-        others[ENCODER] = table_of(measured.encoder)
+        others[ENCODER] = _table(task, measured.encoder)
     elif baselines.tfidf is not None:
         tfidf = in_file_order(data, rows, baselines.tfidf.folds)
-        others[WITH_TFIDF] = table_of(task.merge([Outputs.of_rows(log_probabilities(probabilities)), tfidf]))
-    protocol = _protocol(recipe.validation, len(rows), len(data.splits))
-    section = classification_section(recipe, labels, probabilities, others, names, protocol)
+        others[WITH_TFIDF] = _table(task, task.merge([Outputs.of_rows(log_probabilities(probabilities)), tfidf]))
     threshold = recipe.evaluate.resolved_threshold
-    section["repeats"] = repeats(labels, seeds, fold, threshold)
-    section["repeats"]["difference"] = paired_difference(
-        labels, [predictions(table, threshold) for table in seeds], predictions(others[TFIDF]), seed=recipe.seed
+    decided = [predictions(table, threshold) for table in seeds]
+    mistakes = worst(recipe, labels, probabilities, [example.raw[0] for example in examples], names)
+    return replace(
+        classification_section(recipe, labels, probabilities, others, names, protocol),
+        repeats=repeats(labels, seeds, fold, threshold),
+        repeats_difference=paired_difference(labels, decided, predictions(others[TFIDF]), seed=recipe.seed),
+        calibration=calibration(labels, _table(task, measured.raw), probabilities, fold),
+        operating=operating_points(labels, probabilities[:, 1], fold, recipe.evaluate.miss_cost) if len(names) == 2 else [],
+        mistakes=[
+            replace(each, words=as_written(shade(measured.explanations.get(int(rows[each.row]), [])), each.text))
+            for each in mistakes
+        ],
+        groups=_groups(recipe, task, examples, labels, probabilities, held_out[TFIDF]),
+        robustness=measured.flips,
+        folds=[
+            _fold(number, labels[fold == number], probabilities[fold == number], epochs)
+            for number, epochs in enumerate(measured.epochs)
+        ],
     )
-    section["calibration"] = calibration(labels, table_of(measured.raw), probabilities, fold)
-    if len(names) == 2:
-        section["operating"] = operating_points(labels, probabilities[:, 1], fold, recipe.evaluate.miss_cost)
-    section["errors"] = worst(recipe, labels, probabilities, [example.raw[0] for example in examples], names)
-    for error in section["errors"]:
-        words = as_shares(measured.explanations.get(int(rows[error.pop("row")]), []))
-        error["tokens"] = as_written(words, error["text"])
-    section["groups"] = _groups(recipe, task, examples, labels, probabilities, held_out[TFIDF])
-    section["robustness"] = [
-        {"change": each.change, "texts": each.texts, "flipped": each.flipped / max(1, each.texts)} for each in measured.flips
-    ]
-    section["folds"] = [
-        {"fold": number + 1, **_fold(labels[fold == number], probabilities[fold == number]), "epochs": epochs}
-        for number, epochs in enumerate(measured.epochs)
-    ]
-    folds = workspace.folder("finetune/folds")
-    section["curves"] = [
-        read_log(folds / f"fold-{number}" / "checkpoints" / "metrics.jsonl") for number in range(len(data.splits))
-    ]
-    report["classification"] = section
-    report["verdict"] = verdict(section["difference"], recipe.evaluate.lang)
-    summary["classification"] = _short(section)
-    summary["sentences"].append(_sentence("Measured by " + protocol.split(",")[0], section))
-    save_png(confusion_matrix, folder / "confusion.png", section["model"]["confusion"], names)
-    _print(section, "Rows held out")
-
-    if data.test:
-        test_labels, test_p = task.classes_of(data.test), measured.test.values.astype(np.float64)
-        tables = {each.name: table_of(each.test) for each in baselines.all()}
-        title = f"the test rows of {redacted(task.settings.test or '')}"
-        section = classification_section(recipe, test_labels, test_p, tables, names, title)
-        section["errors"] = worst(recipe, test_labels, test_p, [example.raw[0] for example in data.test], names)
-        section["groups"] = _groups(recipe, task, data.test, test_labels, test_p, tables[TFIDF])
-        report["test"] = section
-        report["verdict"] = verdict(section["difference"], recipe.evaluate.lang)
-        summary["test"] = _short(section)
-        summary["sentences"].append(_sentence("On the test rows", section))
-        save_png(confusion_matrix, folder / "confusion-test.png", section["model"]["confusion"], names)
-        _print(section, "Test rows")
 
 
-def as_shares(words: Sequence[Word]) -> list[dict[str, object]]:
-    """Return each word with its weight, and its size as a share of the largest in the text."""
+def _table(task: ClassificationTask, outputs: Outputs) -> Float64:
+    """Return probabilities [N, C] of outputs, not calibrated."""
+    return task.probabilities(outputs, Calibration()).values.astype(np.float64)
+
+
+def shade(words: Sequence[Word]) -> list[ShadedWord]:
+    """Return each word with its weight, also relative to the largest in the text."""
     largest = max((abs(word.weight) for word in words), default=0.0) or 1.0
-    return [{"text": word.text, "weight": word.weight, "share": abs(word.weight) / largest} for word in words]
+    return [ShadedWord(word.text, word.weight, abs(word.weight) / largest) for word in words]
 
 
-def as_written(words: list[dict[str, object]], text: str) -> list[dict[str, object]]:
+def as_written(words: list[ShadedWord], text: str) -> list[ShadedWord]:
     """Return explained words as they stand in the message, where cleaning has left their number as it was.
 
     Values of context columns, which the model reads in front of the text, stay as they are.
@@ -272,7 +287,7 @@ def as_written(words: list[dict[str, object]], text: str) -> list[dict[str, obje
     front = len(words) - len(written)
     if front < 0:
         return words
-    return [{**word, "text": written[place - front] if place >= front else word["text"]} for place, word in enumerate(words)]
+    return [word if place < front else word._replace(text=written[place - front]) for place, word in enumerate(words)]
 
 
 def _groups(
@@ -282,15 +297,14 @@ def _groups(
     labels: Int64,
     probabilities: Float64,
     baseline: Float64,
-) -> list[dict[str, Any]]:
-    decided = predictions(probabilities, recipe.evaluate.resolved_threshold)
-    figures = (labels, decided, predictions(baseline))
+) -> list[Groups]:
+    classes = (labels, predictions(probabilities, recipe.evaluate.resolved_threshold), predictions(baseline))
     language = recipe.evaluate.lang
-    found = [by_writing([example.raw[0] for example in examples], *figures, language)]
+    found = [by_writing([example.raw[0] for example in examples], *classes, language)]
     for place, column in enumerate(task.context_columns):
         values = [example.context[place] if place < len(example.context) else "" for example in examples]
-        found.append(by_context(column, values, *figures, language))
-    return [table for table in found if table["rows"]]
+        found.append(by_context(column, values, *classes, language))
+    return [each for each in found if each.rows]
 
 
 def classification_section(
@@ -300,46 +314,43 @@ def classification_section(
     baselines: dict[str, Float64],
     names: list[str],
     protocol: str,
-) -> dict[str, Any]:
-    """Figures of the model beside those of the baselines, on the same rows."""
-    threshold = recipe.evaluate.resolved_threshold
-    section: dict[str, Any] = {
-        "names": names,
-        "protocol": protocol,
-        "model": classification_metrics(labels, probabilities, threshold),
-        "baselines": {name: classification_metrics(labels, p) for name, p in baselines.items()},
-        "difference": {
-            **paired_difference(labels, predictions(probabilities, threshold), predictions(baselines[TFIDF]), seed=recipe.seed),
-            "baseline": TFIDF,
-        },
-        "compared": {
-            name: paired_difference(labels, predictions(p), predictions(baselines[TFIDF]), seed=recipe.seed)
-            for name, p in baselines.items()
-            if name != TFIDF
-        },
-        "reliability": reliability(labels, probabilities),
-    }
-    if len(names) == 2:
-        section["scores"] = {"labels": labels.tolist(), "probabilities": probabilities[:, 1].tolist()}
-        section["thresholds"] = threshold_curve(labels, probabilities[:, 1])
-    return section
+) -> ClassificationSection:
+    """Return the metrics of a model and of the baselines, and their differences to TF-IDF, on the same rows."""
+    threshold, binary = recipe.evaluate.resolved_threshold, len(names) == 2
+    reference = predictions(baselines[TFIDF])
+
+    def difference(decided: Int64) -> PairedDifference:
+        return paired_difference(labels, decided, reference, seed=recipe.seed)
+
+    return ClassificationSection(
+        names=names,
+        protocol=protocol,
+        model=classification_metrics(labels, probabilities, threshold),
+        baselines={name: classification_metrics(labels, each) for name, each in baselines.items()},
+        baseline=TFIDF,
+        difference=difference(predictions(probabilities, threshold)),
+        compared={name: difference(predictions(each)) for name, each in baselines.items() if name != TFIDF},
+        reliability=reliability(labels, probabilities),
+        scores=Scores(labels.tolist(), probabilities[:, 1].tolist()) if binary else None,
+        thresholds=threshold_curve(labels, probabilities[:, 1]) if binary else None,
+    )
 
 
-def worst(recipe: Recipe, labels: Int64, probabilities: Float64, raw: list[str], names: list[str]) -> list[dict[str, Any]]:
-    """The errors the model was surest of, of messages that are the same but for signs and case the surest."""
+def worst(recipe: Recipe, labels: Int64, probabilities: Float64, raw: list[str], names: list[str]) -> list[Mistake]:
+    """Return the most confident mistakes; of messages that differ only in punctuation and case the most confident one."""
     decided = predictions(probabilities, recipe.evaluate.resolved_threshold)
     wrong = np.flatnonzero(decided != labels)
     order = wrong[np.argsort(-probabilities[wrong, decided[wrong]], kind="stable")].tolist()
-    first = set({key(raw[row]): row for row in reversed(order)}.values())
+    first = set({dedup_key(raw[row]): row for row in reversed(order)}.values())
     surest = [row for row in order if row in first][: recipe.evaluate.worst]
     return [
-        {
-            "row": int(row),
-            "text": html.unescape(raw[row]),
-            "label": names[labels[row]],
-            "predicted": names[decided[row]],
-            "probability": float(probabilities[row, decided[row]]),
-        }
+        Mistake(
+            row=int(row),
+            text=html.unescape(raw[row]),
+            label=names[labels[row]],
+            predicted=names[decided[row]],
+            probability=float(probabilities[row, decided[row]]),
+        )
         for row in surest
     ]
 
@@ -359,55 +370,51 @@ def _protocol(settings: Validation, rows: int, splits: int) -> str:
     )
 
 
-def _fold(labels: Int64, probabilities: Float64) -> dict[str, Any]:
+def _fold(number: int, labels: Int64, probabilities: Float64, epochs: float) -> Fold:
     metrics = classification_metrics(labels, probabilities)
-    return {"accuracy": metrics["accuracy"], "f1": metrics["f1"], "rows": len(labels)}
+    return Fold(number + 1, len(labels), metrics.accuracy, metrics.f1, epochs)
 
 
-def _short(section: dict[str, Any]) -> dict[str, Any]:
+def _short(section: ClassificationSection) -> dict[str, object]:
+    """Return a section as it stands in `summary.json`."""
     kept = ("accuracy", "precision", "recall", "f1", "roc_auc", "log_loss", "ece")
-    kept_too = ("difference", "compared", "repeats", "calibration", "operating", "robustness")
-    models = {"model": section["model"], **section["baselines"]}
-    return {
-        **{name: {key: metrics[key] for key in kept} for name, metrics in models.items()},
-        **{key: section[key] for key in kept_too if key in section},
-    }
+    models = {"model": section.model, **section.baselines}
+    short: dict[str, object] = {name: {key: getattr(each, key) for key in kept} for name, each in models.items()}
+    assert section.difference is not None
+    short["difference"] = {**vars(section.difference), "baseline": section.baseline}
+    short["compared"] = section.compared
+    if section.repeats:
+        flips = [{"change": each.change, "texts": each.texts, "flipped": each.share} for each in section.robustness]
+        short["repeats"] = {**vars(section.repeats), "difference": section.repeats_difference}
+        short |= {"calibration": section.calibration, "robustness": flips}
+    return {**short, "operating": section.operating} if section.operating else short
 
 
-def _sentence(where: str, section: dict[str, Any]) -> str:
-    model, difference = section["model"], section["difference"]
-    low, high = model["accuracy_interval"]
-    again = section.get("repeats", {})
-    luck = ""
-    if again.get("interval"):
-        least, most = again["interval"]
-        luck = f" Over {again['count']} folds and seeds: {again['mean']:.3f} on average ({least:.3f} to {most:.3f})."
-    ensemble = section.get("compared", {}).get(WITH_TFIDF)
-    if ensemble:
-        low_, high_ = ensemble["interval"]
-        luck += (
-            f" In an ensemble with TF-IDF {section['baselines'][WITH_TFIDF]['accuracy']:.3f}, {ensemble['difference']:+.1f} "
-            f"points ({low_:+.1f} to {high_:+.1f})."
+def _sentence(where: str, section: ClassificationSection) -> str:
+    model, difference, again = section.model, section.difference, section.repeats
+    assert difference is not None
+    low, high = model.accuracy_interval
+    rest = ""
+    if again and again.interval:
+        least, most = again.interval
+        rest = f" Over {again.count} folds and seeds: {again.mean:.3f} on average ({least:.3f} to {most:.3f})."
+    if ensemble := section.compared.get(WITH_TFIDF):
+        rest += (
+            f" In an ensemble with TF-IDF {section.baselines[WITH_TFIDF].accuracy:.3f}, {ensemble.difference:+.1f} "
+            f"points ({ensemble.interval[0]:+.1f} to {ensemble.interval[1]:+.1f})."
         )
     return (
-        f"{where}: accuracy {model['accuracy']:.3f} ({low:.3f} to {high:.3f}) against "
-        f"{section['baselines'][MAJORITY]['accuracy']:.3f} for the majority class and "
-        f"{section['baselines'][TFIDF]['accuracy']:.3f} for {TFIDF}; difference to it {difference['difference']:+.1f} points, "
-        f"95 % interval {difference['interval'][0]:+.1f} to {difference['interval'][1]:+.1f}.{luck}"
+        f"{where}: accuracy {model.accuracy:.3f} ({low:.3f} to {high:.3f}) against "
+        f"{section.baselines[MAJORITY].accuracy:.3f} for the majority class and "
+        f"{section.baselines[TFIDF].accuracy:.3f} for {TFIDF}; difference to it {difference.difference:+.1f} points, "
+        f"95 % interval {difference.interval[0]:+.1f} to {difference.interval[1]:+.1f}.{rest}"
     )
 
 
-def _print(section: dict[str, Any], title: str) -> None:
-    models = {"this detector": section["model"], **section["baselines"]}
-    keys = ("accuracy", "precision", "recall", "f1", "roc_auc", "ece")
-    rows = [[name, *(metrics[key] if metrics[key] is not None else "–" for key in keys)] for name, metrics in models.items()]
-    table(title, ["", *keys], rows)
-
-
-def _stages(workspace: Workspace) -> list[dict[str, Any]]:
+def _stages(workspace: Workspace) -> list[StageTime]:
     names = ("corpus", "tokenizer", "tokens", "pretrain", "adapt", "finetune/folds", "finetune/refit", "finetune/model")
     seconds = {name: workspace.seconds(name) for name in names}
-    return [{"name": name, "seconds": value} for name, value in seconds.items() if value is not None]
+    return [StageTime(name, value) for name, value in seconds.items() if value is not None]
 
 
 def _versions() -> dict[str, str]:

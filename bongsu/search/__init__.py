@@ -1,1 +1,1 @@
-"""Which settings are best: a search's file, what of it fits the device, its trials on Ray Tune, and the page that tells."""
+"""Search over settings: the study file, which points fit the device, trials on Ray Tune, and the report."""

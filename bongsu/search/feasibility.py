@@ -1,9 +1,9 @@
-"""Which trials fit a device, told before anything starts: an estimate from the recipe alone (`bongsu.model.memory`)."""
+"""Which trials fit a device, estimated from the recipe alone (`bongsu.model.memory`)."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -17,7 +17,7 @@ from bongsu.model.memory import Load, training_bytes
 from bongsu.parallel import cores
 from bongsu.pipeline.planning import likely_shape
 from bongsu.pipeline.stages import named_encoder
-from bongsu.pretraining.memory import bytes_a_number, pretraining_bytes
+from bongsu.pretraining.memory import bytes_per_number, pretraining_bytes
 from bongsu.recipe import CNN, Pretrain, Recipe, Task
 from bongsu.search.study import Plan, Resources, Trial
 
@@ -26,40 +26,39 @@ DEVICES_GB = (8, 24, 80, 141)
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What can be told of a trial before it runs."""
+class Feasibility:
+    """Whether a trial can run."""
 
     trial: Trial
     bytes: float | None
     """Estimated memory; None when the point is no valid recipe."""
     reason: str = ""
-    """Why it is not valid."""
+    """Why there is no valid recipe."""
 
 
-def verdicts(plan: Plan, trials: Iterable[Trial], device: str) -> list[Verdict]:
-    """The estimate of each trial."""
-    found = []
-    for trial in trials:
-        try:
-            found.append(Verdict(trial, memory_bytes(plan.recipe(trial), device)))
-        except RecipeError as error:
-            found.append(Verdict(trial, None, why(error)))
-    return found
+def check_feasibility(plan: Plan, device: str) -> list[Feasibility]:
+    """Estimate the memory of each point of the survey."""
+    return [
+        Feasibility(trial, None, why(recipe))
+        if isinstance(recipe, RecipeError)
+        else Feasibility(trial, memory_bytes(recipe, device))
+        for trial, recipe in plan.surveyed
+    ]
 
 
 def why(error: RecipeError) -> str:
-    """What is wrong with a recipe, without the place."""
+    """Return what is wrong with a recipe, without the file."""
     text = str(error)
     return text.partition("\n")[2].strip() or text
 
 
-def how_many_fit(found: Sequence[Verdict], sizes_gb: Sequence[float] = DEVICES_GB) -> dict[float, int]:
-    """How many of the trials fit a device of each size."""
-    return {size: sum(verdict.bytes is not None and verdict.bytes <= 1e9 * size for verdict in found) for size in sizes_gb}
+def count_fitting(found: Sequence[Feasibility], sizes_gb: Sequence[float] = DEVICES_GB) -> dict[float, int]:
+    """Return how many of the trials fit a device of each size."""
+    return {size: sum(each.bytes is not None and each.bytes <= 1e9 * size for each in found) for size in sizes_gb}
 
 
 def memory_bytes(recipe: Recipe, device: str) -> float:
-    """Memory the recipe's training stages take at most."""
+    """Return the most memory that a training stage of the recipe takes."""
     needs = []
     if recipe.pretrain:
         needs.append(_pretraining(recipe, recipe.pretrain, device))
@@ -86,12 +85,12 @@ def _finetuning(recipe: Recipe, task: Task, device: str) -> float:
         # The head's columns take the place of logits: one for each filter of each kernel at each position.
         columns = positions * head.filters * len(head.kernel_sizes)
     load = Load(positions, task.max_length, positions, columns, settings.unfreeze_last if settings.freeze else None)
-    return training_bytes(config, load, bytes_a_number(settings, device), device, parameters)
+    return training_bytes(config, load, bytes_per_number(settings, device), device, parameters)
 
 
 @cache
 def _encoder_config(name: str) -> EncoderConfig:
-    """The shape of a named encoder; for one of `transformers` that of ours which takes about as much memory."""
+    """Return the configuration of a named encoder; for one of `transformers` one of ours with about the same memory."""
     folder = named_encoder(name)
     if not is_hub_folder(folder):
         return EncoderConfig.from_dict(read_config(folder, "masked_lm")["encoder"])
@@ -100,8 +99,8 @@ def _encoder_config(name: str) -> EncoderConfig:
     return EncoderConfig(hub.vocab_size, "classic", *sizes, "gelu", dropout=0.1, max_length=hub.max_length)
 
 
-def room_bytes(resources: Resources) -> float:
-    """The memory one trial may take on this machine.
+def available_bytes(resources: Resources) -> float:
+    """Return the memory one trial may take on this machine.
 
     Raises:
         RecipeError: when trials want a GPU that is not here, and the study does not say how large those of the cluster are.
@@ -117,5 +116,5 @@ def room_bytes(resources: Resources) -> float:
 
 
 def gpu_bytes() -> float:
-    """The memory of the first GPU."""
+    """Return the memory of the first GPU."""
     return float(torch.cuda.get_device_properties(0).total_memory)

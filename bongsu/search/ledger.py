@@ -1,4 +1,4 @@
-"""What is known of each trial: one file a trial, written once it has ended. What a search that goes on starts from."""
+"""The records of trials: one file a trial, written when it ends, from which a search resumes."""
 
 from __future__ import annotations
 
@@ -6,36 +6,36 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from bongsu.errors import RecipeError, WorkspaceError
 from bongsu.files import read_json, write_json
 from bongsu.search.feasibility import memory_bytes, why
-from bongsu.search.space import holds
+from bongsu.search.space import Point, contains
 from bongsu.search.study import Plan, Trial
 
 Status = Literal["finished", "stopped", "diverged", "out of memory", "infeasible", "invalid", "failed"]
-"""`stopped`: ended early by the scheduler; `infeasible`: not started, too large; `invalid`: no recipe can be so."""
+"""`stopped`: ended early by the scheduler; `infeasible`: not started, too large; `invalid`: no valid recipe."""
 REFUSED: tuple[Status, ...] = ("infeasible", "invalid")
 """Of trials that were not started."""
 
 BEGUN = "trial.json"
-FIGURES = ("loss", "accuracy", "bits_per_byte", "f1", "roc_auc")
+METRICS = ("loss", "accuracy", "bits_per_byte", "f1", "roc_auc")
 
 
 class Record(BaseModel):
     """A trial that has ended."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
-    point: dict[str, Any]
+    point: Point
     seed: int
     status: Status
     reason: str = ""
-    figures: dict[str, float] = {}
-    """Of the stage that decides, such as `accuracy`."""
+    metrics: dict[str, float] = Field(default={}, alias="figures")
+    """Of the objective's stage, such as `accuracy`."""
     seconds: float = 0.0
-    """Of work on this trial alone; what trials share is counted where it was done."""
+    """Of work on this trial alone, without shared stages."""
     bytes: float | None = None
     """Estimated memory."""
 
@@ -45,23 +45,23 @@ class Record(BaseModel):
 
 
 class Ledger:
-    """The records of a search, and who may still start."""
+    """The records of a search, and which trials may start."""
 
-    def __init__(self, plan: Plan, out: Path, room_bytes: float, device: str) -> None:
+    def __init__(self, plan: Plan, out: Path, available_bytes: float, device: str) -> None:
         """
         Args:
             out: the search's folder.
-            room_bytes: memory a trial may take.
+            available_bytes: memory a trial may take.
             device: "cpu" or "cuda", for the estimate.
         """
-        self.plan, self.out, self.room_bytes, self.device = plan, out, room_bytes, device
+        self.plan, self.out, self.available_bytes, self.device = plan, out, available_bytes, device
 
     def folder(self, name: str) -> Path:
-        """The run's folder of a trial."""
+        """Return the run's folder of a trial."""
         return self.out / "trials" / name
 
     def read(self, name: str) -> Record | None:
-        """What is known of a trial that has ended.
+        """Return the record of a trial that has ended, or None.
 
         Raises:
             WorkspaceError: when its record cannot be read.
@@ -70,46 +70,46 @@ class Ledger:
         return _record(path, path.stat().st_mtime_ns) if path.is_file() else None
 
     def end(self, trial: Trial, status: Status, reason: str = "", name: str | None = None, **more: Any) -> Record:
-        """Records that a trial has ended. `name`: of its folder, where that is not its own; `more`: fields of `Record`."""
+        """Record that a trial has ended. `name`: of its folder, where that is not its own; `more`: fields of `Record`."""
         record = Record(point=trial.point, seed=trial.seed, status=status, reason=reason, bytes=self.needed(trial), **more)
-        write_json(self._path(name or trial.name), record.model_dump())
+        write_json(self._path(name or trial.name), record.model_dump(by_alias=True))
         return record
 
     def begin(self, trial: Trial) -> None:
-        """Note what a trial is, for a search that goes on before it has ended."""
+        """Note the point of a trial, for a search that resumes before it has ended."""
         write_json(self.folder(trial.name) / BEGUN, {"point": trial.point, "seed": trial.seed})
 
     def begun(self) -> dict[str, Trial]:
-        """Return the trials that began and have not ended, by name."""
+        """Return the trials that have begun and not ended, by name."""
         found = {path.parent.name: Trial(**read_json(path)) for path in sorted((self.out / "trials").glob(f"*/{BEGUN}"))}
         space = self.plan.study.space
-        return {name: trial for name, trial in found.items() if holds(space, trial.point) and not self._path(name).is_file()}
+        return {name: trial for name, trial in found.items() if contains(space, trial.point) and not self._path(name).is_file()}
 
     def records(self) -> dict[str, Record]:
-        """Every trial of the study's space that has ended, by name.
+        """Return every trial of the study's space that has ended, by name.
 
         Raises:
             WorkspaceError: when a record cannot be read.
         """
         found = {path.stem: _record(path, path.stat().st_mtime_ns) for path in sorted((self.out / "trials").glob("*.json"))}
-        return {name: record for name, record in found.items() if holds(self.plan.study.space, record.point)}
+        return {name: record for name, record in found.items() if contains(self.plan.study.space, record.point)}
 
     def needed(self, trial: Trial) -> float | None:
-        """Estimated memory; None when the point is no valid recipe."""
+        """Return the estimated memory; None when the point is no valid recipe."""
         try:
             return memory_bytes(self.plan.recipe(trial), self.device)
         except RecipeError:
             return None
 
     def refuse(self, trial: Trial) -> Record | None:
-        """Records why a trial must not start; None when it may."""
+        """Record why a trial must not start and return that; None when it may."""
         try:
             needed = memory_bytes(self.plan.recipe(trial), self.device)
         except RecipeError as error:
             return self.end(trial, "invalid", why(error))
         full = [record.bytes for record in self.records().values() if record.status == "out of memory" and record.bytes]
-        if needed > self.room_bytes:
-            limit = f"has {self.room_bytes / 1e9:.1f} GB"
+        if needed > self.available_bytes:
+            limit = f"has {self.available_bytes / 1e9:.1f} GB"
         elif full and needed >= min(full):
             limit = f"a trial of {min(full) / 1e9:.1f} GB ran out of memory"
         else:
@@ -117,8 +117,7 @@ class Ledger:
         return self.end(trial, "infeasible", f"needs about {needed / 1e9:.1f} GB, and {limit}")
 
     def judge_again(self) -> None:
-        """Let what was refused or failed in an earlier session start, where nothing speaks against it now: on a larger device,
-        or with the file that was missing."""
+        """Delete the records of trials that failed or were refused and may start now, such as on a larger device."""
         for name, record in self.records().items():
             if record.status == "failed":
                 self._path(name).unlink()
@@ -132,7 +131,7 @@ class Ledger:
 
 @cache
 def _record(path: Path, changed: int) -> Record:
-    """Reads a record, once: a search asks for all of them before each trial. `changed`: when it was written last."""
+    """Read a record, cached until it changes: a search reads all of them before each trial."""
     try:
         return Record.model_validate(read_json(path))
     except ValueError:

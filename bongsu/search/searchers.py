@@ -1,4 +1,4 @@
-"""What to try next: the points of a list, or those Optuna's TPE asks for, each with every seed; nothing that cannot run."""
+"""Sources of trials: a list of points, or those that Optuna's TPE asks for, each with every seed; not infeasible ones."""
 
 from __future__ import annotations
 
@@ -16,28 +16,28 @@ from bongsu.search.ledger import REFUSED, Ledger, Record
 from bongsu.search.space import LogRange, Point, Range, Space
 from bongsu.search.study import Trial
 
-NAME, SEED = "bongsu.trial", "bongsu.seed"  # beside the settings in what Ray Tune hands to a trial
-ASKED_PER_POINT = 50  # that a TPE may ask for in vain until the search ends: then hardly anything fits
+NAME, SEED = "bongsu.trial", "bongsu.seed"  # in the configuration of a trial, with its settings
+ASKED_PER_POINT = 50  # infeasible points that TPE may ask for until the search ends
 
 
 class Suggestions(Searcher):
-    """Ray Tune's source of trials. Trials that have ended in an earlier session are passed over."""
+    """Ray Tune's source of trials. Trials that ended in an earlier session are skipped."""
 
     def __init__(self, ledger: Ledger) -> None:
         study = ledger.plan.study
-        super().__init__(metric=study.figure, mode=study.mode)
+        super().__init__(metric=study.metric, mode=study.mode)
         self.ledger = ledger
         self.waiting: deque[Trial] = deque()
         self.running: dict[str, Trial] = {}
 
     def more(self) -> bool:
-        """Puts more trials in line; False when there are none."""
+        """Queue more trials; return False when there are none."""
         return False
 
     def ended(self, trial: Trial) -> None:
-        """Told when a trial has ended, or was refused."""
+        """Note that a trial has ended, or was refused."""
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:  # type: ignore[override]  # Ray: "dict | FINISHED | None"
+    def suggest(self, trial_id: str) -> Point | str:  # type: ignore[override]  # Ray: "dict | FINISHED | None"
         while self.waiting or self.more():
             trial = self.waiting.popleft()
             if self.ledger.read(trial.name) is None and self.ledger.refuse(trial) is None:
@@ -49,11 +49,11 @@ class Suggestions(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         self.ended(self.running.pop(trial_id))
 
-    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+    def set_search_properties(self, metric: str | None, mode: str | None, config: Point, **spec: Any) -> bool:
         return True  # it knows
 
     def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
-        """Nothing: the ledger is all a search goes on from."""
+        """Do nothing: a search resumes from the ledger."""
 
 
 class Listed(Suggestions):
@@ -83,7 +83,7 @@ class Parzen(Suggestions):
         self._remember()
 
     def _remember(self) -> None:
-        """Tells Optuna of earlier sessions, and puts in line what they began."""
+        """Tell Optuna the results of earlier sessions, and queue the trials they began."""
         points = {record.trial.group: record.point for record in self.ledger.records().values()}
         points |= {trial.group: trial.point for trial in self.ledger.begun().values()}
         for group, point in points.items():
@@ -124,28 +124,28 @@ class Parzen(Suggestions):
         value = self._value(trials)
         self.study.tell(asked, value, state=TrialState.PRUNED if value is None else TrialState.COMPLETE)
         if all(record is not None and record.status in REFUSED for record in records):
-            self.left += 1  # it cost nothing
+            self.left += 1  # a refused point costs nothing
 
     def _value(self, trials: list[Trial]) -> float | None:
-        """The mean over the seeds; None unless all of them gave a figure."""
+        """Return the mean over the seeds; None unless all of them have the metric."""
         values = [objective(self.ledger, self.ledger.read(trial.name)) for trial in trials]
         numbers = [value for value in values if value is not None]
         return fmean(numbers) if len(numbers) == len(values) else None
 
 
 def objective(ledger: Ledger, record: Record | None) -> float | None:
-    """The figure that decides, of a trial that was run to its end or stopped on the way."""
-    value = record.figures.get(ledger.plan.study.figure) if record else None
+    """Return the metric that decides, of a trial that finished or was stopped."""
+    value = record.metrics.get(ledger.plan.study.metric) if record else None
     return value if value is not None and math.isfinite(value) else None
 
 
-def configuration(trial: Trial, name: str | None = None) -> dict[str, Any]:
-    """What Ray Tune hands to a trial; `name`: of its folder, where that is not its own."""
+def configuration(trial: Trial, name: str | None = None) -> Point:
+    """Return the configuration of a trial for Ray Tune; `name`: of its folder, where that is not its own."""
     return {NAME: name or trial.name, SEED: trial.seed, **trial.point}
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """The space as Optuna has it: listed values go by their number, since they may be tables."""
+    """Return the space for Optuna: listed values by index, since they may be tables."""
     found: dict[str, BaseDistribution] = {}
     for name, domain in space.items():
         if isinstance(domain, Range | LogRange):
@@ -157,16 +157,16 @@ def distributions(space: Space) -> dict[str, BaseDistribution]:
     return found
 
 
-def parameters(space: Space, point: Point) -> dict[str, Any]:
-    """A point as Optuna has it."""
+def parameters(space: Space, point: Point) -> Point:
+    """Return a point as Optuna's parameters."""
     return {
         name: point[name] if isinstance(domain, Range | LogRange) else domain.values().index(point[name])
         for name, domain in space.items()
     }
 
 
-def point_of(space: Space, chosen: dict[str, Any]) -> Point:
-    """The opposite of `parameters`."""
+def point_of(space: Space, chosen: Point) -> Point:
+    """Return the point of Optuna's parameters."""
     return {
         name: chosen[name] if isinstance(domain, Range | LogRange) else domain.values()[chosen[name]]
         for name, domain in space.items()

@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeAlias
 import orjson
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from bongsu.recipe import Section, put
+from bongsu.recipe import Section, Tree, put
 
 Number: TypeAlias = int | float
 Point: TypeAlias = dict[str, Any]
@@ -47,7 +47,7 @@ class Grid(Section):
 class Arms(Section):
     """Named changes to several settings at once, each a part of a recipe."""
 
-    arms: dict[str, dict[str, Any]] = Field(min_length=1)
+    arms: dict[str, Tree] = Field(min_length=1)
 
     def values(self) -> list[Any]:
         return list(self.arms)
@@ -105,7 +105,7 @@ _WORDS = ("choice", "grid", "arms", "range", "log_range")
 
 
 def _word(value: Any) -> str | None:
-    """The word that tells which kind of domain a table is."""
+    """Return the key that says which kind of domain a table is."""
     return next((word for word in _WORDS if word in value), None) if isinstance(value, Mapping) else None
 
 
@@ -120,9 +120,9 @@ Domain: TypeAlias = Annotated[
 Space: TypeAlias = dict[str, Domain]
 
 
-def flatten(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any], before: str = "") -> Tree:
     """`{"model": {"d_model": [64, 128]}}` -> `{"model.d_model": {"grid": [64, 128]}}`; a bare list is a grid."""
-    flat: dict[str, Any] = {}
+    flat: Tree = {}
     for key, value in tree.items():
         name = f"{before}{key}"
         if isinstance(value, Mapping) and value and _word(value) is None:
@@ -133,14 +133,14 @@ def flatten(tree: Mapping[str, Any], before: str = "") -> dict[str, Any]:
 
 
 def grid_points(space: Space) -> list[Point]:
-    """Every combination, the last setting changing fastest; of a space without ranges."""
+    """Return every combination, the last setting changing fastest; of a space without ranges."""
     listed = {name: domain for name, domain in space.items() if isinstance(domain, Choice | Grid | Arms)}
     columns = [[(name, value) for value in domain.values()] for name, domain in listed.items()]
     return [dict(combination) for combination in itertools.product(*columns)]
 
 
 def random_points(space: Space, draws: int, generator: random.Random) -> Iterator[Point]:
-    """Draws of what is drawn, each crossed with the grids and arms."""
+    """Yield draws of choices and ranges, each crossed with the grids and arms."""
     drawn = {name: domain for name, domain in space.items() if isinstance(domain, Choice | Range | LogRange)}
     crossed = grid_points({name: domain for name, domain in space.items() if name not in drawn})
     for _ in range(draws):
@@ -149,15 +149,15 @@ def random_points(space: Space, draws: int, generator: random.Random) -> Iterato
             yield {name: values[name] if name in values else point[name] for name in space}
 
 
-def holds(space: Space, point: Point) -> bool:
-    """Whether a point is of this space, which may have grown or shrunk since."""
+def contains(space: Space, point: Point) -> bool:
+    """Return whether a point is in this space, which may have changed since."""
     return set(point) == set(space) and all(
         isinstance(domain, Range | LogRange) or point[name] in domain.values() for name, domain in space.items()
     )
 
 
-def apply(space: Space, point: Point, tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe of a point, as a tree of plain values.
+def apply(space: Space, point: Point, tree: Mapping[str, Any]) -> Tree:
+    """Return the recipe of a point as plain values.
 
     Raises:
         RecipeError: when a setting is not a key a recipe can have.
@@ -172,8 +172,8 @@ def apply(space: Space, point: Point, tree: Mapping[str, Any]) -> dict[str, Any]
     return result
 
 
-def merge(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`tree` with `changes`; tables are merged, all else (lists too) is replaced."""
+def merge(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> Tree:
+    """Return `tree` with `changes`; tables are merged, all else (lists too) is replaced."""
     result = dict(tree)
     for key, value in changes.items():
         old = result.get(key)
@@ -182,12 +182,12 @@ def merge(tree: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
 
 
 def label(value: Any) -> str:
-    """A value in short: text as it is, numbers with four digits, anything else as JSON."""
+    """Format a value: text as it is, numbers with four digits, anything else as JSON."""
     if isinstance(value, str):
         return value
     return f"{value:.4g}" if isinstance(value, float) else orjson.dumps(value).decode()
 
 
 def describe(point: Point) -> str:
-    """A point in one line: `d_model 256, activation swish`."""
+    """Format a point in one line, such as "d_model 256, activation swish"."""
     return ", ".join(f"{name.rpartition('.')[2]} {label(value)}" for name, value in point.items())

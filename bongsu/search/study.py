@@ -13,8 +13,9 @@ import orjson
 from pydantic import Field, model_validator
 
 from bongsu.errors import RecipeError
-from bongsu.recipe import Positive, Recipe, Section, override, parse_recipe, parse_section, read_tree
+from bongsu.recipe import Positive, Recipe, Section, Tree, override, parse_recipe, parse_section, read_tree
 from bongsu.search.space import (
+    Arms,
     Choice,
     Grid,
     LogRange,
@@ -38,7 +39,7 @@ _LOWER_IS_BETTER = ("loss", "bits_per_byte")
 
 
 class Search(Section):
-    """How to go about it."""
+    """The search algorithm."""
 
     searcher: Literal["grid", "random", "tpe"] = "grid"
     """`tpe`: tree-structured Parzen estimator (Bergstra et al. 2011), by Optuna."""
@@ -47,11 +48,11 @@ class Search(Section):
     trials: Positive = 20
     """Points to draw (random, tpe)."""
     hours: Annotated[float, Field(gt=0)] | None = None
-    """Start nothing after this time, and end what runs; the same command goes on later."""
+    """Start nothing after this time, and end what runs; the same command resumes later."""
     grace: Positive = 2
     """asha: evaluations every trial has before it may be ended."""
     reduction: Annotated[int, Field(ge=2)] = 3
-    """asha: one trial in so many goes on at each rung."""
+    """asha: one trial in so many continues at each rung."""
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
@@ -71,10 +72,10 @@ class Study(Section):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     question: str = ""
     original: str = ""
-    """What the original study said, to be read beside the result."""
+    """The result of the original study, shown with this one."""
     recipe: str
     """The recipe whose settings vary (a path, relative to the current folder)."""
-    changes: dict[str, Any] = Field(default={})
+    changes: Tree = Field(default={})
     """Parts of a recipe that differ from it in every trial."""
     objective: Objective
     space: Space
@@ -83,7 +84,7 @@ class Study(Section):
     search: Search = Search()
     resources: Resources = Resources()
     keep_weights: bool = False
-    """Keep every trial's checkpoints; otherwise a finished trial keeps its curves, figures and last model only."""
+    """Keep every trial's checkpoints; otherwise a finished trial keeps its curves, metrics and last model only."""
 
     @model_validator(mode="before")
     @classmethod
@@ -103,23 +104,23 @@ class Study(Section):
 
     @property
     def stage(self) -> Literal["pretrain", "finetune"]:
-        """The stage whose figures decide, and the last that a trial runs."""
+        """The stage whose metrics decide, and the last that a trial runs."""
         return "pretrain" if self.objective.startswith("pretrain.") else "finetune"
 
     @property
-    def figure(self) -> str:
-        """The figure that decides, such as `accuracy`."""
+    def metric(self) -> str:
+        """The metric that decides, such as `accuracy`."""
         return self.objective.partition(".")[2]
 
     @property
     def mode(self) -> Literal["min", "max"]:
-        return "min" if self.figure in _LOWER_IS_BETTER else "max"
+        return "min" if self.metric in _LOWER_IS_BETTER else "max"
 
 
 _HIDING = ("mask_rate", "whole_words", "validation_sentences")
-"""Settings of [pretrain] that change which tokens are hidden in validation."""
-# A trial that diverges ends there and then, and only the figures of one are looked at.
-_OF_TRIALS: dict[str, dict[str, Any]] = {
+"""Settings of [pretrain] that change which tokens are masked in validation."""
+# A trial that diverges ends at once, and only its metrics matter.
+_OF_TRIALS: dict[str, Tree] = {
     "pretrain": {"max_skipped": 1},
     "finetune": {"max_skipped": 1},
     "validation": {"diagnose": False},
@@ -128,7 +129,7 @@ _OF_TRIALS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Trial:
-    """One run of a search: a point and a seed. Its name is a hash of both, so that a search that goes on finds it again."""
+    """One run of a search: a point and a seed. Its name is a hash of both, so that a resumed search finds it."""
 
     point: Point
     seed: int
@@ -151,18 +152,26 @@ class Plan:
     """A study with the recipe it changes."""
 
     study: Study
-    tree: dict[str, Any]
+    tree: Tree
     """The recipe as plain values, before a point is applied."""
 
+    def __getstate__(self) -> dict[str, object]:
+        """Return the fields alone: trials in other processes need no survey."""
+        return {"study": self.study, "tree": self.tree}
+
     def recipe(self, trial: Trial) -> Recipe:
-        """Raises RecipeError when the point is no valid recipe, such as heads that do not divide the width."""
+        """Return the recipe of a trial.
+
+        Raises:
+            RecipeError: when the point is no valid recipe, such as heads that do not divide the width.
+        """
         return self._recipe(trial, f"{self.study.name}-{trial.name}", _OF_TRIALS)
 
     def to_keep(self, trial: Trial) -> Recipe:
-        """The recipe of a trial for a run of its own, without what is for trials alone."""
+        """Return the recipe of a trial for a run of its own, without the settings for trials alone."""
         return self._recipe(trial, f"{self.study.name}-best", {})
 
-    def _recipe(self, trial: Trial, name: str, defaults: dict[str, dict[str, Any]]) -> Recipe:
+    def _recipe(self, trial: Trial, name: str, defaults: dict[str, Tree]) -> Recipe:
         tree = apply(self.study.space, trial.point, self.tree) | {"name": name, "seed": trial.seed}
         tree |= {
             section: {**values, **tree.get(section, {})}
@@ -175,15 +184,40 @@ class Plan:
             raise RecipeError(f"{self.study.recipe}: objective {self.study.objective} needs a [{needed}] section")
         return recipe
 
+    def settings_of(self, point: Point) -> list[str]:
+        """Return the settings that a point changes, those of its arms included."""
+        found: list[str] = []
+        for name, value in point.items():
+            domain = self.study.space[name]
+            found += flatten(domain.arms[value]) if isinstance(domain, Arms) else [name]
+        return found
+
     def points(self) -> list[Point]:
-        """The points of a grid, the draws of a random search; for `tpe` draws that show the space."""
+        """Return the points of a grid, the draws of a random search; for `tpe` draws that show the space."""
         search = self.study.search
         if search.searcher == "grid":
             return grid_points(self.study.space)
         return list(random_points(self.study.space, search.trials, random.Random(search.seed)))
 
+    @cached_property
+    def surveyed(self) -> list[tuple[Trial, Recipe | RecipeError]]:
+        """The points of the survey with the recipe's seed, each with its recipe or why there is none; built once."""
+        seed = int(self.tree.get("seed", 0))
+        trials = {trial.name: trial for trial in (Trial(point, seed) for point in self.survey())}
+        found: list[tuple[Trial, Recipe | RecipeError]] = []
+        for trial in trials.values():
+            try:
+                found.append((trial, self.recipe(trial)))
+            except RecipeError as error:
+                found.append((trial, error))
+        return found
+
+    def surveyed_recipes(self) -> list[Recipe]:
+        """Return the valid recipes of the survey."""
+        return [recipe for _, recipe in self.surveyed if isinstance(recipe, Recipe)]
+
     def survey(self) -> list[Point]:
-        """Points that show the space: every combination of what is listed, with draws of the ranges."""
+        """Return points that show the space: every combination of listed values, with draws of the ranges."""
         space = self.study.space
         listed = grid_points(space)
         if not any(isinstance(domain, Range | LogRange) for domain in space.values()):
@@ -192,18 +226,18 @@ class Plan:
         return list(random_points(as_grid, max(1, _SURVEYED // len(listed)), random.Random(self.study.search.seed)))
 
     def trials(self) -> list[Trial]:
-        """Every point with every seed, all points with the first seed first; none twice."""
+        """Return every point with every seed, all points with the first seed first; none twice."""
         first = int(self.tree.get("seed", 0))
         every = [Trial(point, first + repeat) for repeat in range(self.study.seeds) for point in self.points()]
         return list({trial.name: trial for trial in every}.values())
 
 
 def load_study(path: Path, changes: list[str] | None = None, small: bool = False) -> Plan:
-    """Reads a study and the recipe it changes.
+    """Read a study and the recipe it changes.
 
     Args:
         changes: settings of the recipe to change, each `section.key=value`.
-        small: with the study's [small] table laid over it: a size that takes minutes on two cores.
+        small: apply the study's [small] table, a size that takes minutes on two cores.
 
     Raises:
         RecipeError: naming the key that is wrong.
@@ -220,35 +254,55 @@ def load_study(path: Path, changes: list[str] | None = None, small: bool = False
     override(recipe, changes or [])
     plan = Plan(study, recipe)
     _require_a_valid_point(plan)
+    _require_effective_settings(plan)
     if study.stage == "pretrain":
         _require_the_same_masks(plan)
     return plan
 
 
 def _require_the_same_masks(plan: Plan) -> None:
-    """Refuse a comparison of encoders on different hidden tokens, which says nothing: fewer hidden ones are easier to guess.
+    """Refuse to compare encoders on different masked tokens: fewer masked ones are easier to predict.
 
     Raises:
-        RecipeError: naming the setting that changes what is hidden.
+        RecipeError: naming the setting that changes the masks.
     """
     seen: dict[str, object] = {}
-    for point in plan.survey():
-        try:
-            pretrain = plan.recipe(Trial(point, int(plan.tree.get("seed", 0)))).pretrain
-        except RecipeError:  # a point that no recipe can be starts no trial
-            continue
+    for recipe in plan.surveyed_recipes():
         for key in _HIDING:
-            value = getattr(pretrain, key)
+            value = getattr(recipe.pretrain, key)
             if seen.setdefault(key, value) != value:
                 raise RecipeError(
-                    f"space: pretrain.{key} changes which tokens are hidden in validation, so {plan.study.objective} of two "
+                    f"space: pretrain.{key} changes which tokens are masked in validation, so {plan.study.objective} of two "
                     "values cannot be compared. Compare them by an objective of fine-tuning, or vary "
                     "pretrain.mask_rate_start, which leaves validation as it is."
                 )
 
 
+def _require_effective_settings(plan: Plan) -> None:
+    """Refuse to vary the encoder's settings where an existing encoder is used, which would change nothing.
+
+    Raises:
+        RecipeError: naming the setting.
+    """
+    for trial, recipe in plan.surveyed:
+        if isinstance(recipe, RecipeError):
+            continue
+        start = recipe.pretrain.start if recipe.pretrain else None
+        source = "pretrain.start" if start else "finetune.encoder" if recipe.finetune.encoder else None
+        changed = plan.settings_of(trial.point)
+        if source and (useless := [name for name in changed if name.startswith(("model.", "tokenizer."))]):
+            raise RecipeError(
+                f"space: {useless[0]} changes nothing where {source} names an encoder, whose size and tokenizer are used; "
+                f"remove {source} from the recipe, or vary something else."
+            )
+
+
 def _require_a_valid_point(plan: Plan) -> None:
-    """A setting that no recipe has is wrong at every point: say so before anything starts."""
+    """Refuse a space without a valid recipe, such as one with a setting that recipes do not have.
+
+    Raises:
+        RecipeError: that of the first point.
+    """
     first: RecipeError | None = None
     for trial in plan.trials():
         try:

@@ -1,4 +1,4 @@
-"""The curves of a search's trials, for the trackers that want to see them grow."""
+"""The learning curves of a search's trials, for TensorBoard and MLflow."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from bongsu.training.tracking import Lines, Status, Tracker
 
 
 class TrialCurves:
-    """Hands the curves of trials on: of each one of pre-training, or one a fold of fine-tuning."""
+    """Logs the curves of trials: one of pre-training, or one a fold of fine-tuning."""
 
     def __init__(self, ledger: Ledger, trackers: list[Tracker]) -> None:
         self.ledger, self.trackers = ledger, trackers
 
     def update(self, name: str, trial: Trial) -> None:
-        """Hand on what is new of a trial that has reported; `name`: of its folder."""
+        """Log what is new of a trial; `name`: of its folder."""
         settings: dict[str, object] = {key: label(value) for key, value in trial.point.items()}
         settings["seed"] = trial.seed
         for curve, lines in self._curves(name).items():
@@ -24,7 +24,7 @@ class TrialCurves:
                 tracker.update(curve, lines, settings)
 
     def end(self, name: str, record: Record | None) -> None:
-        """Close the curves of a trial that has ended; without a record it was stopped on the way."""
+        """Close the curves of a trial that has ended; without a record it was interrupted."""
         status: Status = "KILLED" if record is None else "FINISHED" if record.status in ("finished", "stopped") else "FAILED"
         words = "" if record is None else f"{record.status} {record.reason}".strip()
         for curve in self._curves(name):

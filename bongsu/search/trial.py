@@ -1,4 +1,4 @@
-"""One trial: the recipe of a point, run through the pipeline up to the stage that decides, with what other trials share."""
+"""One trial: the recipe of a point, run up to the stage that decides; stages that trials share are run once."""
 
 from __future__ import annotations
 
@@ -16,21 +16,20 @@ from bongsu.pipeline.running import run
 from bongsu.recipe import load_recipe
 from bongsu.search.ledger import Ledger, Record, Status
 from bongsu.search.study import Trial
-from bongsu.tasks.task import Calibration
 from bongsu.training.log import read_log
 from bongsu.workspace import Workspace
 
 SHARED = "shared"
-"""The folder of a search where stages lie that trials have in common."""
+"""The folder of a search with the stages that trials share."""
 
 Report = Callable[[dict[str, float]], None]
 
 
 def run_trial(ledger: Ledger, trial: Trial, report: Report) -> Record:
-    """Runs a trial to its end, going on from where it was stopped, and records what came of it.
+    """Run a trial to its end, or resume it, and record the result.
 
     Args:
-        report: told the figures of each evaluation of the stage that decides, and `step`.
+        report: called with the metrics of each evaluation of the stage that decides, and `step`.
     """
     study, folder = ledger.plan.study, ledger.folder(trial.name)
     recipe = ledger.plan.recipe(trial)
@@ -45,7 +44,7 @@ def run_trial(ledger: Ledger, trial: Trial, report: Report) -> Record:
     try:
         run(recipe, folder, study.stage, store, listen)
     except (BongsuError, MemoryError, RuntimeError) as error:
-        status, reason, measured = _what_went_wrong(error), str(error), {}
+        status, reason, measured = _status_of(error), str(error), {}
     else:
         status, reason, measured = "finished", "", outcome(folder, study.stage)
     spent = Workspace(folder).seconds("pretrain" if study.stage == "pretrain" else "finetune/folds")
@@ -53,7 +52,7 @@ def run_trial(ledger: Ledger, trial: Trial, report: Report) -> Record:
         trial,
         status,
         reason,
-        figures=measured,
+        metrics=measured,
         seconds=time.perf_counter() - start if spent is None else spent,
     )
     if not study.keep_weights:
@@ -68,15 +67,13 @@ def outcome(folder: Path, stage: str) -> dict[str, float]:
         last = next(record for record in reversed(log) if "validation_loss" in record)
         return {key.removeprefix("validation_"): value for key, value in last.items() if key.startswith("validation_")}
     data, measured = _measured(folder)
-    neutral = Calibration(thresholds=measured.calibrations[0].thresholds)
-    return dict(data.task.score(data.take(measured.rows), measured.seeds[0], neutral))
+    return dict(data.task.score(data.take(measured.rows), measured.seeds[0], measured.calibration))
 
 
 def row_scores(folder: Path) -> dict[int, float]:
     """Return the main metric of each row that a trial of fine-tuning held out, such as 1 for a right answer."""
     data, measured = _measured(folder)
-    calibration = Calibration(thresholds=measured.calibrations[0].thresholds)
-    statistics = data.task.statistics(data.take(measured.rows), measured.seeds[0], calibration)
+    statistics = data.task.statistics(data.take(measured.rows), measured.seeds[0], measured.calibration)
     return dict(zip(measured.rows.tolist(), data.task.main_metric(statistics).tolist(), strict=True))
 
 
@@ -86,21 +83,21 @@ def _measured(folder: Path) -> tuple[Data, Measured]:
 
 
 def curves(folder: Path, stage: str) -> list[list[dict[str, float]]]:
-    """The logs of a trial: one of pre-training, one a fold of fine-tuning."""
+    """Return the logs of a trial: one of pre-training, one a fold of fine-tuning."""
     pattern = "checkpoints/metrics.jsonl" if stage == "pretrain" else "folds/fold-*/checkpoints/metrics.jsonl"
     return [read_log(path) for path in sorted((folder / stage).glob(pattern))]
 
 
 def drop_checkpoints(folder: Path) -> None:
-    """Deletes the checkpoints of finished stages; their curves, figures and models stay."""
+    """Delete the checkpoints of finished stages; their curves, metrics and models stay."""
     for stage in ("pretrain", "finetune"):
         if (folder / stage / "stage.json").is_file():
             for checkpoint in (folder / stage).resolve().rglob("step-*"):
                 shutil.rmtree(checkpoint, ignore_errors=True)
 
 
-def _what_went_wrong(error: Exception) -> Status:
-    """Raises the error again when it is a bug."""
+def _status_of(error: Exception) -> Status:
+    """Return the status for an error; raise it again when it is a bug."""
     if _ran_out(error):
         return "out of memory"
     if isinstance(error, TrainingError):
@@ -111,10 +108,10 @@ def _what_went_wrong(error: Exception) -> Status:
 
 
 def _ran_out(error: BaseException | None) -> bool:
-    """Whether memory ran out: on a GPU, or on the CPU, where PyTorch has no error of its own for it."""
+    """Return whether memory ran out: on a GPU, or on the CPU, where PyTorch has no error type for it."""
     if error is None:
         return False
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    told = isinstance(error, RuntimeError) and ("not enough memory" in str(error) or "t allocate memory" in str(error))
-    return told or _ran_out(error.__cause__)
+    out_of_memory = isinstance(error, RuntimeError) and ("not enough memory" in str(error) or "t allocate memory" in str(error))
+    return out_of_memory or _ran_out(error.__cause__)

@@ -1,12 +1,12 @@
-"""The search itself, on Ray Tune: it starts trials where there is room, ends poor ones, and goes on after a kill.
+"""Running a search on Ray Tune.
 
-What a search goes on from is its own folder, not Ray's: the ledger knows the trials that have ended, and a trial that was
-stopped is a run like any other, which goes on from its checkpoints.
+A search resumes from its own folder, not Ray's: the ledger has the trials that have ended, and a trial that was stopped is a
+run like any other, which resumes from its checkpoints.
 
     OUT/
       study.json          what the records below are of
       trials/NAME/        a run's folder; NAME.json its record
-      shared/             stages that trials have in common, by fingerprint
+      shared/             stages that trials share, by fingerprint
       report.html         results.md, best.toml
 """
 
@@ -33,9 +33,9 @@ from bongsu.cluster import LOCAL, SMALL, connected
 from bongsu.errors import WorkspaceError
 from bongsu.files import read_json, redacted, write_json
 from bongsu.search.inputs import file_fingerprints
-from bongsu.search.ledger import FIGURES, Ledger
+from bongsu.search.ledger import METRICS, Ledger
 from bongsu.search.searchers import NAME, SEED, Listed, Parzen
-from bongsu.search.space import Arms, label
+from bongsu.search.space import Arms, Point, label
 from bongsu.search.study import Plan, Trial
 from bongsu.search.tracking import TrialCurves
 from bongsu.search.trial import run_trial
@@ -46,7 +46,7 @@ _PLACE = "place"  # what a trial takes one of, where their number is limited
 # Ray Tune's own ways of logging, and of telling users about itself, have no place here.
 _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that diverges has no figure
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # a trial that diverges has no metric
     "RAY_CHDIR_TO_TRIAL_DIR": "0",  # paths in a recipe are relative to the current folder
     "RAY_AIR_NEW_OUTPUT": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -57,7 +57,7 @@ _ENVIRONMENT = {
 def search(
     ledger: Ledger, address: str | None = None, trackers: list[Tracker] | None = None, at_once: int | None = None
 ) -> None:
-    """Runs the trials that have not ended; see `Ledger.records` for what came of them.
+    """Run the trials that have not ended; `Ledger.records` has the results.
 
     Args:
         address: of a Ray cluster whose machines share the search's folder; by default this machine alone.
@@ -82,7 +82,7 @@ def search(
                 tune.with_resources(partial(_run, ledger=ledger, cwd=os.getcwd()), resources),
                 param_space={},
                 tune_config=tune.TuneConfig(
-                    metric=study.figure,
+                    metric=study.metric,
                     mode=study.mode,
                     search_alg=searcher,
                     scheduler=_scheduler(ledger.plan),
@@ -100,7 +100,7 @@ def search(
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends a search as Ctrl-C does, which Ray Tune heeds; Ray itself would abort the process."""
+    """Treat SIGTERM as Ctrl-C, which Ray Tune handles; Ray itself would abort the process."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -111,12 +111,12 @@ def _terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _trial(ledger: Ledger, config: dict[str, Any]) -> Trial:
-    """Return the trial Ray Tune speaks of."""
+def _trial(ledger: Ledger, config: Point) -> Trial:
+    """Return the trial of a Ray Tune configuration."""
     return Trial({key: config[key] for key in ledger.plan.study.space}, config[SEED])
 
 
-def _run(config: dict[str, Any], ledger: Ledger, cwd: str) -> None:
+def _run(config: Point, ledger: Ledger, cwd: str) -> None:
     """Run a trial, in a process of its own."""
     os.chdir(cwd)
     torch.set_num_threads(max(1, int(ledger.plan.study.resources.cpus)))
@@ -125,8 +125,8 @@ def _run(config: dict[str, Any], ledger: Ledger, cwd: str) -> None:
         return
     ledger.begin(trial)
     record = run_trial(ledger, trial, lambda measured: tune.report(dict(measured)))
-    if record.figures:  # the last evaluation
-        tune.report(dict(record.figures))
+    if record.metrics:  # the last evaluation
+        tune.report(dict(record.metrics))
 
 
 class _Watch(tune.Callback):
@@ -137,8 +137,8 @@ class _Watch(tune.Callback):
         hours = ledger.plan.study.search.hours
         self.end = time.monotonic() + 3600 * hours if hours else float("inf")
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Ray saves its searches to restore them, and ours go on from the ledger."""
+    def __getstate__(self) -> dict[str, object]:
+        """Return nothing: a search resumes from the ledger, not from Ray's state."""
         return {}
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any) -> None:
@@ -153,7 +153,7 @@ class _Watch(tune.Callback):
                 "stopped",
                 f"by the scheduler at step {result['step']:,}",
                 name,
-                figures={key: value for key, value in result.items() if key in FIGURES},
+                metrics={key: value for key, value in result.items() if key in METRICS},
                 seconds=float(result["time_total_s"]),
             )
         record = self.ledger.read(name)
@@ -168,8 +168,8 @@ class _Watch(tune.Callback):
         if isinstance(getattr(error, "cause", error), ray.exceptions.OutOfMemoryError):
             self.ledger.end(_trial(self.ledger, trial.config), "out of memory", str(error), name)
         else:
-            told = progress.escape(str(error))
-            progress.warn(f"trial {name} ended without a result; the same command tries it again:\n{told}")
+            shown = progress.escape(str(error))
+            progress.warn(f"trial {name} ended without a result; the same command tries it again:\n{shown}")
         self.curves.end(name, self.ledger.read(name))
 
 

@@ -200,7 +200,7 @@ class AnsweringTask(Task[Answering, list[GoldAnswer], SpanAnswer]):
     def calibrate(
         self, examples: Sequence[Example[list[GoldAnswer]]], outputs: Outputs, thresholds: Sequence[float] = ()
     ) -> Calibration:
-        """Choose the temperature of least loss, and how much "no answer" must lead by to be answered (best F1)."""
+        """Choose the temperature of least loss, and the margin of "no answer" with the best F1."""
         if not examples:
             return Calibration()
         tables = outputs.tables()

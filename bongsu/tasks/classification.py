@@ -12,7 +12,7 @@ import numpy as np
 
 from bongsu import progress
 from bongsu.arrays import Array, Float64, Int64
-from bongsu.corpus.cleaning import key
+from bongsu.corpus.cleaning import dedup_key
 from bongsu.corpus.readers import ReadStats, read_rows
 from bongsu.errors import DataError, RecipeError
 from bongsu.evaluation.metrics import predictions
@@ -68,7 +68,7 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
 
     def __init__(self, settings: Classification | Pair, schema: Schema | None = None) -> None:
         super().__init__(settings, schema)
-        self._spelled: dict[str, Counter[str]] = defaultdict(Counter)  # of each label of the file that is read, its cells
+        self._spelled: dict[str, Counter[str]] = defaultdict(Counter)  # cells of each label of the file being read
 
     # Rows
 
@@ -87,17 +87,17 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
     def read(
         self, path: str, where: dict[str, str], leave_out: str | None = None, stats: ReadStats | None = None
     ) -> list[Example[str]]:
-        """Return the labelled rows, as every task does; labels that differ only in how they are written are one class."""
+        """Return the labelled rows; labels that differ only in spelling, such as 1 and 1.0, are one class."""
         stats = stats or self.new_stats()
         self._spelled.clear()
-        examples = self._one_spelling(super().read(path, where, leave_out, stats), redacted(path), stats)
+        examples = self._unify_spelling(super().read(path, where, leave_out, stats), redacted(path), stats)
         corrected = self.settings.corrections is not None and path == self.settings.train
         return self._corrected(examples, stats) if corrected else examples
 
-    def _one_spelling(self, examples: list[Example[str]], path: str, stats: ReadStats) -> list[Example[str]]:
-        """Call each class what the training rows call it; where these write it in several ways, by one of them, and say so.
+    def _unify_spelling(self, examples: list[Example[str]], path: str, stats: ReadStats) -> list[Example[str]]:
+        """Give each class the spelling of the training rows; where these have several, one of them, with a note.
 
-        True and true stay as they are written if all are written so, and are 1 where other rows have 1 or 0.
+        True and true stay as they are if all rows have that spelling, and are 1 where other rows have 1 or 0.
         """
         if self.schema.labels:
             called = {label: _as_known(label, self.schema.labels) for label in self._spelled}
@@ -147,7 +147,7 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
         """Return of copies of a text the first, with the label of the majority; a tie leaves the text out."""
         copies: dict[str, list[Example[str]]] = {}
         for example in examples:
-            copies.setdefault(key(example.cleaned), []).append(example)
+            copies.setdefault(dedup_key(example.cleaned), []).append(example)
         kept = []
         for members in copies.values():
             votes = np.bincount(self.classes_of(members), minlength=len(self.schema.labels))
@@ -305,7 +305,7 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
         return result
 
     def _corrected(self, examples: list[Example[str]], stats: ReadStats) -> list[Example[str]]:
-        """Return the rows with the labels of the corrections file; those it says to drop are left out, and counted.
+        """Return the rows with the labels of the corrections file, without those marked "drop", which are counted.
 
         Raises:
             DataError: when it names a row that is not there.
@@ -328,11 +328,11 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
 
 
 def _as_known(label: str, known: Collection[str]) -> str:
-    """Return the one of the known labels that is the same class, or the label where there is none."""
+    """Return the known label of the same class, or the label itself."""
     return {_class_of(each): each for each in known}.get(_class_of(label), label_of(label) or label)
 
 
 def _class_of(label: str) -> str:
-    """Return what the spellings of a class share: 1, 1.0, True and true are one."""
+    """Return the canonical spelling of a class: 1, 1.0, True and true are one."""
     name = label_of(label) or label
     return _TRUTH.get(name, name)

@@ -16,7 +16,7 @@ from bongsu.errors import DataError
 from bongsu.evaluation.temperature import minimize_temperature
 from bongsu.model.tfidf import Tfidf, constant_tfidf, fit_tfidf
 from bongsu.recipe import Multilabel
-from bongsu.tasks.task import Calibration, Example, Metric, Outputs, Schema, Table, Task, label_of
+from bongsu.tasks.task import Calibration, Example, Metric, Outputs, RowCalibration, Schema, Table, Task, label_of
 from bongsu.tokens.inputs import Encoded
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class MultilabelTask(Task[Multilabel, list[str], LabelSet]):
         Metric("map", "mAP"),
         Metric("loss", "Log loss", higher_is_better=False),
     )
+    calibrates_baselines = True
     naive_name = "frequency of each label"
     tfidf_name = "TF-IDF + one-vs-rest"
 
@@ -185,7 +186,8 @@ class MultilabelTask(Task[Multilabel, list[str], LabelSet]):
 
     def decide(self, probabilities: Outputs, calibration: Calibration) -> Bool:
         """Return which labels reach their threshold, [N, labels]."""
-        result: Bool = probabilities.values >= (np.array(calibration.thresholds) if calibration.thresholds else 0.5)
+        thresholds = calibration.by_row if isinstance(calibration, RowCalibration) else np.array(calibration.thresholds or 0.5)
+        result: Bool = probabilities.values >= thresholds
         return result
 
     def flat(self, answer: LabelSet) -> dict[str, str | float]:

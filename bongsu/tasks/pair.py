@@ -1,4 +1,4 @@
-"""Pair: a class or a number for two texts, which the encoder reads in one row and so can compare word by word."""
+"""Pair: a class or a number for two texts, which the encoder reads in one row."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from bongsu.arrays import Array
-from bongsu.corpus.cleaning import key
+from bongsu.corpus.cleaning import dedup_key
 from bongsu.model.tfidf import Tfidf
 from bongsu.recipe import Pair
 from bongsu.tasks.classification import ClassificationTask
@@ -23,7 +23,7 @@ _STEPS = 10  # of a share of common words or characters, as features of TF-IDF
 
 
 class _Pairs(Task[Any, Any, Any]):
-    """What both kinds of pairs have in common, whatever their target."""
+    """The methods of both kinds of pairs."""
 
     kind = "pair"
     pairs = True
@@ -51,10 +51,10 @@ class _Pairs(Task[Any, Any, Any]):
         return Outputs.of_rows(table / np.maximum(1, times)[:, None])
 
     def fit_tfidf(self, training: Sequence[Example[Any]]) -> Tfidf:
-        return super().fit_tfidf([_compared(example) for example in training])
+        return super().fit_tfidf([_overlap_features(example) for example in training])
 
     def tfidf_outputs(self, model: Tfidf, examples: Sequence[Example[Any]]) -> Outputs:
-        return super().tfidf_outputs(model, [_compared(example) for example in examples])
+        return super().tfidf_outputs(model, [_overlap_features(example) for example in examples])
 
 
 class PairClassification(_Pairs, ClassificationTask):
@@ -74,16 +74,16 @@ def pair_task(settings: Pair, schema: Schema | None = None) -> Task[Any, Any, An
     return PairRegression(settings, schema) if settings.target == "number" else PairClassification(settings, schema)
 
 
-def _compared(example: Example[Any]) -> Example[Any]:
-    """Return a pair as one text for TF-IDF: words by whether the first, the second or both have them, and how much is common.
+def _overlap_features(example: Example[Any]) -> Example[Any]:
+    """Return a pair as one text for TF-IDF: words marked by whether the first, the second or both texts have them, and overlap.
 
-    A share of common words or characters becomes as many tokens as it has steps, so that a linear model can weigh it.
+    An overlap of words or characters becomes a number of tokens in proportion, so that a linear model can weigh it.
     """
     first, second = (_WORD.findall(text.lower()) for text in example.inputs)
     one, other = set(first), set(second)
     tokens = [f"b_{word}" for word in first if word in other]
     tokens += [f"f_{word}" for word in first if word not in other] + [f"s_{word}" for word in second if word not in one]
-    grams = [{text[n : n + 3] for n in range(max(1, len(text) - 2))} for text in map(key, example.inputs)]
+    grams = [{text[n : n + 3] for n in range(max(1, len(text) - 2))} for text in map(dedup_key, example.inputs)]
     for name, a, b in (("w", one, other), ("c", grams[0], grams[1])):
         share = len(a & b) / max(1, len(a | b))
         tokens += [f"common_{name}_{step}" for step in range(1, _STEPS + 1) if share * _STEPS >= step]

@@ -315,7 +315,7 @@ class TaggingTask(Task[Tagging, list[SpanTuple], list[Span]]):
         return tags
 
     def _unit_names(self, example: Example[Any]) -> list[tuple[str, int]]:
-        """Return what a unit is known by: its word in lower case, and which character of it the unit is."""
+        """Return a key of each unit: its word in lower case, and which character of it the unit is."""
         text = example.inputs[0]
         if self.schema.unit == "word":
             return [(text[start:end].lower(), 0) for start, end in self.units(text)]
@@ -324,7 +324,7 @@ class TaggingTask(Task[Tagging, list[SpanTuple], list[Span]]):
         ]
 
     def _spans(self, example: Example[Any], table: Array) -> list[Span]:
-        """Return the spans that the likeliest tags make; an I that nothing begins, begins a span."""
+        """Decode spans from the most probable tags; an I without a B before it begins a span."""
         text, labels = example.inputs[0], self.schema.labels
         best = table.argmax(axis=1).tolist() if len(table) else []
         spans: list[Span] = []

@@ -1,11 +1,11 @@
-"""What a kind of task is: how its rows are read, encoded, learned, decoded and scored.
+"""The interface of a kind of task: how its rows are read, encoded, learned, decoded and scored.
 
-A kind is one class in one file of this folder. Fine-tuning, export, prediction and the server are blind to it: they call what
-stands here. Only `criterion` and `head` touch torch, so a server that answers needs none.
+A kind is one class in one file of this folder. Fine-tuning, export, prediction and the server are generic: they use the methods
+of `Task` alone. Only `criterion` and `head` import torch, so a server needs none.
 
-The way of a row: `read` makes an `Example` of it, `encode` one or more `Encoded` rows of a model's input, the model outputs
-numbers for each, `gather` puts them together as the `Outputs` of the example, `probabilities` calibrates them, and `answers`
-says what they mean. `score` and `statistics` compare them with the targets.
+The path of a row: `read` makes an `Example` of it, `encode` one or more `Encoded` rows of model input, the model outputs
+numbers for each, `gather` combines them as the `Outputs` of the example, `probabilities` calibrates them, and `answers` decodes
+them. `score` and `statistics` compare them with the targets.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from bongsu.arrays import Array, Float32, Float64, Int64
-from bongsu.corpus.cleaning import Cleaner, key
+from bongsu.corpus.cleaning import Cleaner, dedup_key
 from bongsu.corpus.readers import Place, ReadStats, format_of, read_rows, resolve
 from bongsu.errors import DataError
 from bongsu.files import redacted
@@ -46,7 +46,7 @@ _WHOLE = re.compile(r"(-?(?:0|[1-9]\d*))\.0+")
 
 
 def label_of(cell: str) -> str | None:
-    """Return a label as it is called whoever wrote it, or None for a cell that says there is none, such as "" or "NaN".
+    """Return the normalized label of a cell, or None for one that stands for no label, such as "" or "NaN".
 
     1.0 is "1", as a column of whole numbers with gaps is written; True and TRUE are "true".
     """
@@ -78,7 +78,7 @@ class Example(Generic[TargetT]):
 
 @dataclass(frozen=True)
 class Schema:
-    """What a model must know of the rows it was trained on, saved with it."""
+    """What a model needs of its training rows, saved with it."""
 
     labels: list[str] = field(default_factory=list)
     """Classes, labels or tags, in the order of the model's outputs; empty for numbers."""
@@ -91,16 +91,24 @@ class Schema:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How outputs become answers, chosen on held-out rows."""
+    """Temperature and thresholds, chosen on held-out rows."""
 
     temperature: float = 1.0
     """Logits are divided by it (Guo et al. 2017)."""
     thresholds: list[float] = field(default_factory=list)
-    """From which probability on a label counts; empty where the likeliest wins."""
+    """The least probability of a label; empty where the likeliest class wins."""
+
+
+@dataclass(frozen=True)
+class RowCalibration(Calibration):
+    """The calibration of rows of several folds; `thresholds` are the folds' mean."""
+
+    by_row: Float64 = field(default_factory=lambda: np.zeros((0, 0)))
+    """[N, thresholds], of each row those of its fold, which were chosen on the other folds' rows."""
 
 
 class Metric(NamedTuple):
-    """A number that says how good answers are."""
+    """A metric of a kind of task."""
 
     name: str
     title: str
@@ -109,7 +117,7 @@ class Metric(NamedTuple):
 
 @dataclass(frozen=True)
 class Outputs:
-    """What a model says of examples: for each a table of `width` columns, most often of one row."""
+    """Outputs of a model for examples: for each a table of `width` columns, mostly of one row."""
 
     values: Float32
     """[rows of all examples, width]."""
@@ -161,15 +169,17 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
     answer_type: ClassVar[Any]
     """The type of an answer, a dataclass or a list of one: what HTTP clients get."""
     metrics: ClassVar[tuple[Metric, ...]]
-    """What `score` returns; the first is the main one, which models are compared by."""
+    """Those that `score` returns; the first is the main one, which models are compared by."""
     pairs: ClassVar[bool] = False
     """Whether an example has two texts."""
     strict_strata: ClassVar[bool] = False
     """Whether every fold must have each of the `strata`, as classes; otherwise rare ones are joined."""
     explains: ClassVar[bool] = False
-    """Whether an answer is one label that words can be said to have driven."""
+    """Whether answers can be explained by the words that drove them."""
     naive_name: ClassVar[str]
     """The simplest baseline."""
+    calibrates_baselines: ClassVar[bool] = False
+    """Whether baselines too need thresholds that are chosen on rows."""
     tfidf_name: ClassVar[str | None] = None
     """The baseline of TF-IDF and a linear model, where the kind has one."""
 
@@ -258,9 +268,7 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
         """
         stats, written = stats or self.new_stats(), written or TextFormat()
         if only_unlabelled and not self.label_columns:
-            raise DataError(
-                f"{redacted(path)}: rows without a label cannot be told from others in files of a {self.kind} task."
-            )
+            raise DataError(f"{redacted(path)}: files of a {self.kind} task have no column to find rows without a label by.")
         before = [] if self.context_columns and self._is_text(path, written) else self.context_columns
         columns = [*self.text_columns, *(self.label_columns if only_unlabelled else [])]
         names, all_texts, contexts = [], [], []
@@ -292,7 +300,7 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
             return True
 
     def new_stats(self) -> ReadStats:
-        """Return counts for a file that is about to be read."""
+        """Return empty counts for a file."""
         return ReadStats(self.settings.max_bad)
 
     def example(self, texts: Sequence[str], context: Sequence[str] = ()) -> Example[None]:
@@ -304,7 +312,7 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
         return self.examples([texts], [context])[0]
 
     def examples(self, rows: Sequence[Sequence[str]], contexts: Sequence[Sequence[str]]) -> list[Example[None]]:
-        """Return what `example` does for the texts of many rows, with a context each; cleaned at once, which is quicker."""
+        """Return examples of many rows, with a context each; faster than `example` for each."""
         count = 2 if self.pairs else 1
         self.require_texts(rows, count)
         clean = cleaned(self.cleaner, [text for row in rows for text in row])
@@ -322,7 +330,7 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
 
     @abstractmethod
     def learn_schema(self, examples: Sequence[Example[TargetT]]) -> Schema:
-        """Return what the training rows determine.
+        """Return the schema of training rows.
 
         Raises:
             DataError: when nothing can be learned from them, such as a single class.
@@ -341,7 +349,9 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
 
     def unique(self, examples: Sequence[Example[TargetT]]) -> list[Example[TargetT]]:
         """Return examples to train on: of copies of a text the first."""
-        return list({(key(example.cleaned), *example.inputs[1:]): example for example in reversed(examples)}.values())[::-1]
+        return list({(dedup_key(example.cleaned), *example.inputs[1:]): example for example in reversed(examples)}.values())[
+            ::-1
+        ]
 
     def describe(self, examples: Sequence[Example[TargetT]]) -> dict[str, int]:
         """Return counts to describe rows by, such as how many there are of each class."""
@@ -384,7 +394,7 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
         return Outputs.of_rows(np.stack(outputs) if len(outputs) else np.zeros((0, self.head().n_outputs)))
 
     def merge(self, parts: Sequence[Outputs]) -> Outputs:
-        """Return what several models say of the same examples: the mean of their outputs."""
+        """Return the ensemble of several models' outputs for the same examples: their mean."""
         return parts[0].with_values(np.mean([part.values for part in parts], axis=0))
 
     # Answers
@@ -433,7 +443,7 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
         return []
 
     def key_of(self, answer: AnswerT) -> str:
-        """Return what an answer says without its probabilities: two answers with the same key say the same."""
+        """Return an answer without its probabilities, as a key to compare answers by."""
         return str(self.flat(answer)["label"])
 
     @abstractmethod
@@ -441,21 +451,21 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
         """Return an answer as columns of a table."""
 
     def tables(self, examples: Sequence[Example[TargetT]], probabilities: Outputs, calibration: Calibration) -> list[Table]:
-        """Return what the report shows of this kind beside the metrics, such as a row a label."""
+        """Return more tables for the report, such as a row a label."""
         return []
 
     # Baselines
 
     @abstractmethod
     def naive(self, training: Sequence[Example[TargetT]], examples: Sequence[Example[Any]]) -> Outputs:
-        """Return what the simplest baseline, which reads no text, says of examples (`naive_name`)."""
+        """Return the outputs of the simplest baseline (`naive_name`)."""
 
     def fit_tfidf(self, training: Sequence[Example[TargetT]]) -> Tfidf:
         """Fit the TF-IDF baseline; only where `tfidf_name` is set."""
         raise NotImplementedError(self.kind)
 
     def tfidf_outputs(self, model: Tfidf, examples: Sequence[Example[Any]]) -> Outputs:
-        """Return what the TF-IDF baseline says of examples, as outputs that `merge` can average with an encoder's."""
+        """Return the outputs of the TF-IDF baseline, which `merge` can average with an encoder's."""
         return Outputs.of_rows(model.scores([example.inputs[0] for example in examples]))
 
     # Shared by the kinds

@@ -1,7 +1,7 @@
 """Batch number n, as a pure function of (shards, settings, seed, n).
 
-The endless stream of sentences is every epoch's seeded permutation, one after another; batch n is the n-th run of
-`shape.sentences` of them. Whoever asks for batch n, after whatever, gets the same arrays.
+The endless stream of sentences is the seeded permutation of every epoch, one after another; batch n is the n-th run of
+`shape.sentences` of them. Batch n is the same whenever and by whichever process it is made.
 """
 
 from __future__ import annotations
@@ -10,18 +10,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from bongsu import recipe
+from bongsu.arrays import Bool, Float16, Int64
 from bongsu.tokens.masking import mask_tokens
 from bongsu.tokens.packing import BatchShape, batch_shape, pack, sentences_for_tokens
 from bongsu.tokens.random import mix, permute, uniform
 from bongsu.tokens.shards import Shards
 
-Int64 = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
-Float16 = npt.NDArray[np.float16]
-IGNORE = -100  # the target of a position that is read but does not count
+IGNORE = -100  # the target of a position that does not count
 
 _ORDER, _MASKS, _CUT = range(3)  # what a key is for
 _VALIDATION_EPOCH = 2**40  # no epoch of training: validation masks are drawn once, for good
@@ -42,7 +39,7 @@ class Batch:
     targets: Int64
     """[M]: the ids that stood there; -100 where nothing is to be predicted."""
     share: float = 1.0
-    """Share of the batch's targets that are in these rows, when it is dealt out to several processes (`sharing`)."""
+    """Share of the batch's targets that are in these rows, when it is shared by several processes (`sharing`)."""
     sentences: Int64 | None = None
     """[R, L]: with a teacher, which of the batch's S sentences a token belongs to, from 0; S for padding."""
     vectors: Float16 | None = None
@@ -50,7 +47,7 @@ class Batch:
 
     @cached_property
     def taught(self) -> Bool:
-        """[S]: which sentences the teacher has a vector of."""
+        """Which sentences the teacher has a vector of, [S]."""
         found: Bool = np.zeros(0, dtype=bool) if self.vectors is None else np.any(self.vectors != 0, axis=1)
         return found
 
@@ -68,32 +65,32 @@ class Batches:
     total: int | None = None
     """Batches of the whole training, over which `mask_rate_start` changes to `mask_rate`."""
     vectors: Float16 | None = None
-    """[sentences of the split, width]: a teacher's vectors, to be handed on with each batch."""
+    """[sentences of the split, width]: a teacher's vectors, to be passed on with each batch."""
 
     def batch(self, n: int) -> Batch:
-        """Batch `n` of training."""
+        """Return batch `n` of training."""
         sentence, epoch = self._stream(n * self.shape.sentences, (n + 1) * self.shape.sentences)
         mask_epoch = np.zeros_like(epoch) if self.settings.masking == "static" else epoch
         return self._assemble(sentence, mask_epoch, epoch, self.mask_rate(n))
 
     def mask_rate(self, n: int) -> float:
-        """The share of the tokens that batch `n` hides."""
+        """Return the share of the tokens that batch `n` masks."""
         start, end = self.settings.mask_rate_start, self.settings.mask_rate
         if start is None or self.total is None:
             return end
         return start + (end - start) * min(1.0, n / max(1, self.total - 1))
 
     def training_sentences(self, batches: int) -> Int64:
-        """The sentences of the first batches of training in the order in which they are read first, int64."""
+        """Return the sentences of the first batches of training in the order of their first use, int64."""
         return self._stream(0, min(batches * self.shape.sentences, self.shards.sentences))[0]
 
     def validation_sentences(self, limit: int) -> Int64:
-        """The first `limit` sentences of a seeded order, int64."""
+        """Return the first `limit` sentences of a seeded order, int64."""
         count = min(limit, self.shards.sentences)
         return permute(np.arange(count), self.shards.sentences, mix(self.seed, _ORDER, _VALIDATION_EPOCH))
 
     def validation(self, limit: int) -> list[Batch]:
-        """Batches that hold the `validation_sentences`, each once, with masks that never change."""
+        """Return batches of the `validation_sentences`, each once, with masks that never change."""
         sentence = self.validation_sentences(limit)
         batches = []
         while len(sentence):
@@ -106,7 +103,7 @@ class Batches:
         return batches
 
     def _stream(self, start: int, end: int) -> tuple[Int64, Int64]:
-        """Sentences of the endless stream of every epoch's permutation, and their epochs."""
+        """Return sentences of the endless stream of every epoch's permutation, and their epochs."""
         epoch, index = np.divmod(np.arange(start, end, dtype=np.int64), self.shards.sentences)
         return permute(index, self.shards.sentences, mix(self.seed, _ORDER, epoch)), epoch
 
@@ -138,14 +135,14 @@ class Batches:
         over = np.flatnonzero(chosen)[self.shape.masked :]
         chosen[over], seen[over] = False, tokens[over]
         count = int(chosen.sum())
-        read = np.zeros(self.shape.masked, dtype=np.int64)
+        queries = np.zeros(self.shape.masked, dtype=np.int64)
         targets = np.full(self.shape.masked, IGNORE, dtype=np.int64)
-        read[:count], targets[:count] = flat[chosen], tokens[chosen]
+        queries[:count], targets[:count] = flat[chosen], tokens[chosen]
         batch = Batch(
             input_ids=self._rows(flat, seen),
             segment_ids=self._rows(flat, segment[owner]),
             positions=self._rows(flat, position),
-            query_positions=read,
+            query_positions=queries,
             targets=targets,
         )
         if self.vectors is None:
@@ -161,7 +158,7 @@ class Batches:
 
 
 def training_shape(shards: Shards, settings: recipe.Pretrain) -> BatchShape:
-    """The shape of a run's batches: 128 sentences unless the recipe says otherwise."""
+    """Return the shape of a run's batches: 128 sentences by default."""
     lengths = shards.lengths(settings.row_length)
     sentences = settings.batch_sentences or 128
     if settings.batch_tokens:

@@ -1,6 +1,6 @@
 """The tokenizer: byte-level BPE (Sennrich et al. 2016; Radford et al. 2019), trained, saved, opened, measured.
 
-Every text can be written with the 256 bytes, so nothing is ever unknown, in English, Korean or emoji. The special tokens are
+Every text can be written with the 256 bytes, so nothing is ever unknown, be it English, Korean or emoji. The special tokens are
 [PAD] [UNK] [MASK]; there is no [CLS] or [SEP]. [LINK] and [USER], which cleaning leaves in the text, are one token each.
 """
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from bongsu import recipe
+from bongsu.arrays import Bool, Int64
 from bongsu.errors import RecipeError, WorkspaceError
 from bongsu.files import check_hashes, record_hashes, write_json, write_text
 from bongsu.tokens.merges import learn_merges
@@ -26,7 +26,7 @@ PLACEHOLDERS = ("[LINK]", "[USER]")
 
 
 def train_tokenizer(settings: recipe.Tokenizer, texts: Iterable[str]) -> Tokenizer:
-    """Learns merges until the vocabulary has exactly `settings.vocab_size` entries, special tokens and bytes included.
+    """Learn merges until the vocabulary has exactly `settings.vocab_size` entries, special tokens and bytes included.
 
     Raises:
         RecipeError: when the texts are too few to fill the vocabulary; the message says how large it can be.
@@ -54,7 +54,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path, max_length: int) -> None:
     """Write `tokenizer.json` and the `tokenizer_config.json` that lets `transformers.AutoTokenizer` open the folder."""
     write_text(folder / TOKENIZER, tokenizer.to_str(pretty=False))
     pad, unk, mask = special_tokens(tokenizer).names
-    config: dict[str, Any] = {
+    config: dict[str, object] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": max_length,
         "pad_token": pad,
@@ -98,7 +98,7 @@ def load_tokenizer(folder: Path, foreign: bool = False) -> Tokenizer:
 
 
 def sample_evenly(texts: Iterable[str], total_bytes: int, limit_bytes: float) -> Iterator[str]:
-    """Takes texts from the whole stream, evenly, so that about `limit_bytes` of `total_bytes` come through."""
+    """Yield texts from the whole stream, evenly, so that about `limit_bytes` of `total_bytes` come through."""
     share = min(1.0, limit_bytes / max(1, total_bytes))
     for index, text in enumerate(texts):
         if int((index + 1) * share) > int(index * share):
@@ -106,7 +106,7 @@ def sample_evenly(texts: Iterable[str], total_bytes: int, limit_bytes: float) ->
 
 
 def measure(tokenizer: Tokenizer, training: Iterable[str], held_out: Iterable[str]) -> dict[str, float]:
-    """Bytes a token on held-out text, and the share of its characters that training text never showed."""
+    """Return bytes per token on held-out text, and the share of its characters that are not in training text."""
     known: set[str] = set()
     for text in training:
         known.update(text)
@@ -119,17 +119,17 @@ def measure(tokenizer: Tokenizer, training: Iterable[str], held_out: Iterable[st
     return {"bytes_per_token": size / max(1, tokens), "unseen_characters": unseen / max(1, characters)}
 
 
-def token_bytes(tokenizer: Tokenizer) -> npt.NDArray[np.int64]:
-    """How many bytes of text each id stands for; 0 for special tokens. Shape [vocab_size]."""
+def token_bytes(tokenizer: Tokenizer) -> Int64:
+    """Return how many bytes of text each id stands for, [vocab_size]; 0 for special tokens."""
     lengths = [len(token) for token in _vocabulary(tokenizer)]  # a byte-level token has one character a byte
     lengths[: len(SPECIAL)] = [0] * len(SPECIAL)
     return np.array(lengths, dtype=np.int64)
 
 
-def word_starts(tokenizer: Tokenizer) -> npt.NDArray[np.bool_]:
-    """Which ids begin a word: those that begin with a space or a sign. Shape [vocab_size].
+def word_starts(tokenizer: Tokenizer) -> Bool:
+    """Return which ids begin a word, [vocab_size]: those that begin with a space or a sign.
 
-    A letter, a digit or a byte of a character beyond ASCII goes on with the word before it.
+    A letter, a digit or a byte of a character beyond ASCII continues the word before it.
     """
     # A byte that is a printable sign is written as itself, so an ASCII sign is what it looks like; the blanks are not.
     blanks = {"Ġ", "Ċ", "ĉ", "č"}
@@ -139,7 +139,7 @@ def word_starts(tokenizer: Tokenizer) -> npt.NDArray[np.bool_]:
 
 
 def batched(items: Iterable[str], size: int) -> Iterator[list[str]]:
-    """Lists of `size` items, the last one shorter."""
+    """Yield lists of `size` items, the last one shorter."""
     batch: list[str] = []
     for item in items:
         batch.append(item)

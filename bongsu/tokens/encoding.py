@@ -7,28 +7,26 @@ from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 from tokenizers import Tokenizer
 
+from bongsu.arrays import Array, Int64
 from bongsu.errors import panics_as_errors
 from bongsu.progress import warn
 from bongsu.tokens.bpe import PLACEHOLDERS
 from bongsu.tokens.normalization import fast_normalizer
 
 _MARKS = (b"\1", b"\2")
-Int64 = npt.NDArray[np.int64]
-Ids = npt.NDArray[Any]
 
-PROOF = 1000  # texts whose ids both are asked for, before the fast one is believed
-REMEMBERED = 10_000_000  # tokens after which the fast one is made anew, for it remembers every word it meets
+PROOF = 1000  # texts that both must encode alike before the fast one is used
+REMEMBERED = 10_000_000  # tokens after which the fast one is recreated, for it caches every word
 
 
 class Encoder(Protocol):
     """Encodes a batch of texts."""
 
-    def encode(self, texts: Sequence[str]) -> tuple[Ids, Int64]:
-        """The ids of all texts, one after another [tokens], and how many each has [texts]."""
+    def encode(self, texts: Sequence[str]) -> tuple[Array, Int64]:
+        """Return the ids of all texts, one after another [tokens], and how many each has [texts]."""
 
 
 class ExactEncoder:
@@ -38,7 +36,7 @@ class ExactEncoder:
         self._tokenizer = tokenizer
 
     @panics_as_errors("The tokenizer cannot read a text")
-    def encode(self, texts: Sequence[str]) -> tuple[Ids, Int64]:
+    def encode(self, texts: Sequence[str]) -> tuple[Array, Int64]:
         encoded = [encoding.ids for encoding in self._tokenizer.encode_batch_fast(list(texts))]
         lengths = np.array([len(ids) for ids in encoded], dtype=np.int64)
         ids = np.fromiter((token for ids in encoded for token in ids), dtype=np.int64, count=int(lengths.sum()))
@@ -69,7 +67,7 @@ class FastEncoder:
         self._keeps_ascii = self._normalize("A") == "A"
         self._placeholders = re.compile("(" + "|".join(re.escape(token) for token in PLACEHOLDERS) + ")")
 
-    def encode(self, texts: Sequence[str]) -> tuple[Ids, Int64]:
+    def encode(self, texts: Sequence[str]) -> tuple[Array, Int64]:
         if self._remembered > REMEMBERED:
             self._fast, self._remembered = self._make(), 0
         joined = self._joined(texts)
@@ -83,15 +81,15 @@ class FastEncoder:
         self._remembered += len(ids)
         return ids, lengths
 
-    def _encoded(self, texts: Any) -> tuple[Ids, Int64]:
+    def _encoded(self, texts: Any) -> tuple[Array, Int64]:
         layout = self._fast.encode_batch(texts).layout
         offsets = np.asarray(layout.offsets, dtype=np.int64)
         return np.asarray(layout.content.data)[offsets[0] : offsets[-1]], np.diff(offsets)
 
     def _joined(self, texts: Sequence[str]) -> bytes | None:
-        """The normalised texts with NUL between them; None where a text holds NUL or a mark itself.
+        """Return the normalised texts joined by NUL; None where a text contains NUL or a mark itself.
 
-        Letters of ASCII are at most made small: of all texts at once, but for placeholders, for which marks stand meanwhile.
+        ASCII letters are at most lowercased, for all texts at once; marks replace the placeholders meanwhile.
         """
         joined = "\0".join([text if text.isascii() else self._normalized(text) for text in texts]).encode()
         if joined.count(b"\0") >= max(1, len(texts)) or any(mark in joined for mark in _MARKS):
@@ -120,14 +118,14 @@ class GuardedEncoder:
         self._fast: FastEncoder | None = fast
         self._exact = exact
 
-    def encode(self, texts: Sequence[str]) -> tuple[Ids, Int64]:
+    def encode(self, texts: Sequence[str]) -> tuple[Array, Int64]:
         if self._fast is not None:
             try:
                 with panics_as_errors("gigatoken panicked"):
                     return self._fast.encode(texts)
             except Exception as error:  # a young library may raise anything; the other one is always there
                 self._fast = None
-                warn(f"gigatoken failed on a text ({error}); encoding on with tokenizers, which is slower.")
+                warn(f"gigatoken failed on a text ({error}); continuing with tokenizers, which is slower.")
         return self._exact.encode(texts)
 
 

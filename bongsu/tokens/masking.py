@@ -1,20 +1,17 @@
-"""Which tokens are hidden, and what stands in their place (Devlin et al. 2019, section 3.1).
+"""Masking of tokens (Devlin et al. 2019, section 3.1).
 
 15 % of the tokens are to be predicted: 80 % of them are replaced by [MASK], 10 % by a random token, 10 % are left alone. Masks
 are a hash of (seed, epoch, sentence, position): drawn anew every epoch (Liu et al. 2019, section 4.1), independent of how
-sentences are put together into batches, and never needing to be saved.
+sentences are batched, and reproducible without being saved.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-from bongsu.tokens.random import UInt64, mix, uniform
+from bongsu.arrays import Bool, Float64, Int64, UInt64
+from bongsu.tokens.random import mix, uniform
 from bongsu.tokens.special import MASK_ID, SPECIAL
-
-Int64 = npt.NDArray[np.int64]
-Bool = npt.NDArray[np.bool_]
 
 _COUNT, _CHOICE, _FATE, _TOKEN, _WHOLE = range(5)  # what a draw is for
 
@@ -27,7 +24,7 @@ def mask_tokens(
     vocab_size: int,
     word_starts: Bool | None = None,
 ) -> tuple[Int64, Bool]:
-    """Masks a run of sentences.
+    """Mask a run of sentences.
 
     Args:
         tokens: [tokens] int64, the sentences one after another.
@@ -52,7 +49,7 @@ def mask_tokens(
     order[~maskable] = 2.0  # behind everything that may be masked
     ranked = np.lexsort((position, order, sentence))
     chosen = np.zeros(len(tokens), dtype=bool)
-    chosen[ranked] = position < wanted[sentence]  # ranked keeps sentences together, so `position` counts ranks
+    chosen[ranked] = position < wanted[sentence]  # `ranked` is grouped by sentence, so `position` counts ranks
     chosen &= maskable
     if word_starts is not None:
         chosen = _whole_units(chosen, unit, uniform(mix(keys[sentence], _WHOLE, position[unit])))
@@ -64,8 +61,8 @@ def mask_tokens(
     return np.where(chosen, replaced, tokens), chosen
 
 
-def _whole_units(chosen: Bool, unit: Int64, draw: npt.NDArray[np.float64]) -> Bool:
-    """Completes or drops the word the quota ends in, as probable as the part of it within, so that the share stays exact."""
+def _whole_units(chosen: Bool, unit: Int64, draw: Float64) -> Bool:
+    """Complete or drop the word that the quota ends in, at random, so that the share stays exact on average."""
     size = np.bincount(unit)
     taken = np.bincount(unit, weights=chosen)
     return np.asarray(taken[unit] > draw * size[unit], dtype=bool)

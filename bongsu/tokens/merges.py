@@ -1,7 +1,7 @@
 """Learning the merges of byte-level BPE: by `gigabpe` where it is installed and agrees with `tokenizers`, else by `tokenizers`.
 
-What is right is what `tokenizers` learns. The fast trainer has to learn the same from the first texts; where it does not, or a
-text cannot be given to it, it is not used.
+`tokenizers` is the reference. The fast trainer has to learn the same from the first texts; where it does not, or cannot take a
+text, it is not used.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ALPHABET = sorted(pre_tokenizers.ByteLevel.alphabet())
 
 
 def learn_merges(texts: Iterable[str], special: list[str], size: int, min_frequency: int) -> tuple[dict[str, int], Merges]:
-    """The vocabulary (special tokens, the 256 bytes, what is merged) of at most `size` entries, and the merges in order.
+    """Return a vocabulary (special tokens, the 256 bytes, merges) of at most `size` entries, and the merges in order.
 
     Memory with `gigabpe` is that of the different words; `texts` go through a temporary file.
     """
@@ -96,7 +96,7 @@ def _agrees(texts: list[str], special: list[str], min_frequency: int) -> bool:
 
 
 def _is_line(text: str) -> bool:
-    """Whether a text can stand on a line of its own: a line end inside or blanks at its end would be counted as other words."""
+    """Return whether a text can be a line of its own: a line end inside or blanks at its end would change its words."""
     return "\n" not in text and not text[-1:].isspace()
 
 

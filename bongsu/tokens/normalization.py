@@ -20,7 +20,7 @@ _SETTLED = re.compile(
 
 
 def fast_normalizer(normalizer: Any) -> Callable[[str], str]:
-    """What `normalizer.normalize_str` does, several times faster.
+    """Return a function that does what `normalizer.normalize_str` does, several times faster.
 
     Raises:
         ValueError: when the normaliser is not one `bpe.train_tokenizer` makes.
@@ -40,7 +40,7 @@ def fast_normalizer(normalizer: Any) -> Callable[[str], str]:
 
 
 def _parts(normalizer: Any) -> tuple[Form, bool]:
-    """The Unicode form and whether letters are made small."""
+    """Return the Unicode form and whether letters are lowercased."""
     forms: dict[type, Form] = {normalizers.NFC: "NFC", normalizers.NFKC: "NFKC", normalizers.NFD: "NFD"}
     first, *rest = normalizer
     if type(first) not in forms or [type(step) for step in rest] not in ([], [normalizers.Lowercase]):

@@ -1,4 +1,4 @@
-"""Sentences side by side in rows of fixed length, so that no time goes into padding and every batch has one shape.
+"""Packing of sentences into rows of fixed length, so that little is padding and every batch has one shape.
 
 Best-fit decreasing (Johnson 1974) fills rows of 64 tokens to about 95 % with messages. Segment ids keep the sentences of a row
 apart, and positions restart with each.
@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Int64 = npt.NDArray[np.int64]
+from bongsu.arrays import Int64
+
 _TRIALS = 64
 
 
@@ -32,10 +32,10 @@ class BatchShape:
 
 
 def batch_shape(lengths: Int64, row_length: int, mask_rate: float, sentences: int) -> BatchShape:
-    """How many rows and masked positions `sentences` sentences need, found by packing a few batches.
+    """Return the shape of batches of `sentences` sentences, found by packing a few batches.
 
-    Rows enough for four batches in five: the others leave their last sentence or two for another epoch, which costs less
-    than rows that are empty in nearly every batch.
+    The rows suffice for four batches in five: the others leave out a sentence or two, which costs less than rows that are
+    empty in nearly every batch.
     """
     generator = np.random.default_rng(0)
     drawn = [generator.choice(lengths, sentences) for _ in range(_TRIALS)]
@@ -46,20 +46,20 @@ def batch_shape(lengths: Int64, row_length: int, mask_rate: float, sentences: in
 
 
 def rows_needed(lengths: Int64, row_length: int) -> int:
-    """Rows that `pack` fills when there are enough of them."""
+    """Return the rows that `pack` fills when there are enough of them."""
     row, _, _ = pack(lengths, len(lengths), row_length)
     return int(row.max()) + 1
 
 
 def sentences_for_tokens(lengths: Int64, tokens: int) -> int:
-    """How many sentences hold about `tokens` tokens."""
+    """Return how many sentences have about `tokens` tokens."""
     return max(1, round(tokens / float(lengths.mean())))
 
 
 def pack(lengths: Int64, rows: int, row_length: int) -> tuple[Int64, Int64, Int64]:
-    """Places sentences into rows: the longest first, each where it leaves the least room.
+    """Place sentences into rows: the longest first, each where it leaves the least room.
 
-    When the rows are too few, a longer sentence gives its place to the shortest, which would else be the ones left out.
+    When there are too few rows, the shortest sentences, which would be left out, replace a longer one.
 
     Args:
         lengths: [sentences] int64, each in [1, row_length].
@@ -90,7 +90,7 @@ def pack(lengths: Int64, rows: int, row_length: int) -> tuple[Int64, Int64, Int6
 
 
 def _make_room(lengths: Int64, row_of: Int64, column_of: Int64) -> None:
-    """Puts sentences that found no room in the place of a longer one, the shortest that has enough of it, while that helps."""
+    """Replace a long sentence by those that found no room, the shortest that is long enough, while that helps."""
     while len(out := np.flatnonzero(row_of < 0)) > 1:
         placed = np.flatnonzero(row_of >= 0)
         out = out[np.argsort(lengths[out], kind="stable")]
@@ -106,7 +106,7 @@ def _make_room(lengths: Int64, row_of: Int64, column_of: Int64) -> None:
 
 
 def _segments(row_of: Int64, column_of: Int64) -> Int64:
-    """The number of each sentence in its row, from 1, left to right."""
+    """Return the number of each sentence in its row, from 1, left to right."""
     order = np.lexsort((column_of, row_of))
     first = np.searchsorted(row_of[order], row_of)  # where each sentence's row begins in `order`
     segment_of = np.empty_like(row_of)

@@ -1,22 +1,22 @@
-"""Random numbers that depend on what they are for, not on when they are drawn.
+"""Counter-based random numbers, which depend on their purpose and not on the order of draws.
 
-Every draw is a hash of (seed, epoch, sentence, position), so that batch n is the same whoever makes it and whenever:
-nothing has to be saved for resuming, and the number of workers does not matter. The hash is the finaliser of SplitMix64
+Every draw is a hash of (seed, epoch, sentence, position), so that batch n is always the same: nothing has to be saved for
+resuming, and the number of workers does not matter. The hash is the finaliser of SplitMix64
 (Steele et al. 2014), which passes the usual batteries of tests.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
-UInt64 = npt.NDArray[np.uint64]
+from bongsu.arrays import Float64, Int64, UInt64
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 
 
-def mix(*parts: npt.ArrayLike) -> UInt64:
-    """Hashes whole numbers, broadcast against one another, to uint64 that look independent and uniform."""
+def mix(*parts: ArrayLike) -> UInt64:
+    """Hash whole numbers, broadcast against one another, to uint64 that look independent and uniform."""
     state = np.uint64(0)
     with np.errstate(over="ignore"):
         for part in parts:
@@ -24,13 +24,13 @@ def mix(*parts: npt.ArrayLike) -> UInt64:
     return np.asarray(state, dtype=np.uint64)
 
 
-def uniform(hashes: UInt64) -> npt.NDArray[np.float64]:
-    """Turns hashes into numbers in [0, 1) with 53 bits."""
+def uniform(hashes: UInt64) -> Float64:
+    """Turn hashes into numbers in [0, 1) with 53 bits."""
     return (hashes >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def permute(index: npt.NDArray[np.int64], size: int, key: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """Where each index in [0, size) goes under a seeded permutation, without holding the permutation.
+def permute(index: Int64, size: int, key: ArrayLike) -> Int64:
+    """Return where each index in [0, size) goes under a seeded permutation, without holding the permutation.
 
     A Feistel network over the next even number of bits, walked until it falls inside (Black and Rogaway 2002), so a corpus
     of a billion sentences is shuffled in no memory. `key` may differ from index to index.

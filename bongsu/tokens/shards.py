@@ -11,12 +11,13 @@ import io
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, NamedTuple, TypedDict
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import DTypeLike
 from tokenizers import Tokenizer
 
+from bongsu.arrays import Array, Int64
 from bongsu.corpus.stored import part_texts
 from bongsu.errors import WorkspaceError
 from bongsu.files import atomic_file, file_hash, read_json
@@ -32,35 +33,45 @@ _BATCH = 16_384  # texts encoded at a time
 class Shards:
     """One split, opened memory-mapped."""
 
-    tokens: npt.NDArray[Any]
+    tokens: Array
     """[tokens] uint16 or uint32."""
-    offsets: npt.NDArray[np.int64]
+    offsets: Int64
     """[sentences + 1]."""
-    bytes: npt.NDArray[np.int64]
+    bytes: Int64
     """[sentences]."""
 
     @property
     def sentences(self) -> int:
         return len(self.offsets) - 1
 
-    def lengths(self, limit: int) -> npt.NDArray[np.int64]:
-        """Tokens of each sentence, at most `limit`. [sentences] int64."""
+    def lengths(self, limit: int) -> Int64:
+        """Return the tokens of each sentence, at most `limit`. [sentences] int64."""
         return np.minimum(np.diff(self.offsets), limit)
+
+
+class SplitEntry(TypedDict):
+    """A split in `tokens.json`."""
+
+    sentences: int
+    tokens: int
+    bytes: int
+    sha256: dict[str, str]
+    """Of each file."""
 
 
 class Encoded(NamedTuple):
     """Texts as ids."""
 
-    ids: npt.NDArray[Any]
+    ids: Array
     """[tokens] of all texts, one after another."""
-    lengths: npt.NDArray[np.int64]
-    """[texts] tokens of each; a text that comes to nothing is left out."""
-    sizes: npt.NDArray[np.int64]
+    lengths: Int64
+    """[texts] tokens of each; texts without tokens are left out."""
+    sizes: Int64
     """[texts] bytes of each."""
 
 
 def encode_texts(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[Encoded]:
-    """Texts as ids, some megabytes at a time."""
+    """Yield texts as ids, some megabytes at a time."""
     dtype = token_dtype(tokenizer)
     encoder: Encoder | None = None
     for batch in batched(texts, _BATCH):
@@ -71,17 +82,17 @@ def encode_texts(texts: Iterable[str], tokenizer: Tokenizer) -> Iterator[Encoded
 
 
 def encode_part(path: Path, tokenizer_folder: Path) -> list[Encoded]:
-    """A part of a corpus as ids."""
+    """Return a part of a corpus as ids."""
     return list(encode_texts(part_texts(path), load_tokenizer(tokenizer_folder)))
 
 
-def token_dtype(tokenizer: Tokenizer) -> npt.DTypeLike:
-    """What ids are kept in."""
+def token_dtype(tokenizer: Tokenizer) -> DTypeLike:
+    """Return the type that ids are stored in."""
     return np.uint16 if tokenizer.get_vocab_size() < 2**16 else np.uint32
 
 
-def write_shards(folder: Path, split: str, encoded: Iterable[Encoded], tokenizer: Tokenizer, progress: Bar) -> dict[str, Any]:
-    """Writes the three files of a split and returns its entry for `tokens.json`."""
+def write_shards(folder: Path, split: str, encoded: Iterable[Encoded], tokenizer: Tokenizer, progress: Bar) -> SplitEntry:
+    """Write the three files of a split and return its entry for `tokens.json`."""
     dtype = token_dtype(tokenizer)
     with (
         atomic_file(folder / f"{split}.tokens.npy") as token_file,
@@ -113,7 +124,7 @@ def write_shards(folder: Path, split: str, encoded: Iterable[Encoded], tokenizer
 
 
 def open_shards(folder: Path, split: str, verify: bool = True) -> Shards:
-    """Opens a split and, with `verify`, compares its files with the hashes written when they were made.
+    """Open a split and, with `verify`, check the hashes of its files.
 
     Raises:
         WorkspaceError: when a file is missing, cut short or changed.
@@ -135,7 +146,7 @@ def open_shards(folder: Path, split: str, verify: bool = True) -> Shards:
     return Shards(*arrays)
 
 
-def _write_header(file: IO[bytes], dtype: npt.DTypeLike, length: int) -> None:
+def _write_header(file: IO[bytes], dtype: DTypeLike, length: int) -> None:
     header = io.BytesIO()
     description = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": (length,)}
     np.lib.format.write_array_header_1_0(header, description)

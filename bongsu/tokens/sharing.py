@@ -1,4 +1,4 @@
-"""A batch dealt out to processes, so that its masked positions, and with them the work, are spread evenly."""
+"""Sharding a batch over processes, with masked positions, and so the work, spread evenly."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import dataclasses
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from bongsu.arrays import Int64
 from bongsu.tokens.batches import IGNORE, Batch
-
-Int64 = npt.NDArray[np.int64]
 
 
 def shard_batch(batch: Batch, part: int, parts: int) -> Batch:
-    """The rows of `batch` that process `part` of `parts` works on; together the parts are the batch.
+    """Return the rows of `batch` for process `part` of `parts`.
 
-    Rows are dealt from the one with the most targets down, forth and back like a snake, so that two parts differ by no more
-    targets than two rows do. So every part of every batch has one shape: ⌈R / parts⌉ rows, and ⌈M / parts⌉ + L positions to
+    Rows are assigned from the one with the most targets down, in snake order, so that two parts differ by no more targets than
+    two rows do. Every part of every batch has one shape: ⌈R / parts⌉ rows, and ⌈M / parts⌉ + L positions to
     predict.
     """
     if parts == 1:
@@ -33,17 +31,17 @@ def shard_batch(batch: Batch, part: int, parts: int) -> Batch:
     place[mine] = np.arange(len(mine))
     kept = counted & (place[row] >= 0)
     count = int(kept.sum())
-    read = np.zeros(
+    queries = np.zeros(
         min(len(batch.query_positions), math.ceil(len(batch.query_positions) / parts) + length, height * length), dtype=np.int64
     )
-    targets = np.full(len(read), IGNORE, dtype=np.int64)
-    read[:count], targets[:count] = place[row[kept]] * length + column[kept], batch.targets[kept]
+    targets = np.full(len(queries), IGNORE, dtype=np.int64)
+    queries[:count], targets[:count] = place[row[kept]] * length + column[kept], batch.targets[kept]
     return dataclasses.replace(
         batch,
         input_ids=_padded(batch.input_ids[mine], height),
         segment_ids=_padded(batch.segment_ids[mine], height),
         positions=_padded(batch.positions[mine], height),
-        query_positions=read,
+        query_positions=queries,
         targets=targets,
         share=count / max(1, int(counted.sum())),
         sentences=None
@@ -53,7 +51,7 @@ def shard_batch(batch: Batch, part: int, parts: int) -> Batch:
 
 
 def snake_partition(order: Int64, height: int, parts: int) -> list[Int64]:
-    """`order` dealt forth and back, in rounds of one for each part."""
+    """Partition `order` in snake order, one for each part in a round."""
     places = np.full(height * parts, -1, dtype=np.int64)
     places[: len(order)] = order
     rounds = places.reshape(height, parts)
@@ -62,5 +60,5 @@ def snake_partition(order: Int64, height: int, parts: int) -> list[Int64]:
 
 
 def _padded(rows: Int64, height: int, padding: int = 0) -> Int64:
-    """With rows of [PAD] to the full height."""
+    """Return the rows padded with rows of [PAD] to the full height."""
     return np.pad(rows, ((0, height - len(rows)), (0, 0)), constant_values=padding)

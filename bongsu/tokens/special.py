@@ -1,4 +1,4 @@
-"""The special tokens a tokenizer has: ours, or those of a model that came from elsewhere."""
+"""Special tokens of a tokenizer: ours, or those of a model of `transformers`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Special(NamedTuple):
 
 
 def special_tokens(tokenizer: Tokenizer) -> Special:
-    """The special tokens, by the names that encoders of BERT's kin give them: [MASK] or <mask>, and so on.
+    """Return the special tokens, by their usual names: [MASK] or <mask>, and so on.
 
     Raises:
         WorkspaceError: when one of them is missing.

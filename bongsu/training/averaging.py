@@ -1,4 +1,4 @@
-"""Averages of a model's weights over its training, to be measured and kept instead of the last ones."""
+"""Averages of a model's weights over training, evaluated and kept instead of the last ones."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class Averaged(nn.Module, Generic[ModelT]):
     """A model and an average of its weights, in one module, so that a checkpoint holds both.
 
     Args:
-        live: what is trained.
-        share: how much of the average the newest weights are, by the number of steps taken; 1 leaves nothing of the older.
+        live: the model that is trained.
+        share: the share of the newest weights in the average, as a function of the steps taken.
     """
 
     steps: Tensor
@@ -31,17 +31,17 @@ class Averaged(nn.Module, Generic[ModelT]):
 
     @torch.no_grad()
     def update(self) -> None:
-        """To be called after each step."""
+        """Add the current weights to the average; call after each step."""
         self.steps += 1
         share = self.share(int(self.steps))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.live.parameters()), share)
 
 
 def exponential(decay: float) -> Callable[[int], float]:
-    """An exponential moving average. It begins short, or the first random weights would stay in it for long."""
+    """Return the shares of an exponential moving average, shorter at first so that the initial weights fade quickly."""
     return lambda steps: 1.0 - min(decay, (1.0 + steps) / (10.0 + steps))
 
 
 def mean_from(start: int) -> Callable[[int], float]:
-    """The plain mean of the weights after each step past `start` (Izmailov et al. 2018, section 3.1); before, the newest."""
+    """Return the shares of the plain mean of weights after step `start` (SWA, Izmailov et al. 2018); before, the newest."""
     return lambda steps: 1.0 / max(1, steps - start)

@@ -1,15 +1,17 @@
-"""Checkpoints: `step-00001000/{model.safetensors, optimizer.safetensors, state.json}`, written whole or not at all.
+"""Checkpoints: `step-00001000/{model.safetensors, optimizer.safetensors, state.json}`, written atomically.
 
-`state.json` carries the SHA-256 of the other two and of its own content, so that a damaged checkpoint is noticed and the one
-before it taken.
+`state.json` has the SHA-256 of the other two and of its own content, so that a damaged checkpoint is detected and the one
+before it used.
 """
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import re
 import shutil
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,7 +33,7 @@ _NAME = re.compile(r"step-(\d{8})")
 
 @dataclass
 class State:
-    """What a checkpoint remembers beside the weights."""
+    """The state of training apart from tensors."""
 
     step: int = 0
     best: float | None = None
@@ -43,8 +45,8 @@ class State:
     guard: Guard = field(default_factory=Guard)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> State:
-        """The opposite of `dataclasses.asdict`."""
+    def from_dict(cls, values: Mapping[str, Any]) -> State:
+        """Build a state from the values of `dataclasses.asdict`."""
         return cls(**{**values, "guard": Guard(**values.get("guard", {}))})
 
 
@@ -54,31 +56,30 @@ class DamagedError(WorkspaceError):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What training stands at after a step, apart from the tensors that go on changing."""
+    """A copy of everything a checkpoint holds, taken while training continues."""
 
-    step: int
     weights: dict[str, Tensor]
     moments: dict[str, Tensor]
-    state: dict[str, Any]
+    state: State
 
     @classmethod
-    def of(cls, step: int, model: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> Snapshot:
-        """Copies to the host's memory, as fast as that goes."""
+    def of(cls, model: nn.Module, optimizer: torch.optim.Optimizer, state: State) -> Snapshot:
+        """Copy weights and optimizer state to the host's memory."""
         tensors = (_parameters(model), _optimizer_tensors(model, optimizer))
         weights, moments = (
             {name: tensor.to("cpu", copy=True).contiguous() for name, tensor in part.items()} for part in tensors
         )
-        return cls(step, weights, moments, state)
+        return cls(weights, moments, copy.deepcopy(state))
 
 
 class Writer:
-    """Writes checkpoints in the background, one at a time, so that training stops for no longer than a copy takes.
+    """Writes checkpoints in the background, one at a time, so that training pauses only for a copy.
 
-    An error, such as a full disk, is raised by the next call; the checkpoints there are stay as they are.
+    An error, such as a full disk, is raised by the next call; existing checkpoints stay as they are.
     """
 
     def __init__(self, folder: Path, keep: int, active: bool = True) -> None:
-        """Only the process that is `active` writes."""
+        """Write only where `active`."""
         self.folder, self.keep, self.active = folder, keep, active
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
         self._writing: Future[None] | None = None
@@ -92,14 +93,14 @@ class Writer:
             self.wait()
 
     def save(self, state: State, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Begins to write a checkpoint, once the one before is written; afterwards old ones are deleted."""
+        """Start writing a checkpoint, after the previous one is written; then delete old ones."""
         self.wait()
         if self.active:
-            snapshot = Snapshot.of(state.step, model, optimizer, {"state": asdict(state)})
+            snapshot = Snapshot.of(model, optimizer, state)
             self._writing = self._pool.submit(self._write, snapshot, state.best_step)
 
     def wait(self) -> None:
-        """Until nothing is being written.
+        """Wait until nothing is being written.
 
         Raises:
             WorkspaceError: when the last checkpoint could not be written.
@@ -109,7 +110,7 @@ class Writer:
             writing.result()
 
     def check(self) -> None:
-        """Raises what `wait` would, if it is known already."""
+        """Raise what `wait` would raise, without waiting."""
         if self._writing is not None and self._writing.done():
             self.wait()
 
@@ -119,32 +120,32 @@ class Writer:
 
 
 def save_checkpoint(folder: Path, snapshot: Snapshot) -> Path:
-    """Writes a checkpoint and returns its folder."""
-    step, state = snapshot.step, snapshot.state
+    """Write a checkpoint and return its folder."""
+    step = snapshot.state.step
     target = folder / f"step-{step:08d}"
     with atomic_folder(target) as temporary:
         save_file(snapshot.weights, temporary / "model.safetensors")
         save_file(snapshot.moments, temporary / "optimizer.safetensors")
         hashes = {name: file_hash(temporary / name) for name in ("model.safetensors", "optimizer.safetensors")}
-        state = {**state, "step": step}
+        state = {"state": asdict(snapshot.state), "step": step}
         write_json(temporary / "state.json", {**state, "sha256": {**hashes, "state": _state_hash(state)}})
     return target
 
 
-def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Any]:
-    """Puts a checkpoint's weights (and moments) into `model` (and `optimizer`) and returns its state.
+def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.Optimizer | None = None) -> State:
+    """Load a checkpoint into `model` (and `optimizer`) and return its state.
 
     Raises:
         DamagedError: when a file is missing or damaged.
         WorkspaceError: when the checkpoint belongs to another model.
     """
     try:
-        state: dict[str, Any] = read_json(checkpoint / "state.json")
+        values = read_json(checkpoint / "state.json")
     except WorkspaceError as error:
         raise DamagedError(str(error)) from None
     try:
-        for name, expected in state.pop("sha256").items():
-            found = _state_hash(state) if name == "state" else file_hash(checkpoint / name)
+        for name, expected in values.pop("sha256").items():
+            found = _state_hash(values) if name == "state" else file_hash(checkpoint / name)
             if found != expected:
                 raise DamagedError(f"{checkpoint}: {name} is damaged (SHA-256 differs from the one written with it).")
         weights = load_file(checkpoint / "model.safetensors")
@@ -158,19 +159,19 @@ def load_checkpoint(checkpoint: Path, model: nn.Module, optimizer: torch.optim.O
                 tensor.copy_(weights[name])
         if optimizer is not None:
             _restore_optimizer(model, optimizer, load_file(checkpoint / "optimizer.safetensors"))
+        return State.from_dict(values["state"])
     except (OSError, SafetensorError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{checkpoint}: damaged ({error!r}).") from None
-    return state
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints of a folder, the latest first."""
+    """Return the checkpoints of a folder, the latest first."""
     found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)] if folder.is_dir() else []
     return sorted(found, reverse=True)
 
 
-def resume_latest(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:
-    """Loads the latest valid checkpoint; damaged ones are named, put aside and passed over. None when there is none.
+def resume_latest(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> State | None:
+    """Load the latest valid checkpoint and return its state, or None; damaged ones are reported and moved aside.
 
     Raises:
         WorkspaceError: when the latest checkpoint belongs to another model.
@@ -181,7 +182,7 @@ def resume_latest(folder: Path, model: nn.Module, optimizer: torch.optim.Optimiz
         try:
             return load_checkpoint(checkpoint, model, optimizer)
         except DamagedError as error:
-            warn(f"{error} It is put aside as damaged-{checkpoint.name}; going on from the checkpoint before it.")
+            warn(f"{error} It was moved to damaged-{checkpoint.name}; resuming from the checkpoint before it.")
             aside = checkpoint.with_name(f"damaged-{checkpoint.name}")
             shutil.rmtree(aside, ignore_errors=True)
             os.replace(checkpoint, aside)
@@ -189,18 +190,18 @@ def resume_latest(folder: Path, model: nn.Module, optimizer: torch.optim.Optimiz
 
 
 def prune(folder: Path, keep: int, best: int | None) -> None:
-    """Deletes all but the latest `keep` checkpoints and the one of step `best`."""
+    """Delete all but the latest `keep` checkpoints and the one of step `best`."""
     for checkpoint in checkpoints(folder)[keep:]:
         if checkpoint.name != f"step-{best or 0:08d}":
             shutil.rmtree(checkpoint, ignore_errors=True)
 
 
-def _state_hash(state: dict[str, Any]) -> str:
+def _state_hash(state: Mapping[str, object]) -> str:
     return hashlib.sha256(orjson.dumps(state, option=orjson.OPT_SORT_KEYS | orjson.OPT_SERIALIZE_NUMPY)).hexdigest()
 
 
 def _parameters(model: nn.Module) -> dict[str, Tensor]:
-    """Every parameter and persistent buffer once; tied ones under their first name."""
+    """Return every parameter and persistent buffer once; tied ones under their first name."""
     seen: set[int] = set()
     tensors = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
@@ -223,7 +224,7 @@ def _restore_optimizer(model: nn.Module, optimizer: torch.optim.Optimizer, tenso
     for full_name, tensor in tensors.items():
         name, _, key = full_name.rpartition(":")
         parameter = parameters[name]
-        # AdamW keeps its step count in float32 beside the moments, on the CPU unless fused on a GPU.
+        # AdamW keeps its step count in float32 with the moments, on the CPU unless fused on a GPU.
         optimizer.state[parameter][key] = (
             tensor if key == "step" and parameter.device.type == "cpu" else tensor.to(parameter.device)
         )

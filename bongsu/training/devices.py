@@ -1,4 +1,4 @@
-"""Where training runs, and in what precision."""
+"""Devices, precision and memory of training."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from bongsu.errors import OutOfMemoryError, RecipeError
 _MALLOPT = {"M_TRIM_THRESHOLD": -1, "M_TOP_PAD": -2, "M_MMAP_THRESHOLD": -3}  # numbers of glibc's malloc.h
 Precision = Literal["float32", "bfloat16"]
 
-# How the allocators of PyTorch say that there is no more, where it is no error of its own kind.
+# Messages of PyTorch's allocators that do not raise OutOfMemoryError.
 _NO_MEMORY = ("DefaultCPUAllocator", "out of memory", "std::bad_alloc")
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto` takes CUDA, then Apple's MPS, then the CPU.
+    """Return the device of a name; `auto` prefers CUDA, then Apple's MPS, then the CPU.
 
     Raises:
-        RecipeError: when the device is unknown or not there.
+        RecipeError: when the device is unknown or not available.
     """
     if name == "auto":
         if torch.cuda.is_available():
@@ -48,7 +48,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def seed_random_numbers(device: torch.device, seed: int) -> None:
-    """As `torch.manual_seed`, which without a GPU spends milliseconds on keeping the seed for one."""
+    """Do what `torch.manual_seed` does, without its milliseconds for GPUs that are not there."""
     if device.type == "cpu":
         torch.default_generator.manual_seed(seed)
     else:
@@ -56,7 +56,7 @@ def seed_random_numbers(device: torch.device, seed: int) -> None:
 
 
 def resolve_precision(name: str, device: torch.device) -> Precision:
-    """`auto` takes bfloat16 where the processor computes with it, else float32."""
+    """Return the precision of a name; `auto` is bfloat16 where the hardware supports it, else float32."""
     if name == "float32":
         return "float32"
     if device.type == "cuda":
@@ -69,7 +69,7 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
 
 
 def memory_bytes(device: torch.device) -> float:
-    """The memory a process may take: a GPU's, or this machine's, or as much of it as a container or a limit leaves."""
+    """Return the memory available to a process: a GPU's, or this machine's within the limits of its container."""
     if device.type == "cuda":
         return float(torch.cuda.get_device_properties(device).total_memory)
     limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
@@ -82,7 +82,7 @@ def memory_bytes(device: torch.device) -> float:
 
 @contextmanager
 def memory_errors(suggest_batch_size: Callable[[], str]) -> Iterator[None]:
-    """Turns an error of too little memory into one that says what would fit.
+    """Turn out-of-memory errors into one that suggests a batch size.
 
     Raises:
         OutOfMemoryError: with the message of `suggest_batch_size`.
@@ -95,18 +95,18 @@ def memory_errors(suggest_batch_size: Callable[[], str]) -> Iterator[None]:
         raise OutOfMemoryError(f"Out of memory. {suggest_batch_size()}") from error
 
 
-_LONG_RUN = 1000  # steps, from which on the minute or two that compiling takes for a GPU are won back
+_LONG_RUN = 1000  # steps from which the minute or two of compiling for a GPU pay off
 
 
 def compiles(choice: Literal["auto", "on", "off"], device: torch.device, steps: int) -> bool:
-    """Whether a run of so many steps is to be compiled.
+    """Return whether a run of so many steps is compiled.
 
     Raises:
-        RecipeError: when it is asked for, and the compiler that `torch.compile` needs is not there.
+        RecipeError: when compiling is requested and the compiler that `torch.compile` needs is missing.
     """
     if choice == "off" or (choice == "auto" and (device.type != "cuda" or steps < _LONG_RUN)):
         return False
-    # Triton makes a GPU's kernels; what runs on the CPU beside them is C++.
+    # Triton compiles GPU kernels; the code around them on the CPU is C++.
     there = has_triton() if device.type == "cuda" else any(map(shutil.which, (os.environ.get("CXX", "g++"), "g++", "clang++")))
     if not there and choice == "on":
         needed = "Triton" if device.type == "cuda" else "a C++ compiler"
@@ -115,17 +115,17 @@ def compiles(choice: Literal["auto", "on", "off"], device: torch.device, steps: 
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """Matrix products in bfloat16, sums and losses in float32; nothing at all for float32."""
+    """Return a context with matrix products in bfloat16, sums and losses in float32; a null context for float32."""
     if precision == "bfloat16":
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return nullcontext()
 
 
 def keep_freed_memory() -> None:
-    """Lets the C library keep what tensors gave back, for the next step's.
+    """Let glibc keep freed memory for the next step's tensors.
 
-    By default glibc takes every large tensor from the system anew, which fills it with zeros page by page: about one second in
-    seven of a training step on a CPU (`benchmarks/pretraining.py`). Other C libraries are left as they are.
+    By default glibc maps memory anew for every large tensor, and the kernel zeroes it page by page: about one second in seven
+    of a training step on a CPU (`benchmarks/pretraining.py`). Other C libraries are left as they are.
     """
     with suppress(OSError, AttributeError, TypeError):
         library = ctypes.CDLL(None)
@@ -134,7 +134,7 @@ def keep_freed_memory() -> None:
         library.mallopt(_MALLOPT["M_TOP_PAD"], 2**26)
 
 
-# Dense bfloat16 FLOP/s of tensor cores without sparsity, as the makers publish them; the first name found is taken.
+# Dense bfloat16 FLOP/s of tensor cores without sparsity, as published by the vendors; the first match counts.
 _PEAK_BFLOAT16 = {
     "B200": 2250e12,
     "B100": 1750e12,
@@ -163,12 +163,12 @@ _PEAK_BFLOAT16 = {
 
 
 def peak_flops(device: torch.device, precision: Precision) -> float | None:
-    """The published bfloat16 rate of a GPU in FLOP/s; None for others, and where training does not use it."""
+    """Return the published bfloat16 rate of a GPU in FLOP/s; None for other devices and precisions."""
     if device.type != "cuda" or precision != "bfloat16":
         return None
     return published_flops(torch.cuda.get_device_name(device))
 
 
 def published_flops(name: str) -> float | None:
-    """The published bfloat16 rate of a GPU by its name, in FLOP/s."""
+    """Return the published bfloat16 rate of a GPU by its name, in FLOP/s."""
     return next((rate for part, rate in _PEAK_BFLOAT16.items() if re.search(rf"\b{part}\b", name)), None)

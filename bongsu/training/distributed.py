@@ -1,9 +1,9 @@
-"""Processes that train one model together: each takes its share of every batch, and gradients are averaged as they come out
-of the backward pass (DDP, Li et al. 2020).
+"""Data-parallel training: each process takes its share of every batch, and gradients are averaged in the backward pass
+(DDP, Li et al. 2020).
 
-`torchrun` or Ray Train starts the processes and tells each its number; the loop sees them as a `Processes`, which for a run
-of one process does nothing. What a run does is agreed on, so that all take the same steps: sums decide whether a step is
-good, any process may ask for an end, and what the leader reads from the disk or measures is told to the others.
+`torchrun` or Ray Train starts the processes and assigns ranks; the loop sees them as a `Processes`, which does nothing for a
+single process. All processes take the same steps: sums decide whether a step is good, any process may request a stop, and what
+the main process reads from the disk or measures is broadcast.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -21,23 +21,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bongsu.errors import TrainingError
 from bongsu.training.log import Outcome
+from bongsu.training.trainable import Trainable
 
 T = TypeVar("T")
 Loss = Callable[[Any], Outcome]
 
-# What the libraries say to a process when another one is gone.
+# Error messages of the libraries when another process is gone.
 _GONE = ("connection closed", "connection reset", "connection refused", "broken pipe", "timeout", "timed out", "nccl")
-
-
-class Learner(Protocol):
-    """What is asked of a task here."""
-
-    @property
-    def model(self) -> nn.Module:
-        """What is trained."""
-
-    def loss(self, batch: Any) -> Outcome:
-        """The loss of a batch."""
 
 
 class Processes:
@@ -48,31 +38,31 @@ class Processes:
 
     @property
     def is_main_process(self) -> bool:
-        """Whether this is the process that writes, measures and tells."""
+        """Whether this is the process that writes, measures and prints."""
         return self.rank == 0
 
     def device(self, device: torch.device) -> torch.device:
-        """The device of this process, among those of its machine."""
+        """Return the device of this process, among those of its machine."""
         return device
 
-    def replicate(self, task: Learner) -> Loss:
-        """The loss of a task whose backward pass leaves the mean of all processes' gradients."""
-        return task.loss
+    def replicate(self, trainable: Trainable) -> Loss:
+        """Return the loss function; its backward pass averages the gradients of all processes."""
+        return trainable.loss
 
     def no_sync(self) -> AbstractContextManager[object]:
-        """For a batch whose gradients are added to those of a later one before they are averaged."""
+        """Return a context in which gradients accumulate without being averaged over the processes."""
         return nullcontext()
 
     def total(self, values: Sequence[float]) -> list[float]:
-        """The sum of each value over the processes."""
+        """Return the sum of each value over the processes."""
         return list(values)
 
     def any(self, *flags: bool) -> list[bool]:
-        """Of each flag, whether it is set in any process."""
+        """Return for each flag whether any process has set it."""
         return list(flags)
 
     def broadcast(self, work: Callable[[], T]) -> T:
-        """Has the leader do `work`, and tells what came of it to all."""
+        """Call `work` in the main process and return its result in every process."""
         return work()
 
 
@@ -80,7 +70,7 @@ SINGLE_PROCESS = Processes()
 
 
 class Group(Processes):
-    """Several processes, joined by `torch.distributed`."""
+    """Several processes, connected by `torch.distributed`."""
 
     def __init__(self) -> None:
         self.rank, self.count = dist.get_rank(), dist.get_world_size()
@@ -93,10 +83,10 @@ class Group(Processes):
         torch.cuda.set_device(device)
         return device
 
-    def replicate(self, task: Learner) -> Loss:
+    def replicate(self, trainable: Trainable) -> Loss:
         with warnings.catch_warnings():  # newer versions of torch have another name for `broadcast_buffers`
             warnings.simplefilter("ignore", FutureWarning)
-            self._replica = DistributedDataParallel(_Loss(task), broadcast_buffers=False, gradient_as_bucket_view=True)
+            self._replica = DistributedDataParallel(_Loss(trainable), broadcast_buffers=False, gradient_as_bucket_view=True)
         return self._replica
 
     def no_sync(self) -> AbstractContextManager[object]:
@@ -113,31 +103,31 @@ class Group(Processes):
         return [count > 0 for count in self.total([float(flag) for flag in flags])]
 
     def broadcast(self, work: Callable[[], T]) -> T:
-        told: list[Any] = [work() if self.is_main_process else None]
-        dist.broadcast_object_list(told, src=0, device=torch.device("cpu"))
-        return told[0]  # type: ignore[no-any-return]
+        result: list[Any] = [work() if self.is_main_process else None]
+        dist.broadcast_object_list(result, src=0, device=torch.device("cpu"))
+        return result[0]  # type: ignore[no-any-return]
 
 
 class _Loss(nn.Module):
-    """A task's loss as a module, which is what DDP takes."""
+    """A loss as a module, which is what DDP wraps."""
 
-    def __init__(self, task: Learner) -> None:
+    def __init__(self, trainable: Trainable) -> None:
         super().__init__()
-        self.model = task.model
-        self._loss = task.loss
+        self.model = trainable.model
+        self._loss = trainable.loss
 
     def forward(self, batch: Any) -> Outcome:
         return self._loss(batch)
 
 
 def number_of_processes() -> int:
-    """How many processes `torchrun` or Ray Train has started for this run; 1 without them."""
+    """Return how many processes `torchrun` or Ray Train has started for this run; 1 without them."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Processes]:
-    """The processes of the run, once all have met; they stay together until `leave`.
+    """Join the processes of the run; the process group lasts until `leave`.
 
     Raises:
         TrainingError: when another process is gone.
@@ -153,12 +143,11 @@ def joined(device: torch.device) -> Iterator[Processes]:
         if not any(sign in str(error).lower() for sign in _GONE):
             raise
         raise TrainingError(
-            "Another process of this run is gone, and says why in its own message. The same command goes on from the last "
-            "checkpoint."
+            "Another process of this run is gone; its own message says why. The same command resumes from the last checkpoint."
         ) from error
 
 
 def leave() -> None:
-    """Parts from the other processes."""
+    """Leave the process group."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()

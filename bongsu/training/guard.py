@@ -1,6 +1,6 @@
-"""The guard: a step whose loss or gradient is no number, or whose loss leaps, does not touch the weights.
+"""Skipping bad steps: a step whose loss or gradient is not finite, or whose loss spikes, does not change the weights.
 
-What it remembers is part of the loop's `State`, so that a run that was killed and goes on judges each step as it would have.
+The guard is part of the loop's `State`, so a resumed run judges each step as the uninterrupted run would have.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from bongsu.recipe import Optimization
 
 SMOOTHING = 0.95  # of the usual loss: about the last twenty steps
-SLOWER = 0.5  # learning rate after going back to a checkpoint
+SLOWER = 0.5  # factor on the learning rate after a rollback
 MOST_ROLLBACKS = 3
 
 
@@ -22,12 +22,12 @@ class Guard:
     usual_loss: float | None = None
     """Exponential mean of the loss of good steps."""
     skipped: int = 0
-    """Steps left out so far."""
+    """Steps skipped so far."""
     in_a_row: int = 0
     rollbacks: int = 0
 
     def accepts(self, loss: float, norm: float, spike: float | None) -> bool:
-        """Whether a step may change the weights; counts it if not."""
+        """Return whether a step may change the weights; count it if not."""
         usual = loss if self.usual_loss is None else self.usual_loss
         if not (math.isfinite(loss) and math.isfinite(norm)) or (spike is not None and loss > spike * usual):
             self.skipped += 1
@@ -38,16 +38,18 @@ class Guard:
         return True
 
     def gives_up(self, settings: Optimization) -> bool:
-        """Whether so many steps in a row were left out that going on makes no sense."""
+        """Return whether `max_skipped` steps in a row were skipped."""
         return self.in_a_row >= settings.max_skipped
 
     def may_roll_back(self, settings: Optimization) -> bool:
+        """Return whether training may continue from the last checkpoint at a lower learning rate."""
         return settings.on_divergence == "rollback" and self.rollbacks < MOST_ROLLBACKS
 
     def rolled_back(self, before: Guard) -> None:
-        """Called on a checkpoint's guard: what happened since stays counted."""
+        """Carry the counts over to the guard of the checkpoint that was rolled back to."""
         self.skipped, self.in_a_row, self.rollbacks = before.skipped, 0, before.rollbacks + 1
 
     @property
     def learning_rate_factor(self) -> float:
+        """The factor on the learning rate after rollbacks."""
         return SLOWER**self.rollbacks

@@ -1,4 +1,4 @@
-"""What training tells: the outcome of batches, their means since the last line, and the lines in `metrics.jsonl`."""
+"""Logging of training: outcomes of batches, their means since the last line, and the lines of `metrics.jsonl`."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from bongsu.files import disk_errors, write_bytes
 
 @dataclass
 class Outcome:
-    """What a batch came to."""
+    """Loss and counts of a batch."""
 
     loss: Tensor
     """Mean over the batch's targets, float32, scalar."""
     correct: Tensor
-    """How many targets were guessed right, scalar."""
+    """Targets predicted correctly, scalar."""
     count: Tensor
-    """How many targets there were, scalar."""
+    """Targets, scalar."""
     tokens: int
-    """Real tokens in the batch, for the rate."""
+    """Tokens in the batch without padding."""
     share: float = 1.0
     """Share of the batch's targets that this process had, when there are several."""
 
-    def figures(self) -> list[float]:
-        """The loss's part of the batch's mean, and the sums. Waits for the device."""
+    def totals(self) -> list[float]:
+        """Return this process's part of the mean loss, and the counts. Waits for the device."""
         return [float(self.loss.detach()) * self.share, float(self.correct), float(self.count), float(self.tokens)]
 
 
 @dataclass
 class Step:
-    """What a step came to, over all its batches and processes."""
+    """Loss and counts of a step, over all its batches and processes."""
 
     loss: float
     """Mean of the batches' losses."""
@@ -50,7 +50,7 @@ class Window:
     """Sums since the last line of the log."""
 
     def __init__(self, flops_per_token: float | None = None, peak_flops: float | None = None) -> None:
-        """With the work a token takes and the highest rate of all devices, the log tells the share of it that is used."""
+        """With FLOPs per token and the peak rate of all devices, the log has the model FLOPs utilization (`mfu`)."""
         self._used = flops_per_token / peak_flops if flops_per_token and peak_flops else None
         self.restart()
 
@@ -61,7 +61,7 @@ class Window:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leaves out what is no training, such as an evaluation."""
+        """Exclude time that is not training, such as an evaluation."""
         self._elapsed += time.perf_counter() - self._start
         yield
         self._start = time.perf_counter()
@@ -74,13 +74,13 @@ class Window:
         self._steps += 1
 
     def wait(self, seconds: float) -> None:
-        """Counts seconds in which the loop had no batch."""
+        """Count seconds in which the loop waited for a batch."""
         self._waited += seconds
 
     def close(self) -> dict[str, float]:
-        """Means since the last time, and starts again."""
+        """Return the means since the last call, and start anew."""
         elapsed = max(1e-9, self._elapsed + time.perf_counter() - self._start)
-        figures = {
+        metrics = {
             "loss": self._loss / max(1, self._steps),
             "accuracy": self._correct / max(1.0, self._count),
             "tokens_per_second": self._tokens / elapsed,
@@ -88,20 +88,20 @@ class Window:
             "data_wait": self._waited / elapsed,
         }
         if self._used:
-            figures["mfu"] = figures["tokens_per_second"] * self._used
+            metrics["mfu"] = metrics["tokens_per_second"] * self._used
         self.restart()
-        return figures
+        return metrics
 
 
 class Log:
     """`metrics.jsonl`: one JSON object a line."""
 
     def __init__(self, path: Path, active: bool = True) -> None:
-        """Only the process that is `active` writes."""
+        """Write only where `active`."""
         self.path, self.active = path, active
 
-    def go_on_from(self, step: int) -> None:
-        """Takes away the lines past the step a run goes on from, so that none is told twice."""
+    def resume_from(self, step: int) -> None:
+        """Remove the lines after the step a run resumes from, so that none is logged twice."""
         if self.active:
             kept = [orjson.dumps(record) + b"\n" for record in read_log(self.path) if record["step"] <= step]
             write_bytes(self.path, b"".join(kept))
@@ -113,7 +113,7 @@ class Log:
 
 
 def read_log(path: Path) -> list[dict[str, float]]:
-    """The records of a log; a last line cut short by a kill is passed over."""
+    """Return the records of a log; a last line cut short by a kill is skipped."""
     records = []
     for line in path.read_bytes().splitlines() if path.is_file() else []:
         try:

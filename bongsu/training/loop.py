@@ -1,8 +1,8 @@
-"""The loop that trains everything. It knows nothing of text.
+"""The training loop, which knows nothing of text.
 
-A task says what batch n is, what its loss is, and how to measure itself. The loop owns steps, precision, accumulation,
-clipping, the schedule, checkpoints, guards, the log and the progress bar. Since batch n is a pure function of n, and the
-random numbers of step n (dropout) are seeded by n, a run that was killed and goes on is bit for bit the run that was not.
+A `Trainable` provides batch n, its loss and its metrics. The loop owns steps, precision, accumulation, clipping, the schedule,
+checkpoints, guards, the log and the progress bar. Batch n is a pure function of n, and the random numbers of step n (dropout)
+are seeded by n, so a run that was killed and resumed is bit for bit the run that was not.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -39,29 +38,7 @@ from bongsu.training.optimizers import build_optimizer
 from bongsu.training.prefetch import Prefetch, resolve_workers
 from bongsu.training.schedules import learning_rate_factor
 from bongsu.training.stopping import stop_after_step
-
-
-class Task(Protocol):
-    """What is learned."""
-
-    @property
-    def model(self) -> nn.Module:
-        """What is trained."""
-
-    def batch(self, n: int) -> Any:
-        """Batch `n`, a pure function of `n`, or this process's share of it; made in the background."""
-
-    def loss(self, batch: Any) -> Outcome:
-        """The loss of a batch, called under autocast."""
-
-    def evaluate(self) -> dict[str, float]:
-        """Figures on held-out data, called in evaluation mode, without gradients, under autocast."""
-
-    def groups(self) -> list[dict[str, Any]]:
-        """Parameter groups, each with its `peak` learning rate."""
-
-    def after_step(self) -> None:
-        """Called after each optimizer step, such as to bound norms."""
+from bongsu.training.trainable import Trainable
 
 
 @dataclass
@@ -71,57 +48,57 @@ class Plan:
     steps: int
     evaluate_every: int
     monitor: str
-    """The figure of `evaluate()` that says which checkpoint is best."""
+    """The metric of `evaluate()` that decides which checkpoint is best."""
     higher_is_better: bool = False
     patience: int | None = None
-    """Stop after this many evaluations without a better figure."""
+    """Stop after this many evaluations without an improvement."""
     seed: int = 0
     title: str = "training"
     flops_per_token: float | None = None
-    """Work of a real token, forward and backward, to tell how much of the device's rate is used."""
+    """FLOPs of a token that is not padding, forward and backward, for the utilization (MFU) in the log."""
     suggest_batch_size: Callable[[], str] = lambda: "A smaller batch takes less."
-    """What to say when memory is short."""
+    """The message for running out of memory."""
     stop_after: int | None = None
-    """End after this many steps although the schedule is made for `steps`."""
+    """Stop after this many steps although the schedule spans `steps`."""
 
 
 OnEvaluation = Callable[[int, dict[str, float]], None]
-"""Told the step and the figures after each evaluation, when the checkpoint of that step is on the disk."""
+"""Called with the step and the metrics after each evaluation, once the checkpoint of that step is on the disk."""
 
 
 def train(
-    task: Task,
+    trainable: Trainable,
     plan: Plan,
     settings: Optimization,
     folder: Path,
     on_evaluation: OnEvaluation | None = None,
     processes: Processes = SINGLE_PROCESS,
 ) -> State:
-    """Trains until `plan.steps`, going on from the latest checkpoint in `folder`.
+    """Train until `plan.steps`, resuming from the latest checkpoint in `folder`.
 
-    With `on_evaluation` every evaluation leaves a checkpoint, for whoever listens to take or to end training at (a search).
-    With several `processes` each has its share of every batch (`task.batch`), and one of them writes.
+    With `on_evaluation` every evaluation leaves a checkpoint, which the listener may use, or stop training at (a search).
+    With several `processes` each computes its share of every batch (`trainable.batch`), and one of them writes.
 
     Raises:
-        TrainingError: after `max_skipped` steps in a row that the guard left out, when there is no going back (the last good
-            checkpoint stays); or when another process is gone.
-        OutOfMemoryError: saying what would fit.
+        TrainingError: after `max_skipped` steps in a row that the guard skipped, when rolling back is not possible (the last
+            good checkpoint stays); or when another process is gone.
+        OutOfMemoryError: suggesting a batch size.
         KeyboardInterrupt: after Ctrl-C, once a checkpoint is written.
     """
     device = processes.device(resolve_device(settings.device))
     if device.type == "cpu":
         keep_freed_memory()
     precision = resolve_precision(settings.precision, device)
-    model = task.model.to(device)
-    optimizer = build_optimizer(task.groups(), settings, device)
+    model = trainable.model.to(device)
+    optimizer = build_optimizer(trainable.groups(), settings, device)
     folder.mkdir(parents=True, exist_ok=True)
     state = _restore(folder, model, optimizer, processes)
     log = Log(folder / "metrics.jsonl", active=processes.is_main_process)
-    log.go_on_from(state.step)
+    log.resume_from(state.step)
     if state.finished:
         return state
 
-    compute_loss = processes.replicate(task)
+    compute_loss = processes.replicate(trainable)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     end = min(plan.steps, plan.stop_after or plan.steps)
     saved_at = clock = time.perf_counter()
@@ -133,7 +110,7 @@ def train(
         progress.bar(plan.title, end, "steps", done=state.step) as bar,
         Writer(folder, settings.keep, active=processes.is_main_process) as writer,
         Prefetch(
-            task,
+            trainable,
             state.step * settings.accumulate,
             end * settings.accumulate,
             resolve_workers(settings.loader_workers, device),
@@ -162,7 +139,7 @@ def train(
             window.wait(batches.take_waited())
             if state.guard.accepts(step.loss, step.gradient_norm, settings.spike):
                 optimizer.step()
-                task.after_step()
+                trainable.after_step()
                 window.add(step)
             elif state.guard.gives_up(settings):
                 writer.wait()
@@ -172,11 +149,11 @@ def train(
                 diverged, state = state, _restore(folder, model, optimizer, processes)
                 state.guard.rolled_back(diverged.guard)
                 optimizer.zero_grad(set_to_none=True)
-                log.go_on_from(state.step)
+                log.resume_from(state.step)
                 window.restart()
                 batches.restart(state.step * settings.accumulate)
                 bar.advance(state.step - diverged.step)
-                progress.warn(f"{reason} Going on from there at {state.guard.learning_rate_factor:g} of the learning rate.")
+                progress.warn(f"{reason} Resuming from there at {state.guard.learning_rate_factor:g} of the learning rate.")
                 continue
             optimizer.zero_grad(set_to_none=True)
             state.step += 1
@@ -192,14 +169,14 @@ def train(
             evaluated = state.step % plan.evaluate_every == 0 or last
             if evaluated:
                 with window.paused():
-                    _evaluate(task, plan, state, device, precision, log, processes)
+                    _evaluate(trainable, plan, state, device, precision, log, processes)
             state.finished = last or (plan.patience is not None and state.since_best >= plan.patience)
             writer.check()
             stopping, due = processes.any(stop.is_set(), time.perf_counter() - saved_at > 60 * settings.checkpoint_minutes)
-            # Not among skipped steps: a checkpoint is something to go back to.
+            # Not among skipped steps: a checkpoint must be worth rolling back to.
             due = due and not state.guard.in_a_row
-            told = on_evaluation is not None and evaluated
-            if due or state.finished or stopping or told or state.best_step != best_before:
+            reports = on_evaluation is not None and evaluated
+            if due or state.finished or stopping or reports or state.best_step != best_before:
                 now = time.perf_counter()
                 state.seconds, clock, saved_at = state.seconds + now - clock, now, now
                 writer.save(state, model, optimizer)
@@ -214,7 +191,7 @@ def train(
 
 @contextmanager
 def _frozen() -> Iterator[None]:
-    """Keep the garbage collector from what is there already, which lives as long as training: it would look again and again."""
+    """Exempt existing objects, which live as long as training, from garbage collection."""
     gc.collect()
     gc.freeze()
     try:
@@ -224,19 +201,18 @@ def _frozen() -> Iterator[None]:
 
 
 def load_best(folder: Path, model: nn.Module, state: State) -> None:
-    """Puts the weights of the best evaluation into `model`."""
+    """Load the weights of the best evaluation into `model`."""
     if state.best_step is not None:
         load_checkpoint(folder / f"step-{state.best_step:08d}", model)
 
 
 def _restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, processes: Processes) -> State:
-    """The state to go on from, with weights and moments in place. The leader chooses the checkpoint, which all then read."""
-    saved = processes.broadcast(lambda: resume_latest(folder, model, optimizer))
-    if saved is None:
+    """Load the latest checkpoint and return its state. The main process chooses the checkpoint; all read it."""
+    state = processes.broadcast(lambda: resume_latest(folder, model, optimizer))
+    if state is None:
         return State()
     if not processes.is_main_process:
-        load_checkpoint(folder / f"step-{saved['step']:08d}", model, optimizer)
-    state = State.from_dict(saved["state"])
+        load_checkpoint(folder / f"step-{state.step:08d}", model, optimizer)
     best = folder / f"step-{state.best_step or 0:08d}"
     if state.best_step is not None and not best.is_dir():
         # The best was damaged and put aside: forget it, so that another takes its place.
@@ -245,24 +221,24 @@ def _restore(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, p
 
 
 def reduce_step(outcomes: Sequence[Outcome], norm: float, processes: Processes) -> Step:
-    """What a step came to over all batches and processes: the same numbers, to the last bit, in each process."""
-    sums = [sum(figures) for figures in zip(*(outcome.figures() for outcome in outcomes), strict=True)]
+    """Return a step's totals over all batches and processes, identical to the last bit in each process."""
+    sums = [sum(values) for values in zip(*(outcome.totals() for outcome in outcomes), strict=True)]
     loss, correct, count, tokens, norms = processes.total([*sums, norm])
     return Step(loss / len(outcomes), correct, count, tokens, norms / processes.count)
 
 
 def _evaluate(
-    task: Task, plan: Plan, state: State, device: torch.device, precision: Precision, log: Log, processes: Processes
+    trainable: Trainable, plan: Plan, state: State, device: torch.device, precision: Precision, log: Log, processes: Processes
 ) -> None:
     def measure() -> dict[str, float]:
-        task.model.eval()
+        trainable.model.eval()
         with torch.inference_mode(), autocast(device, precision):
-            return task.evaluate()
+            return trainable.evaluate()
 
-    figures = processes.broadcast(measure)
-    log.write({"step": state.step, **{f"validation_{name}": value for name, value in figures.items()}})
-    state.last = figures
-    value = figures[plan.monitor]
+    metrics = processes.broadcast(measure)
+    log.write({"step": state.step, **{f"validation_{name}": value for name, value in metrics.items()}})
+    state.last = metrics
+    value = metrics[plan.monitor]
     sign = 1 if plan.higher_is_better else -1
     if math.isfinite(value) and (state.best is None or sign * value > sign * state.best):
         state.best, state.best_step, state.since_best = value, state.step, 0
@@ -271,7 +247,7 @@ def _evaluate(
 
 
 def format_progress(record: dict[str, float]) -> str:
-    """A line of the log, for the end of the progress bar."""
+    """Return a line of the log as text for the progress bar."""
     text = f"loss {record['loss']:.3f} · {progress.short(record['tokens_per_second'])} tokens/s"
     if "mfu" in record:
         text += f" · {record['mfu']:.0%} MFU"
@@ -284,6 +260,6 @@ def _divergence(step: Step, state: State, rate: float, folder: Path) -> str:
     usual = "" if state.guard.usual_loss is None else f" (it was {state.guard.usual_loss:.3g})"
     return (
         f"Step {state.step + 1}: the loss is {step.loss:.4g}{usual} and the gradient's norm {step.gradient_norm:.4g} "
-        f"at learning rate {rate:.3g}. The last {state.guard.in_a_row} steps were left out, so the weights are untouched by "
-        f"them. {kept} Try a lower learning_rate or a longer warmup."
+        f"at learning rate {rate:.3g}. The last {state.guard.in_a_row} steps were skipped and left the weights as "
+        f"they were. {kept} Try a lower learning_rate or a longer warmup."
     )

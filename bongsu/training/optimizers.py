@@ -9,9 +9,12 @@ from torch import nn
 
 from bongsu.recipe import Optimization
 
+ParameterGroup = dict[str, Any]
+"""A group as `torch.optim` takes it, with `peak`, its learning rate, and `matrices`, whether Muon may update it."""
 
-def parameter_groups(module: nn.Module, learning_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups: matrices decay; norms, biases and embeddings do not. Frozen parameters are left out."""
+
+def parameter_groups(module: nn.Module, learning_rate: float, weight_decay: float) -> list[ParameterGroup]:
+    """Return two groups: matrices with weight decay; norms, biases and embeddings without. Frozen parameters are left out."""
     embeddings = {id(part.weight) for part in module.modules() if isinstance(part, nn.Embedding)}
     decayed: list[nn.Parameter] = []
     plain: list[nn.Parameter] = []
@@ -25,8 +28,8 @@ def parameter_groups(module: nn.Module, learning_rate: float, weight_decay: floa
     return [group for group in groups if group["params"]]
 
 
-def build_optimizer(groups: list[dict[str, Any]], settings: Optimization, device: torch.device) -> torch.optim.Optimizer:
-    """The recipe's optimizer over groups that carry their own `peak` learning rate."""
+def build_optimizer(groups: list[ParameterGroup], settings: Optimization, device: torch.device) -> torch.optim.Optimizer:
+    """Return the recipe's optimizer over groups that have their own `peak` learning rate."""
     orthogonal = [group for group in groups if settings.optimizer == "muon" and _orthogonal(group)]
     others = [group for group in groups if not any(group is one for one in orthogonal)]
     parts: list[torch.optim.Optimizer] = []
@@ -57,6 +60,6 @@ class Together(torch.optim.Optimizer):
             part.step()
 
 
-def _orthogonal(group: dict[str, Any]) -> bool:
-    """Whether Muon, which is for the matrices of hidden layers, takes a group."""
+def _orthogonal(group: ParameterGroup) -> bool:
+    """Return whether a group is for Muon, which updates the matrices of hidden layers."""
     return bool(group.get("matrices")) and all(parameter.ndim == 2 for parameter in group["params"])

@@ -1,4 +1,4 @@
-"""Batches made ahead, so that the device never waits for one. They come in the order of their numbers, whoever makes them."""
+"""Prefetching of batches, in order, by worker processes or a thread."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ AHEAD = 4
 
 
 class Source(Protocol):
-    """What makes batches."""
+    """A source of batches."""
 
     def batch(self, n: int) -> Any:
-        """Batch `n`, a pure function of `n`."""
+        """Return batch `n`, a pure function of `n`."""
 
 
 def resolve_workers(wanted: int | None, device: torch.device) -> int:
-    """How many processes make batches: as many as wanted, or for a GPU as many as there are cores for it, four at most.
+    """Return the number of worker processes: as many as wanted, or for a GPU one a free core, four at most.
 
-    A thread will do on a CPU, where the loop waits in matrix products and leaves Python to it. A GPU is fed by a loop that has
-    to keep up itself, and works through batches faster than one core makes them.
+    On a CPU a thread suffices (0): the loop spends its time in matrix products, without the GIL. A GPU consumes batches faster
+    than one core prepares them.
     """
     if wanted is not None:
         return wanted
@@ -40,7 +40,7 @@ def resolve_workers(wanted: int | None, device: torch.device) -> int:
 
 
 class Prefetch:
-    """Batches from `start` up to `end`, made ahead by `workers` processes, or by a thread of this one for 0."""
+    """Batches from `start` up to `end`, prepared ahead by `workers` processes, or by a thread for 0."""
 
     def __init__(self, source: Source, start: int, end: int, workers: int = 0) -> None:
         self._source, self._end, self._workers = source, end, workers
@@ -54,7 +54,7 @@ class Prefetch:
         self._batches.close()
 
     def next(self) -> Any:
-        """The next batch.
+        """Return the next batch.
 
         Raises:
             TrainingError: when a worker process was killed.
@@ -68,12 +68,12 @@ class Prefetch:
             self._waited += time.perf_counter() - start
 
     def take_waited(self) -> float:
-        """Seconds spent waiting for batches since this was asked last."""
+        """Return the seconds spent waiting for batches since the last call."""
         waited, self._waited = self._waited, 0.0
         return waited
 
     def restart(self, start: int) -> None:
-        """Goes on with batch `start`."""
+        """Continue with batch `start`."""
         self._batches.close()
         self._batches = self._from(start)
 
@@ -97,15 +97,15 @@ def _by_thread(source: Source, numbers: range) -> Generator[Any]:
 
 
 def _by_processes(source: Source, numbers: range, workers: int) -> Generator[Any]:
-    # Forked, so that the corpus, which is mapped from the disk, is not copied to each.
+    # Forked, so that the memory-mapped corpus is not copied to each worker.
     loader = DataLoader(
         _Numbered(source, numbers),
         batch_size=None,
         num_workers=workers,
         prefetch_factor=AHEAD,
         multiprocessing_context="fork",
-        collate_fn=_as_it_is,
-        worker_init_fn=_leave_signals_to_the_loop,
+        collate_fn=_unchanged,
+        worker_init_fn=_ignore_signals,
     )
     try:
         for batch in loader:
@@ -117,7 +117,7 @@ def _by_processes(source: Source, numbers: range, workers: int) -> Generator[Any
             raise
         raise TrainingError(
             f"A process that prepares batches was killed ({error}); if memory was short, set loader_workers to a smaller "
-            "number. The same command goes on from the last checkpoint."
+            "number. The same command resumes from the last checkpoint."
         ) from None
 
 
@@ -133,14 +133,14 @@ class _Numbered(Dataset[Any]):
     def __getitem__(self, index: int) -> Any:
         try:
             return self._source.batch(self._numbers[index])
-        except BongsuError as error:  # raised where it is read, without the worker's traceback in its message
+        except BongsuError as error:  # raised in the main process, without the worker's traceback in its message
             return error
 
 
-def _as_it_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch
 
 
-def _leave_signals_to_the_loop(_: int) -> None:
+def _ignore_signals(_: int) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

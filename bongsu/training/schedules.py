@@ -1,4 +1,4 @@
-"""The learning rate as a share of its highest value, a pure function of the step."""
+"""Learning rate schedules, as a factor on the peak rate: a pure function of the step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ SMALLEST = 1e-4  # an exponential never reaches 0
 
 
 def learning_rate_factor(settings: Optimization, step: int, total: int) -> float:
-    """The factor at `step` (0-based) of `total`.
+    """Return the factor at `step` (0-based) of `total`.
 
     All schedules first rise linearly over `warmup`. Then: constant; linear to `final`; cosine to `final`; cosine with warm
     restarts (SGDR, Loshchilov and Hutter 2017), `cycles` times; exponential to `final`; warm-up-stable-decay (Hu et al.

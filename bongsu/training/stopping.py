@@ -1,4 +1,4 @@
-"""Ending training between two steps, so that nothing is lost."""
+"""Stopping training between two steps, so that nothing is lost."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bongsu import progress
 
 @contextmanager
 def stop_after_step() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM ask for an end after the current step; a second Ctrl-C ends at once."""
+    """Yield an event that Ctrl-C and SIGTERM set, to stop after the current step; a second Ctrl-C interrupts at once."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
@@ -22,7 +22,7 @@ def stop_after_step() -> Iterator[threading.Event]:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()
-        progress.note("Stopping after this step; a checkpoint is being written. The same command goes on from it.")
+        progress.note("Stopping after this step; a checkpoint is being written. The same command resumes from it.")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

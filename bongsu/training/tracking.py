@@ -1,4 +1,4 @@
-"""The curves of a training for TensorBoard and MLflow, read from the `metrics.jsonl` that it writes anyway."""
+"""Training curves for TensorBoard and MLflow, read from `metrics.jsonl`."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from bongsu.errors import BongsuError, need
 from bongsu.training.log import read_log
 
 CHECKPOINTS = "checkpoints"
-"""The folder, in that of a training, where its log lies."""
+"""The subfolder of a training stage that holds its log."""
 Lines = list[dict[str, float]]
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
-_FOLDER, _HANDED_ON = "bongsu.folder", "bongsu.lines"
+_FOLDER, _LOGGED = "bongsu.folder", "bongsu.lines"
 _AT_A_TIME = 1000  # metrics that a tracking server takes in one request
 
 
 class Tracker(Protocol):
-    """Whoever wants to see the curves grow."""
+    """A backend that curves are logged to."""
 
     def update(self, curve: str, lines: Lines, settings: dict[str, object]) -> None:
-        """Hand on the lines of a curve that are new.
+        """Log the new lines of a curve.
 
         Args:
-            lines: all there are so far.
-            settings: what the curve is of.
+            lines: all lines so far.
+            settings: parameters of the curve.
         """
 
     def end(self, curve: str, status: Status, words: str = "") -> None:
-        """Close a curve, if it was begun; "KILLED": it was stopped on the way."""
+        """Close a curve, if it was begun; "KILLED" when it was interrupted."""
 
 
 class TensorBoard:
@@ -49,14 +49,14 @@ class TensorBoard:
         self._writer: Callable[[str], Any] = SummaryWriter
         self._folder = folder
         self._open: dict[str, Any] = {}
-        self._handed_on: dict[str, int] = {}
+        self._logged: dict[str, int] = {}
 
     def update(self, curve: str, lines: Lines, settings: dict[str, object]) -> None:
         writer = self._open.get(curve) or self._begin(curve, settings)
-        for line in lines[self._handed_on[curve] :]:
+        for line in lines[self._logged[curve] :]:
             for key, value in _scalars(line).items():
                 writer.add_scalar(key, value, int(line["step"]))
-        self._handed_on[curve] = len(lines)
+        self._logged[curve] = len(lines)
         writer.flush()
 
     def end(self, curve: str, status: Status, words: str = "") -> None:
@@ -64,24 +64,24 @@ class TensorBoard:
             self._open.pop(curve).close()
 
     def _begin(self, curve: str, settings: dict[str, object]) -> Any:
-        """Begin a curve with its first line: what an earlier session handed on of it goes."""
+        """Begin a curve with its first line; what an earlier session logged of it is deleted."""
         folder = self._folder / curve
         shutil.rmtree(folder, ignore_errors=True)
-        self._handed_on[curve] = 0
+        self._logged[curve] = 0
         self._open[curve] = self._writer(str(folder))
         self._open[curve].add_text("settings", ", ".join(f"{key} {value}" for key, value in settings.items()))
         return self._open[curve]
 
 
 class MLflow:
-    """One MLflow run a curve. A training that goes on goes on with its runs."""
+    """One MLflow run a curve. A resumed training continues its runs."""
 
     def __init__(self, uri: str, experiment: str, folder: Path) -> None:
         """
         Args:
             uri: of a tracking server, or of a store that MLflow opens itself.
             experiment: its name.
-            folder: of the training, which tells its curves from those of others.
+            folder: of the training, which identifies its curves.
 
         Raises:
             MissingExtraError: when MLflow is not installed.
@@ -99,7 +99,7 @@ class MLflow:
             raise BongsuError(f"--mlflow {uri}: cannot be logged to ({str(error).splitlines()[0]})") from None
         self._folder = folder
         self._runs: dict[str, str] = {}
-        self._handed_on: dict[str, int] = {}
+        self._logged: dict[str, int] = {}
 
     def update(self, curve: str, lines: Lines, settings: dict[str, object]) -> None:
         from mlflow.entities import Metric
@@ -108,13 +108,13 @@ class MLflow:
         now = int(1000 * time.time())
         metrics = [
             Metric(key, value, now, int(line["step"]))
-            for line in lines[self._handed_on[curve] :]
+            for line in lines[self._logged[curve] :]
             for key, value in _scalars(line).items()
         ]
         for start in range(0, len(metrics), _AT_A_TIME):
             self._client.log_batch(run, metrics=metrics[start : start + _AT_A_TIME])
-        self._handed_on[curve] = len(lines)
-        self._client.set_tag(run, _HANDED_ON, len(lines))
+        self._logged[curve] = len(lines)
+        self._client.set_tag(run, _LOGGED, len(lines))
 
     def end(self, curve: str, status: Status, words: str = "") -> None:
         if curve in self._runs:
@@ -130,10 +130,10 @@ class MLflow:
         if found:
             run = str(found[0].info.run_id)
             self._client.update_run(run, status="RUNNING")
-            self._handed_on[curve] = int(found[0].data.tags.get(_HANDED_ON, 0))
+            self._logged[curve] = int(found[0].data.tags.get(_LOGGED, 0))
         else:
             run = str(self._client.create_run(self._experiment, run_name=curve, tags={_FOLDER: place}).info.run_id)
-            self._handed_on[curve] = 0
+            self._logged[curve] = 0
             for key, value in settings.items():
                 self._client.log_param(run, key, value)
         self._runs[curve] = run
@@ -141,7 +141,7 @@ class MLflow:
 
 
 class RunCurves:
-    """The curves of a run's training stages, handed on while they grow; a context that closes them."""
+    """The curves of a run's training stages, logged as training proceeds; a context manager that closes them."""
 
     def __init__(self, run: Path, trackers: list[Tracker], settings: dict[str, object]) -> None:
         self._run, self._trackers, self._settings = run, trackers, settings
@@ -159,7 +159,7 @@ class RunCurves:
                 tracker.end(curve, status, str(error or ""))
 
     def update(self) -> None:
-        """Hand on what is new."""
+        """Log what is new."""
         for path in sorted(self._run.rglob(f"{CHECKPOINTS}/metrics.jsonl")):
             stage = path.parent.parent.relative_to(self._run)
             curve = "/".join(part.removeprefix(".").removesuffix(".tmp") for part in stage.parts)

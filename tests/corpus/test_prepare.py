@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from bongsu import parallel
 from bongsu.corpus import blocks
-from bongsu.corpus.cleaning import key
+from bongsu.corpus.cleaning import dedup_key
 from bongsu.corpus.prepare import prepare
 from bongsu.corpus.sentences import split_sentences
 from bongsu.corpus.split import hash_keys, in_validation
@@ -76,7 +76,7 @@ def test_the_split_stays_when_text_is_added(tmp_path: Path) -> None:
     lines = messages(600)
     small, large = make(tmp_path, lines[:300], "small"), make(tmp_path, lines, "large")
     assert set(texts(small, "validation")) <= set(texts(large, "validation"))
-    assert not {key(text) for text in texts(large, "train")} & {key(text) for text in texts(large, "validation")}
+    assert not {dedup_key(text) for text in texts(large, "train")} & {dedup_key(text) for text in texts(large, "validation")}
 
 
 def test_given_texts_are_held_out_and_never_trained_on(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_hashes_are_the_same_on_every_machine() -> None:
 @given(st.lists(st.text(max_size=30) | st.text(alphabet="aB é산불.,!? 🔥/@[]_", max_size=60), max_size=8))
 def test_hashes_stand_for_keys(texts: list[str]) -> None:
     """For any texts hashed together those are equal whose keys, one by one, are equal but for blanks."""
-    keys = [key(text.replace("\0", "")).replace(" ", "") for text in texts]
+    keys = [dedup_key(text.replace("\0", "")).replace(" ", "") for text in texts]
     expected = [xxhash.xxh3_64_intdigest(name.encode("utf-8", "surrogatepass")) for name in keys]
     assert hash_keys(texts).tolist() == expected
 

@@ -1,23 +1,24 @@
-"""The page and its figures: whole, self-contained, safe with hostile text, and telling the truth."""
+"""The page and its charts: whole, self-contained, safe with hostile text, and telling the truth."""
 
 import re
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from bongsu.evaluation.bootstrap import paired_difference
+from bongsu.evaluation.bootstrap import PairedDifference, paired_difference
 from bongsu.evaluation.calibration import reliability
 from bongsu.evaluation.metrics import classification_metrics, predictions, threshold_curve
-from bongsu.reporting import charts as figures
-from bongsu.reporting import drawing
+from bongsu.pretraining.masked_lm import Token
+from bongsu.reporting import charts, drawing
 from bongsu.reporting.korean import KOREAN
 from bongsu.reporting.page import number, render, sentences, signed, size, verdict
+from bongsu.reporting.sections import ClassificationSection, Fold, Mistake, Pretraining, Report, Scores, ShadedWord, StageTime
 
 HOSTILE = "</td></script><script>alert('x')</script><img src=x onerror=alert(1)>\" onmouseover=\"x & 서울 🔥"
 VOID = {"meta", "br", "img", "hr", "wbr", "link", "input"}
@@ -55,7 +56,7 @@ class Page(HTMLParser):
         return " ".join("".join(self.text).split())
 
 
-def log(steps: int = 30) -> list[dict[str, Any]]:
+def log(steps: int = 30) -> list[dict[str, float]]:
     training = [{"step": n, "loss": 5 / n, "accuracy": 1 - 1 / n, "learning_rate": 1e-3, "tokens_per_second": 1000.0 * n,
                  "mfu": 0.4321, "data_wait": n / 1000}
                 for n in range(1, steps)]  # fmt: skip
@@ -64,63 +65,59 @@ def log(steps: int = 30) -> list[dict[str, Any]]:
     return training + measured
 
 
-def section(classes: int, name: Callable[[int], str]) -> dict[str, Any]:
+def section(classes: int, name: Callable[[int], str]) -> ClassificationSection:
     rng = np.random.default_rng(classes)
     labels = rng.integers(0, classes, 300)
     table = rng.dirichlet(np.ones(classes), 300) / 2 + np.eye(classes)[labels] / 2
     weak = rng.dirichlet(np.ones(classes), 300)
-    part: dict[str, Any] = {
-        "names": [name(number) for number in range(classes)],
-        "protocol": "5-fold cross-validation",
-        "model": classification_metrics(labels, table),
-        "baselines": {
+    return ClassificationSection(
+        names=[name(number) for number in range(classes)],
+        protocol="5-fold cross-validation",
+        model=classification_metrics(labels, table),
+        baselines={
             "majority class": classification_metrics(labels, weak),
-            "both together": classification_metrics(labels, table[::-1]),
+            "an ensemble": classification_metrics(labels, table[::-1]),
         },
-        "difference": {**paired_difference(labels, predictions(table), predictions(weak)), "baseline": "majority class"},
-        "compared": {"both together": paired_difference(labels, predictions(table[::-1]), predictions(weak))},
-        "folds": [
-            {"fold": 1, "accuracy": 0.8, "f1": 0.7, "steps": 1200},
-            {"fold": 2, "accuracy": 0.9, "f1": 0.8, "steps": 900},
-        ],
-        "reliability": reliability(labels, table),
-        "errors": [{"text": HOSTILE, "label": name(0), "predicted": name(1), "probability": 0.987, "place": "train.csv:7"}],
-        "curves": [log(), log(20)],
-    }
-    if classes == 2:
-        part["thresholds"] = threshold_curve(labels, table[:, 1])
-        part["scores"] = {"labels": labels.tolist(), "probabilities": table[:, 1].tolist()}
-    return part
+        baseline="majority class",
+        difference=paired_difference(labels, predictions(table), predictions(weak)),
+        compared={"an ensemble": paired_difference(labels, predictions(table[::-1]), predictions(weak))},
+        folds=[Fold(1, 120, 0.8, 0.7, 2.5), Fold(2, 130, 0.9, 0.8, 3.0)],
+        reliability=reliability(labels, table),
+        mistakes=[Mistake(7, HOSTILE, name(0), name(1), 0.987)],
+        curves=[log(), log(20)],
+        thresholds=threshold_curve(labels, table[:, 1]) if classes == 2 else None,
+        scores=Scores(labels.tolist(), table[:, 1].tolist()) if classes == 2 else None,
+    )
 
 
-def token(text: str, segment: int, target: str | None = None, guess: str | None = None) -> dict[str, Any]:
+def token(text: str, segment: int, target: str | None = None, guess: str | None = None) -> Token:
     probability = None if guess is None else 0.75
     return {"text": text, "segment": segment, "masked": target is not None, "target": target, "guess": guess,
             "probability": probability}  # fmt: skip
 
 
-def whole(classes: int = 2, name: Callable[[int], str] = lambda number: f"class {number}") -> dict[str, Any]:
-    return {
-        "name": "demo",
-        "created": "2026-01-02 03:04",
-        "summary": ["Accuracy 0.81 (0.79 to 0.83)."],
-        "notes": ["Far too little text."],
-        "stages": [{"name": "corpus", "seconds": 3.2}, {"name": "pretrain", "seconds": 3725.0}],
-        "corpus": {
+def whole(classes: int = 2, name: Callable[[int], str] = lambda number: f"class {number}") -> Report:
+    return Report(
+        name="demo",
+        created="2026-01-02 03:04",
+        summary=["Accuracy 0.81 (0.79 to 0.83)."],
+        notes=["Far too little text."],
+        stages=[StageTime("corpus", 3.2), StageTime("pretrain", 3725.0)],
+        corpus={
             "documents": 12000, "texts": 11000, "bytes": 1_500_000, "dropped": {"duplicate": 900, "too_short": 100},
             "sources": [{"path": "a.csv", "documents": 12000, "texts": 11000, "bytes": 1_500_000}],
             "splits": {"train": 10800, "validation": 200},
         },
-        "tokenizer": {"vocab_size": 8000, "bytes_per_token": 3.875, "unseen_characters": 0.0},
-        "model": {"d_model": 256, "tied": True, "parameters": 5_312_000},
-        "pretrain": {"metrics": log(25), "final": {"step": 20, "validation_bits_per_byte": 1.53, "validation_accuracy": 0.41}},
-        "samples": [{"tokens": [token(" big", 1), token("[MASK]", 1, " fire", " fire"), token("[MASK]", 2, "지진", " 홍수")]}],
-        "classification": section(classes, name),
-        "test": section(classes, name),
-        "recipe": 'name = "demo"\n',
-        "reproduce": ["bongsu run demo.toml"],
-        "versions": {"bongsu": "0.1.0"},
-    }  # fmt: skip
+        tokenizer={"vocab_size": 8000, "bytes_per_token": 3.875, "unseen_characters": 0.0},
+        model={"d_model": 256, "tied": True, "parameters": 5_312_000},
+        pretrain=Pretraining(log(25), {"step": 20, "validation_bits_per_byte": 1.53, "validation_accuracy": 0.41}),
+        samples=[{"tokens": [token(" big", 1), token("[MASK]", 1, " fire", " fire"), token("[MASK]", 2, "지진", " 홍수")]}],
+        classification=section(classes, name),
+        test=section(classes, name),
+        recipe='name = "demo"\n',
+        reproduce=["bongsu run demo.toml"],
+        versions={"bongsu": "0.1.0"},
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("classes", [2, 12])
@@ -153,13 +150,15 @@ def test_the_page_is_whole_and_self_contained(classes: int) -> None:
 
 
 def test_hostile_text_stays_text() -> None:
-    report = whole(2, lambda number: f"{HOSTILE}{number}")
-    report.update(name=HOSTILE, summary=[HOSTILE], notes=[HOSTILE], recipe=HOSTILE, reproduce=[HOSTILE], created=HOSTILE)
-    report["samples"][0]["tokens"] += [token(HOSTILE, 3), token("[MASK]", 3, HOSTILE, HOSTILE + "!")]
-    report["corpus"]["dropped"] = {HOSTILE: 3}
-    report["corpus"]["sources"][0]["path"] = HOSTILE
-    report["model"][HOSTILE] = HOSTILE
-    report["classification"]["baselines"] = {HOSTILE: report["classification"]["model"]}
+    report = replace(
+        whole(2, lambda number: f"{HOSTILE}{number}"),
+        name=HOSTILE, summary=[HOSTILE], notes=[HOSTILE], recipe=HOSTILE, reproduce=[HOSTILE], created=HOSTILE,
+        samples=[{"tokens": [token(HOSTILE, 3), token("[MASK]", 3, HOSTILE, HOSTILE + "!")]}],
+        corpus={"dropped": {HOSTILE: 3}, "sources": [{"path": HOSTILE}]},
+        model={HOSTILE: HOSTILE},
+    )  # fmt: skip
+    assert report.classification is not None
+    report.classification = replace(report.classification, baselines={HOSTILE: report.classification.model})
     page = Page(render(report))
     assert not {"script", "img"} & {tag for tag, _ in page.tags}
     assert not [key for _, attributes in page.tags for key in attributes if key.startswith("on")]
@@ -168,7 +167,7 @@ def test_hostile_text_stays_text() -> None:
 
 def test_the_navigation_is_the_headings_and_the_detector_comes_first() -> None:
     for language in ("en", "ko"):
-        html = render({**whole(), "language": language, "verdict": "Better than nothing."})
+        html = render(replace(whole(), language=language, verdict="Better than nothing."))
         links = re.findall(r'<a href="#([a-z-]+)">([^<]*)</a>', html)
         headings = re.findall(r'<h2 id="([a-z-]+)">([^<]*)<', html)
         assert links == headings
@@ -178,26 +177,23 @@ def test_the_navigation_is_the_headings_and_the_detector_comes_first() -> None:
 
 
 def test_misses_come_before_false_alarms_and_a_message_stands_once() -> None:
-    part = section(2, lambda number: ["calm", "alarm"][number])
-    words = [{"text": "Big", "weight": 0.3, "share": 1.0}, {"text": "fire", "weight": -0.1, "share": 0.33}]
-    part["errors"] = [
-        {"text": "Nobody burnt", "label": "calm", "predicted": "alarm", "probability": 0.9},
-        {"text": "Big fire", "label": "alarm", "predicted": "calm", "probability": 0.8, "tokens": words},
-    ]
-    page = Page(render({"name": "x", "classification": part})).words
+    words = [ShadedWord("Big", 0.3, 1.0), ShadedWord("fire", -0.1, 0.33)]
+    mistakes = [Mistake(0, "Nobody burnt", "calm", "alarm", 0.9), Mistake(1, "Big fire", "alarm", "calm", 0.8, words)]
+    part = replace(section(2, lambda number: ["calm", "alarm"][number]), mistakes=mistakes)
+    page = Page(render(Report("x", classification=part))).words
     assert page.index("Missed “alarm”") < page.index("Big fire") < page.index("False alarms, the") < page.index("Nobody burnt")
     assert page.count("Big fire") == page.count("Nobody burnt") == 1
     assert "Coloured like this" in page
 
 
-def test_the_tiles_show_the_baseline_beside() -> None:
+def test_the_tiles_show_the_baseline_too() -> None:
     part = section(2, str)
-    words = Page(render({"name": "x", "test": part})).words
-    baseline = part["baselines"]["majority class"]
-    (_, alarms), (missed, _) = part["model"]["confusion"]
-    assert f"Accuracy{part['model']['accuracy']:.3f}majority class {baseline['accuracy']:.3f}" in words
-    assert f"Missed{missed}majority class {baseline['confusion'][1][0]}" in words
-    assert f"False alarms{alarms}majority class {baseline['confusion'][0][1]}" in words
+    words = Page(render(Report("x", test=part))).words
+    baseline = part.baselines["majority class"]
+    (_, alarms), (missed, _) = part.model.confusion
+    assert f"Accuracy{part.model.accuracy:.3f}majority class {baseline.accuracy:.3f}" in words
+    assert f"Missed{missed}majority class {baseline.confusion[1][0]}" in words
+    assert f"False alarms{alarms}majority class {baseline.confusion[0][1]}" in words
 
 
 @pytest.mark.parametrize(
@@ -207,16 +203,16 @@ def test_the_tiles_show_the_baseline_beside() -> None:
         ((-1.4, -0.2), "Worse than B by 0.8 points of accuracy, 95 % interval 0.2 to 1.4.", "낮습니다"),
         (
             (-0.2, 1.8),
-            "as far as these 90 rows tell: {sign}0.8 points of accuracy, 95 % interval −0.2 to +1.8.",
-            "낫다고 할 수 없",
+            "No significant difference to B on these 90 rows: {sign}0.8 points of accuracy, 95 % interval −0.2 to +1.8.",
+            "유의한 차이가 없",
         ),
     ],
 )
 def test_the_verdict_is_one_sentence(interval: tuple[float, float], english: str, korean: str) -> None:
     middle = 0.8 if sum(interval) > 0 else -0.8
-    found = {"difference": middle, "interval": interval, "baseline": "B", "rows": 90}
-    assert english.format(sign="+") in verdict(found, "en")
-    assert korean in verdict(found, "ko")
+    found = PairedDifference(middle, list(interval), 1.0, 2.0, 90, 1000)
+    assert english.format(sign="+") in verdict(found, "B", "en")
+    assert korean in verdict(found, "B", "ko")
 
 
 def test_every_phrase_of_the_template_is_in_korean() -> None:
@@ -229,53 +225,52 @@ def test_every_phrase_of_the_template_is_in_korean() -> None:
 
 
 def test_what_is_missing_is_left_out() -> None:
-    page = Page(render({"name": "empty"}))
+    page = Page(render(Report("empty")))
     assert "empty" in page.words
     assert not [tag for tag, _ in page.tags if tag in {"h2", "table", "svg"}]
-    full = whole()
-    for key in full.keys() - {"name"}:
-        Page(render({"name": "one", key: full[key]}))
-    light = {key: value for key, value in full.items() if key not in {"classification", "test", "pretrain"}}
-    for key in light.keys() - {"name"}:
-        Page(render({**light, key: None}))
-    bare = {"names": ["a", "b"], "model": {"accuracy": 0.5}}
-    assert "0.500" in Page(render({"name": "bare", "classification": bare, "test": None})).words
+    for key, value in vars(whole()).items():
+        Page(render(replace(Report("one"), **{key: value})))
+        if key != "name":
+            Page(render(replace(whole(), **{key: getattr(Report("one"), key)})))
+    bare = ClassificationSection(["a", "b"], "", classification_metrics([0, 1], [[0.9, 0.1], [0.8, 0.2]]))
+    assert "0.500" in Page(render(Report("bare", classification=bare))).words
 
 
 def test_half_a_surrogate_pair_does_not_cost_the_report() -> None:
-    html = render({"name": "x", "notes": ["bad \ud83d text \x00"]})
+    html = render(Report("x", notes=["bad \ud83d text \x00"]))
     assert "bad ? text" in html
     html.encode()
 
 
-def test_figures_of_the_page_are_told_truly() -> None:
+def test_the_page_shows_the_metrics_and_differences() -> None:
     part = section(2, str)
-    words = Page(render({"name": "x", "classification": part})).words
-    model = part["model"]
-    assert f"{model['accuracy']:.3f}" in words
-    assert f"{model['f1_interval'][0]:.3f}–{model['f1_interval'][1]:.3f}" in words
-    assert f"{part['difference']['difference']:+.1f} points" in words
-    found = part["compared"]["both together"]
-    low, high = (f"{value:+.1f}".replace("-", "−") for value in found["interval"])
-    assert f"{found['difference']:+.1f}{low} to {high}".replace("-", "−") in words
-    (right, missed), (alarm, hit) = model["confusion"]
+    words = Page(render(Report("x", classification=part))).words
+    model = part.model
+    assert f"{model.accuracy:.3f}" in words
+    assert f"{model.f1_interval[0]:.3f}–{model.f1_interval[1]:.3f}" in words
+    assert part.difference is not None
+    assert f"{part.difference.difference:+.1f} points" in words
+    found = part.compared["an ensemble"]
+    low, high = (f"{value:+.1f}".replace("-", "−") for value in found.interval)
+    assert f"{found.difference:+.1f}{low} to {high}".replace("-", "−") in words
+    (right, missed), (alarm, hit) = model.confusion
     for count in (right, missed, alarm, hit):
         assert f"{count}" in words
 
 
-def test_the_rate_of_training_is_told() -> None:
-    page = Page(render({"name": "x", "pretrain": {"metrics": log()}}))
+def test_the_speed_of_training_is_shown() -> None:
+    page = Page(render(Report("x", pretrain=Pretraining(log()))))
     assert "15,000 tokens a second, 43 % of the device's rate (MFU), 1.5 % of the time waiting for data." in page.words
-    without = Page(render({"name": "x", "pretrain": {"metrics": [{"step": 1, "loss": 1.0, "tokens_per_second": 7.0}]}}))
+    without = Page(render(Report("x", pretrain=Pretraining([{"step": 1, "loss": 1.0, "tokens_per_second": 7.0}]))))
     assert "7 tokens a second." in without.words
 
 
-def test_a_masked_row_taken_apart() -> None:
+def test_a_packed_row_is_split_into_sentences() -> None:
     row = [token(" wild", 1), token("fire", 1), token("[MASK]", 1, "s", " x"), token("[MASK]", 2, "near", "near")]
     first, second = sentences(row)
-    assert [part["joined"] for part in first["tokens"]] == [False, True, True]
-    assert [part["joined"] for part in second["tokens"]] == [False]
-    html = render({"name": "x", "samples": [{"tokens": row}]})
+    assert [part["joined"] for part in first] == [False, True, True]
+    assert [part["joined"] for part in second] == [False]
+    html = render(Report("x", samples=[{"tokens": row}]))
     row_html = html[html.index('<div class="row">') :]
     assert row_html.count("✓") == 1
     assert row_html.count("✗") == 1
@@ -283,52 +278,52 @@ def test_a_masked_row_taken_apart() -> None:
 
 
 DRAWN: dict[str, Callable[..., str]] = {
-    "curves": lambda **more: figures.training_curves(log(), panels=tuple(figures.PANELS), **more),
-    "confusion": lambda **more: figures.confusion_matrix([[5, 2], [0, 9]], ["기타", "재난 <b>&$x_1$"], **more),
-    "reliability": lambda **more: figures.reliability_diagram(
+    "curves": lambda **more: charts.training_curves(log(), panels=tuple(charts.PANELS), **more),
+    "confusion": lambda **more: charts.confusion_matrix([[5, 2], [0, 9]], ["기타", "재난 <b>&$x_1$"], **more),
+    "reliability": lambda **more: charts.reliability_diagram(
         reliability([0, 1, 1], [[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]]), **more
     ),
-    "threshold": lambda **more: figures.threshold_plot(threshold_curve([0, 1, 1], [0.2, 0.7, 0.4]), 0.5, **more),
-    "probabilities": lambda **more: figures.probability_histogram([0, 1, 1], [0.2, 0.7, 1.0], ["기타", "\x07재난"], **more),
+    "threshold": lambda **more: charts.threshold_plot(threshold_curve([0, 1, 1], [0.2, 0.7, 0.4]), 0.5, **more),
+    "probabilities": lambda **more: charts.probability_histogram([0, 1, 1], [0.2, 0.7, 1.0], ["기타", "\x07재난"], **more),
 }
 
 
 @pytest.mark.parametrize("name", DRAWN)
 @pytest.mark.parametrize("korean", [True, False])
-def test_figures_are_xml_the_same_each_time_and_png(
+def test_charts_are_xml_the_same_each_time_and_png(
     name: str, korean: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not korean:
         monkeypatch.setattr(drawing, "_korean_font", lambda: None)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        svg = DRAWN[name](png=tmp_path / "figure.png")
+        svg = DRAWN[name](png=tmp_path / "chart.png")
     root = ElementTree.fromstring(svg)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
     assert svg == DRAWN[name]()
     assert "var(--ink, #" in svg
     assert "<metadata" not in svg
-    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG\r\n")
+    assert (tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG\r\n")
     if name == "confusion":
         assert {"기타", "재난 <b>&$x_1$", "5", "1.00"} <= {(node.text or "").strip() for node in root.iter() if node.text}
 
 
 def test_a_long_log_is_thinned_and_holes_are_passed_over() -> None:
     long = [{"step": n, "loss": 1.0} for n in range(50_000)]
-    assert len(figures.training_curves(long)) < 60_000
+    assert len(charts.training_curves(long)) < 60_000
     holes = [{"step": 1, "loss": None}, {"step": 2, "loss": float("nan")}, {"step": 3, "validation_loss": 0.5}]
-    ElementTree.fromstring(figures.training_curves(holes))
-    ElementTree.fromstring(figures.training_curves([]))
+    ElementTree.fromstring(charts.training_curves(holes))
+    ElementTree.fromstring(charts.training_curves([]))
 
 
 def test_many_classes_with_long_names() -> None:
-    svg = figures.confusion_matrix(np.eye(40, dtype=int).tolist(), ["아주 긴 이름 " * 9] * 40, parts=("shares",))
+    svg = charts.confusion_matrix(np.eye(40, dtype=int).tolist(), ["아주 긴 이름 " * 9] * 40, parts=("shares",))
     assert "…" in svg
     ElementTree.fromstring(svg)
 
 
 def test_save_png(tmp_path: Path) -> None:
-    figures.save_png(figures.confusion_matrix, tmp_path / "a" / "c.png", [[1, 0], [0, 1]], ["x", "y"])
+    charts.save_png(charts.confusion_matrix, tmp_path / "a" / "c.png", [[1, 0], [0, 1]], ["x", "y"])
     assert (tmp_path / "a" / "c.png").stat().st_size > 1000
 
 

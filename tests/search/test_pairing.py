@@ -14,14 +14,14 @@ from scipy.stats import ttest_rel
 from bongsu.evaluation.bootstrap import paired_difference
 from bongsu.search import pairing
 from bongsu.search.ledger import Ledger
-from bongsu.search.pairing import behind, behind_by_rows, difference, effects
+from bongsu.search.pairing import difference, difference_to_best, difference_to_best_by_rows, effects
+from bongsu.search.results import Result, spread
 from bongsu.search.study import Plan, Study
-from bongsu.search.studying import Result, spread
 
-FIGURES = st.floats(-10, 10)
+METRICS = st.floats(-10, 10)
 
 
-@given(st.lists(st.tuples(FIGURES, FIGURES), min_size=3, max_size=9))
+@given(st.lists(st.tuples(METRICS, METRICS), min_size=3, max_size=9))
 def test_a_difference_is_what_the_paired_t_test_says(pairs: list[tuple[float, float]]) -> None:
     found = difference(pairs)
     assert found is not None
@@ -49,9 +49,9 @@ def result(point: dict[str, object], by_seed: dict[int, float]) -> Result:
 
 
 @given(
-    st.lists(FIGURES, min_size=3, max_size=3),
-    st.lists(FIGURES, min_size=2, max_size=2),
-    st.lists(FIGURES, min_size=2, max_size=2),
+    st.lists(METRICS, min_size=3, max_size=3),
+    st.lists(METRICS, min_size=2, max_size=2),
+    st.lists(METRICS, min_size=2, max_size=2),
 )
 def test_what_a_value_adds_is_found_whatever_else_varies(of_a: list[float], of_b: list[float], of_seed: list[float]) -> None:
     study = a_study(a=[1, 2, 3], b=["x", "y"])
@@ -70,7 +70,7 @@ def test_what_a_value_adds_is_found_whatever_else_varies(of_a: list[float], of_b
 
 
 def test_seeds_that_only_one_was_run_with_are_left_out() -> None:
-    found = behind(result({"a": 1}, {0: 0.5, 1: 0.7}), result({"a": 2}, {1: 0.6, 2: 0.9}))
+    found = difference_to_best(result({"a": 1}, {0: 0.5, 1: 0.7}), result({"a": 2}, {1: 0.6, 2: 0.9}))
     assert found is not None
     assert found.mean == pytest.approx(-0.1)
     assert found.count == 1
@@ -93,10 +93,10 @@ def test_row_by_row_it_says_what_the_bootstrap_says(tmp_path: Path, monkeypatch:
     scores = {name: dict(zip(rows.tolist(), where.astype(float).tolist(), strict=True)) for name, where in right.items()}
     monkeypatch.setattr(pairing, "row_scores", lambda folder: scores[folder.name])
     points = [Result({"a": number}, [name], {}, {0: 0.0}, 0.0, True) for number, name in enumerate(answers)]
-    found = behind_by_rows(points[0], points[1], book)
+    found = difference_to_best_by_rows(points[0], points[1], book)
     expected = paired_difference(labels[rows], answers["y"], answers["x"])
     assert found is not None
     assert found.half is not None
     assert found.count == 450
-    assert 100 * found.mean == pytest.approx(expected["difference"])
-    assert [100 * (found.mean - found.half), 100 * (found.mean + found.half)] == pytest.approx(expected["interval"], abs=0.5)
+    assert 100 * found.mean == pytest.approx(expected.difference)
+    assert [100 * (found.mean - found.half), 100 * (found.mean + found.half)] == pytest.approx(expected.interval, abs=0.5)

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from bongsu.errors import RecipeError
 from bongsu.search.searchers import parameters, point_of
-from bongsu.search.space import Range, Space, apply, flatten, grid_points, holds, merge, random_points
+from bongsu.search.space import Range, Space, apply, contains, flatten, grid_points, merge, random_points
 
 NUMBERS = st.one_of(st.integers(-1000, 1000), st.floats(-1e3, 1e3))
 VALUES = st.one_of(NUMBERS, st.text(max_size=5), st.booleans(), st.lists(st.integers(), max_size=3))
@@ -43,7 +43,7 @@ def test_every_draw_is_of_the_space_and_the_same_seed_draws_the_same(tree: dict[
         crossed *= len(table.get("grid", [0]))
     assert len(points) == draws * crossed
     for point in points:
-        assert holds(space, point)
+        assert contains(space, point)
         for name, value in point.items():
             for low, high in (table for word, table in tree[name].items() if word.endswith("range")):
                 assert low <= value <= high
@@ -58,7 +58,7 @@ def test_a_grid_has_every_combination_once(tree: dict[str, Any]) -> None:
     for domain in space.values():
         expected *= len(domain.values())  # type: ignore[union-attr]
     assert len(points) == expected
-    assert all(holds(space, point) for point in points)
+    assert all(contains(space, point) for point in points)
 
 
 @given(trees())

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bongsu.errors import DataError, RecipeError
-from bongsu.search.inputs import check_sources
+from bongsu.recipe import Recipe, parse_recipe
+from bongsu.search import study
+from bongsu.search.feasibility import check_feasibility
+from bongsu.search.inputs import check_sources, file_fingerprints
 from bongsu.search.ledger import Ledger
 from bongsu.search.report import conclusion
 from bongsu.search.study import load_study
@@ -65,7 +69,9 @@ objective = "pretrain.loss"
         ("model.dropout = [0.1]\n[search]\nscheduler = 'pbt'", "'pbt' is not one of none, asha"),
         ("model.dropout = [0.1]\n[serach]\nx = 1", "did you mean 'search'"),
         ("", "nothing varies"),
-        ("pretrain.mask_rate = [0.15, 0.3]", "changes which tokens are hidden in validation"),
+        ("pretrain.mask_rate = [0.15, 0.3]", "changes which tokens are masked in validation"),
+        ("model.d_model = [64, 128]\n[changes.pretrain]\nstart = 'x'", "model.d_model changes nothing where pretrain.start"),
+        ("a.arms = { x = { model = { n_layers = 1 } } }\n[changes.pretrain]\nstart = 'x'", "model.n_layers changes nothing"),
         ("a.arms = { x = { pretrain = { whole_words = true } }, y = {} }", "pretrain.whole_words changes which tokens"),
     ],
 )
@@ -74,6 +80,22 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "study.toml").write_text(STUDY + text)
     with pytest.raises(RecipeError, match=message):
         load_study(tmp_path / "study.toml")
+
+
+def test_a_recipe_is_built_once_for_each_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+
+    def parse(tree: dict[str, Any], where: str) -> Recipe:
+        built.append(where)
+        return parse_recipe(tree, where)
+
+    monkeypatch.setattr(study, "parse_recipe", parse)
+    plan = load_study(ROOT / "studies" / "first.toml")
+    check_feasibility(plan, "cpu")
+    check_sources(plan)
+    file_fingerprints(plan)
+    check_feasibility(plan, "cpu")
+    assert len(built) <= len(plan.survey()) + 1  # and one to see that the study is valid
 
 
 def test_files_are_looked_for_before_a_trial_starts(tmp_path: Path) -> None:
@@ -87,7 +109,7 @@ def test_a_trial_that_failed_is_tried_again_and_a_finished_one_is_not(tmp_path: 
     ledger = Ledger(load_study(ROOT / "studies" / "first.toml"), tmp_path, 8e9, "cpu")
     first, second = ledger.plan.trials()[:2]
     ledger.end(first, "failed", "no such file")
-    ledger.end(second, "finished", figures={"bits_per_byte": 2.5})
+    ledger.end(second, "finished", metrics={"bits_per_byte": 2.5})
     lines = conclusion(ledger, ledger.records())
     assert lines[0].startswith("best (lower is better): ")
     assert "bits per byte 2.5000" in lines[0]

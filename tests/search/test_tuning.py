@@ -127,8 +127,8 @@ def test_a_trial_that_was_stopped_goes_on_from_its_last_evaluation(tmp_path: Pat
     (trial,) = book.plan.trials()
     steps: list[float] = []
 
-    def stops(figures: dict[str, float]) -> None:
-        steps.append(figures["step"])
+    def stops(metrics: dict[str, float]) -> None:
+        steps.append(metrics["step"])
         if len(steps) == 2:
             raise KeyboardInterrupt
 
@@ -136,10 +136,10 @@ def test_a_trial_that_was_stopped_goes_on_from_its_last_evaluation(tmp_path: Pat
         run_trial(book, trial, stops)
     assert steps == [4, 8]
     assert book.read(trial.name) is None
-    record = run_trial(book, trial, lambda figures: steps.append(figures["step"]))
+    record = run_trial(book, trial, lambda metrics: steps.append(metrics["step"]))
     assert steps == [4, 8, 12]
-    whole = run_trial(Ledger(book.plan, tmp_path / "whole", 4e9, "cpu"), trial, lambda figures: None)
-    assert record.figures == whole.figures
+    whole = run_trial(Ledger(book.plan, tmp_path / "whole", 4e9, "cpu"), trial, lambda metrics: None)
+    assert record.metrics == whole.metrics
 
 
 @pytest.mark.usefixtures("_cluster")
@@ -150,7 +150,7 @@ def test_parzen_and_halving(tmp_path: Path) -> None:
     search(book)
     ended = [record for record in book.records().values() if record.status in ("finished", "stopped")]
     assert len(ended) == 5  # what does not fit costs nothing
-    assert all(record.point["model.d_model"] == 16 and record.figures["loss"] > 0 for record in ended)
+    assert all(record.point["model.d_model"] == 16 and record.metrics["loss"] > 0 for record in ended)
     search(book)
     assert len([r for r in book.records().values() if r.status in ("finished", "stopped")]) == 5
 
@@ -168,7 +168,7 @@ def test_what_ran_out_of_memory_is_not_tried_at_that_size_or_larger(
 
     monkeypatch.setattr(trial_module, "run", runs_out)
     small, middle, large = book.plan.trials()
-    assert run_trial(book, middle, lambda figures: None).status == "out of memory"
+    assert run_trial(book, middle, lambda metrics: None).status == "out of memory"
     assert book.refuse(small) is None
     refused = book.refuse(large)
     assert refused is not None
@@ -200,8 +200,8 @@ def test_errors_made_on_purpose_end_a_trial_and_bugs_do_not(tmp_path: Path, monk
 
         monkeypatch.setattr(trial_module, "run", fails)
         if status:
-            assert run_trial(book, trial, lambda figures: None).status == status
+            assert run_trial(book, trial, lambda metrics: None).status == status
         else:
             with pytest.raises(KeyError):
-                run_trial(book, trial, lambda figures: None)
+                run_trial(book, trial, lambda metrics: None)
             assert book.read(trial.name) is None

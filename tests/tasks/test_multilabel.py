@@ -12,6 +12,7 @@ from scipy.special import expit
 from sklearn.metrics import average_precision_score, f1_score, log_loss
 
 from bongsu.errors import DataError
+from bongsu.finetuning.ensemble import calibrate_by_fold
 from bongsu.recipe import Multilabel
 from bongsu.tasks.multilabel import MultilabelTask, best_threshold
 from bongsu.tasks.task import Calibration, Example, Outputs, Schema
@@ -116,3 +117,20 @@ def test_baselines_say_what_the_training_rows_say() -> None:
     scores = made.tfidf_outputs(made.fit_tfidf(rows), rows).values
     assert scores[:, 0].argmin() == 2
     assert scores[:, 1].argmax() == 1
+
+
+def test_thresholds_of_a_baseline_are_chosen_on_the_rows_of_other_folds() -> None:
+    draw = np.random.default_rng(3)
+    truth, logits, fold = draw.random((90, 3)) < 0.3, draw.normal(size=(90, 3)), np.arange(90) % 3
+    kind, rows, outputs = task(), examples(truth), Outputs.of_rows(logits)
+    found = calibrate_by_fold(kind, rows, outputs, fold)
+    decided = np.zeros_like(truth)
+    for number in range(3):
+        mine, others = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
+        chosen = kind.calibrate([rows[row] for row in others], outputs.take(others))
+        decided[mine] = expit(logits[mine] / chosen.temperature) >= chosen.thresholds
+    np.testing.assert_array_equal(kind.decide(*found), decided)
+    score = kind.score(rows, *found)
+    assert score["macro_f1"] == pytest.approx(f1_score(truth, decided, average="macro"))
+    own = kind.calibrate(rows, outputs)  # of noise, thresholds chosen on the rows themselves look better than they are
+    assert kind.score(rows, kind.probabilities(outputs, own), own)["macro_f1"] > score["macro_f1"]

@@ -18,7 +18,7 @@ from torch import nn
 
 from bongsu.errors import WorkspaceError
 from bongsu.training import checkpoints as module
-from bongsu.training.checkpoints import Snapshot, checkpoints, load_checkpoint, prune, resume_latest, save_checkpoint
+from bongsu.training.checkpoints import Snapshot, State, checkpoints, load_checkpoint, prune, resume_latest, save_checkpoint
 
 FILES = ("model.safetensors", "optimizer.safetensors", "state.json")
 
@@ -55,17 +55,16 @@ def same_weights(one: nn.Module, other: nn.Module) -> bool:
 def two(tmp_path: Path) -> Path:
     """A folder with checkpoints of steps 1 and 2."""
     for step in (1, 2):
-        save_checkpoint(tmp_path, Snapshot.of(step, *make(steps=step), {"state": {"step": step, "best": 0.25}}))
+        save_checkpoint(tmp_path, Snapshot.of(*make(steps=step), State(step=step, best=0.25)))
     return tmp_path
 
 
 def test_weights_moments_and_state_come_back(tmp_path: Path) -> None:
     model, optimizer = make(steps=3)
-    saved = save_checkpoint(tmp_path, Snapshot.of(3, model, optimizer, {"state": {"best": 0.1}}))
+    saved = save_checkpoint(tmp_path, Snapshot.of(model, optimizer, State(step=3, best=0.1)))
     assert sorted(path.name for path in saved.iterdir()) == sorted(FILES)
     again, fresh = make()
-    state = load_checkpoint(saved, again, fresh)
-    assert state == {"state": {"best": 0.1}, "step": 3}
+    assert load_checkpoint(saved, again, fresh) == State(step=3, best=0.1)
     assert same_weights(model, again)
     assert again.output.weight is again.embedding.weight
     # What follows is the same too, so the moments and their count came back.
@@ -103,7 +102,7 @@ def test_the_checkpoint_before_a_damaged_one_is_taken(
     model, optimizer = make()
     state = resume_latest(two, model, optimizer)
     assert state is not None
-    assert state["step"] == 1
+    assert state.step == 1
     fresh, fresh_optimizer = make()
     load_checkpoint(two / "step-00000001", fresh, fresh_optimizer)
     assert same_weights(model, fresh)
@@ -155,7 +154,7 @@ def test_a_full_disk_leaves_the_checkpoints_there_are(
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, failure)
             with pytest.raises(WorkspaceError, match="disk is full"):
-                save_checkpoint(two, Snapshot.of(step, model, optimizer, {}))
+                save_checkpoint(two, Snapshot.of(model, optimizer, State(step)))
     assert {path: path.read_bytes() for path in two.rglob("*") if path.is_file()} == before
     assert sorted(path.name for path in two.iterdir()) == ["step-00000001", "step-00000002"]
 
@@ -165,7 +164,7 @@ def test_a_save_cut_off_by_a_kill_is_not_taken_and_is_cleared_away(two: Path) ->
     assert len(checkpoints(two)) == 2
     state = resume_latest(two, *make())
     assert state is not None
-    assert state["step"] == 2
+    assert state.step == 2
     assert not (two / ".step-00000003.tmp").exists()
 
 

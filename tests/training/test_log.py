@@ -45,7 +45,7 @@ def test_no_share_of_an_unknown_rate(clock: list[float]) -> None:
 
 def test_a_part_of_a_batch() -> None:
     outcome = Outcome(torch.tensor(4.0), torch.tensor(3), torch.tensor(10), 200, share=0.25)
-    assert outcome.figures() == [1.0, 3.0, 10.0, 200.0]
+    assert outcome.totals() == [1.0, 3.0, 10.0, 200.0]
 
 
 def test_a_run_tells_how_long_it_waited(tmp_path: Path) -> None:

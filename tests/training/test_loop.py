@@ -183,7 +183,7 @@ def test_against_a_loop_written_out(tmp_path: Path) -> None:
 
 def test_early_stopping_keeps_the_best(tmp_path: Path) -> None:
     task = toy.Toy()
-    task.figures = [0.9, 0.5, 0.7, 0.6, 0.8, 0.1]
+    task.values = [0.9, 0.5, 0.7, 0.6, 0.8, 0.1]
     state = train(task, toy.plan(100, patience=3), toy.settings(checkpoint_minutes=60), tmp_path)
     assert (state.step, state.best_step, state.best, state.finished) == (50, 20, 0.5, True)
     assert 20 in names(tmp_path)
@@ -201,25 +201,25 @@ def test_patience_is_remembered_over_a_stop(tmp_path: Path) -> None:
             raise Stop
 
     task = toy.Toy(on_batch=fail)
-    task.figures = [0.9, 0.5, 0.7, 0.6]
+    task.values = [0.9, 0.5, 0.7, 0.6]
     with pytest.raises(Stop):
         train(task, toy.plan(100, patience=3), toy.settings(checkpoint_minutes=1e-9), tmp_path)
     task = toy.Toy()
-    task.figures = [0.8, 0.1]
+    task.values = [0.8, 0.1]
     state = train(task, toy.plan(100, patience=3), toy.settings(), tmp_path)
     assert (state.step, state.best_step) == (50, 20)
 
 
 def test_higher_may_be_better_and_no_number_is_never_best(tmp_path: Path) -> None:
     task = toy.Toy()
-    task.figures = [float("nan"), 0.5, 0.7, float("nan"), 0.6]
+    task.values = [float("nan"), 0.5, 0.7, float("nan"), 0.6]
     state = train(task, toy.plan(50, higher_is_better=True), toy.settings(), tmp_path)
     assert (state.best_step, state.best) == (30, 0.7)
 
 
 def test_keep_prunes_but_not_the_best(tmp_path: Path) -> None:
     task = toy.Toy()
-    task.figures = [0.5, 0.6, 0.7, 0.8, 0.9]
+    task.values = [0.5, 0.6, 0.7, 0.8, 0.9]
     train(task, toy.plan(STEPS), toy.settings(keep=2, checkpoint_minutes=1e-9), tmp_path)
     assert names(tmp_path) == [10, 46, 47]
 
@@ -236,13 +236,13 @@ def test_a_damaged_best_checkpoint_makes_way_for_another(tmp_path: Path) -> None
             raise Stop
 
     task = toy.Toy(on_batch=fail)
-    task.figures = [0.9, 0.1]
+    task.values = [0.9, 0.1]
     with pytest.raises(Stop):
         train(task, toy.plan(30), toy.settings(checkpoint_minutes=60), tmp_path)
     assert names(tmp_path) == [10, 20]
     (tmp_path / "step-00000020" / "model.safetensors").write_bytes(b"")
     task = toy.Toy()
-    task.figures = [0.7, 0.8]
+    task.values = [0.7, 0.8]
     state = train(task, toy.plan(30), toy.settings(), tmp_path)
     assert (state.best_step, state.step) == (20, 30)  # step 20 was made again, and measured again
     assert [record["step"] for record in read_log(tmp_path / "metrics.jsonl") if "validation_loss" in record] == [10, 20, 30]
@@ -258,15 +258,15 @@ def test_a_log_cut_short_by_a_kill_is_read(tmp_path: Path) -> None:
 def test_who_listens_is_told_each_evaluation_once_its_checkpoint_is_there(tmp_path: Path) -> None:
     told: list[tuple[int, float]] = []
 
-    def listen(step: int, figures: dict[str, float]) -> None:
+    def listen(step: int, metrics: dict[str, float]) -> None:
         assert (tmp_path / f"step-{step:08d}" / "state.json").is_file()
-        told.append((step, figures["loss"]))
+        told.append((step, metrics["loss"]))
         if step == 20:
             raise InterruptedError
 
     with pytest.raises(InterruptedError):
         train(toy.Toy(), toy.plan(25), toy.settings(), tmp_path, listen)
-    train(toy.Toy(), toy.plan(25), toy.settings(), tmp_path, lambda step, figures: told.append((step, figures["loss"])))
+    train(toy.Toy(), toy.plan(25), toy.settings(), tmp_path, lambda step, metrics: told.append((step, metrics["loss"])))
     toy.run(tmp_path / "whole", 25)
     log = read_log(tmp_path / "whole" / "metrics.jsonl")
     assert told == [(record["step"], record["validation_loss"]) for record in log if "validation_loss" in record]

@@ -26,7 +26,7 @@ class Toy:
             nn.Linear(8, 12), nn.LayerNorm(12), nn.ReLU(), nn.Dropout(dropout), nn.Linear(12, 1)
         )
         self.size, self.on_batch = size, on_batch
-        self.figures: list[float] = []
+        self.values: list[float] = []
         """What `evaluate` gives, one after another; when empty it measures."""
 
     def batch(self, n: int) -> tuple[Tensor, Tensor]:
@@ -42,8 +42,8 @@ class Toy:
 
     def evaluate(self) -> dict[str, float]:
         assert not self.model.training
-        if self.figures:
-            return {"loss": self.figures.pop(0)}
+        if self.values:
+            return {"loss": self.values.pop(0)}
         inputs = torch.randn(64, 8, generator=torch.Generator().manual_seed(10**6))
         return {"loss": float(F.mse_loss(self.model(inputs), inputs.sum(1, keepdim=True)))}
 

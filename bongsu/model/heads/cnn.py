@@ -34,7 +34,7 @@ class CNNConfig:
         config = cls(**values)
         return replace(config, kernel_sizes=tuple(config.kernel_sizes))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return asdict(self)
 
     @property

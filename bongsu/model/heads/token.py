@@ -22,7 +22,7 @@ class TokenConfig:
         """The opposite of `to_dict`. Raises TypeError when a key is missing or unknown."""
         return cls(**values)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         return asdict(self)
 
     @property

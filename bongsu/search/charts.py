@@ -1,4 +1,4 @@
-"""The figures of a search's page, as SVG: curves of every trial, parallel coordinates, importance, the points side by side."""
+"""The charts of a search as SVG: learning curves, parallel coordinates, importance, comparison of points."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from bongsu.reporting.charts import PANELS, series
+from bongsu.reporting.charts import PANELS, Log, series
 from bongsu.reporting.drawing import COLOURS, canvas, finish, frame, legend
+from bongsu.search.results import Result
 from bongsu.search.space import describe, label
 from bongsu.search.study import Study
-from bongsu.search.studying import Result
 
 _HUES = ("blue", "orange", "green", "violet")
 _DASHES = ("solid", (0, (4, 2)), (0, (1, 1.5)))
@@ -21,12 +21,12 @@ _BAND = 0.36  # of the room between two values of a setting: what the lines thro
 _NAMED = len(_HUES) * len(_DASHES)
 
 
-def learning_curves(trials: Sequence[tuple[str, Sequence[Sequence[Mapping[str, Any]]]]], panel: str) -> str:
-    """Training (left) and validation (right) of every trial. Up to twelve points have a look each; of more, the best has.
+def learning_curves(trials: Sequence[tuple[str, Sequence[Log]]], panel: str) -> str:
+    """Draw training (left) and validation (right) of every trial; up to twelve points have styles of their own, else the best.
 
     Args:
         trials: the label of the point and the logs of each trial, the best point first.
-        panel: a key of `evaluation.figures.PANELS`.
+        panel: a key of `reporting.charts.PANELS`.
     """
     title, training, validation = PANELS[panel]
     names = list(dict.fromkeys(name for name, _ in trials))
@@ -58,16 +58,16 @@ def learning_curves(trials: Sequence[tuple[str, Sequence[Sequence[Mapping[str, A
 
 
 def comparison(results: Sequence[Result], study: Study) -> str:
-    """The best points one above the other: mean and standard deviation over seeds of the figure that decides."""
+    """Draw the best points: mean and standard deviation over seeds of the metric that decides."""
     shown = list(results)[:24][::-1]
     figure, (axis,) = canvas(1, width=9.5, height=0.9 + _ROW * len(shown))
-    head = PANELS[study.figure][0] if study.figure in PANELS else "ROC-AUC"
+    head = PANELS[study.metric][0] if study.metric in PANELS else "ROC-AUC"
     frame(axis, f"{head}, mean and deviation over seeds" if study.seeds > 1 else f"{head} of each point", "")
     for row, result in enumerate(shown):
-        spread = result.figures[study.figure]
+        spread = result.metrics[study.metric]
         colour = COLOURS["orange" if row == len(shown) - 1 else "blue"]
         axis.errorbar(spread.mean, row, xerr=spread.deviation or 0.0, fmt="o", color=colour, markersize=5, linewidth=1.6,
-                      alpha=1.0 if result.whole else 0.4)  # fmt: skip
+                      alpha=1.0 if result.complete else 0.4)  # fmt: skip
     names = [describe(result.point) for result in shown]
     if max(map(len, names)) > _WIDEST:  # the settings' names once, and each point by its values
         axis.set_ylabel(" · ".join(name.rpartition(".")[2] for name in study.space), fontsize=8.5, color=COLOURS["ink"])
@@ -78,15 +78,15 @@ def comparison(results: Sequence[Result], study: Study) -> str:
 
 
 def parallel_coordinates(results: Sequence[Result], study: Study) -> str:
-    """Each point a line through its settings to the figure that decides; the better, the warmer and stronger.
+    """Draw each point as a line through its settings to the metric that decides; the better, the stronger.
 
-    Where a setting has few values, the lines through one of them lie one above the other, the best on top.
+    Where a setting has few values, the lines through one of them are spread, the best on top.
     """
-    axes_of = [*study.space, study.figure]
+    axes_of = [*study.space, study.metric]
     figure, (axis,) = canvas(1, width=max(5.0, 1.9 * len(axes_of)), height=4.2)
     frame(axis, "Settings and outcome", "")
     axis.grid(False)
-    values = [result.figures[study.figure].mean for result in results]
+    values = [result.metrics[study.metric].mean for result in results]
     outcome, outcome_ticks = _scale(values, evenly=False)
     good = np.array(outcome if study.mode == "max" else [1 - place for place in outcome])
     rank = np.argsort(np.argsort(good)) / max(1, len(good) - 1)
@@ -117,7 +117,7 @@ def parallel_coordinates(results: Sequence[Result], study: Study) -> str:
 
 
 def importance_bars(importance: Mapping[str, float]) -> str:
-    """The share of the variance each setting explains."""
+    """Draw the share of the variance that each setting explains."""
     names = list(importance)[::-1]
     figure, (axis,) = canvas(1, width=9.5, height=0.9 + _ROW * len(names))
     frame(axis, "Importance (fANOVA)", "share of the variance between points")
@@ -129,8 +129,10 @@ def importance_bars(importance: Mapping[str, float]) -> str:
 
 
 def _scale(values: Sequence[Any], evenly: bool = True) -> tuple[list[float], list[tuple[float, str]]]:
-    """Places from 0 to 1 and the ticks of one axis: numbers by size (by logarithm when they span more than a factor of 20);
-    names, and with `evenly` a few numbers, evenly."""
+    """Return places from 0 to 1 and the ticks of one axis.
+
+    Numbers are placed by size (logarithmic over a factor of 20), names, and with `evenly` a few numbers, evenly.
+    """
     different = list(dict.fromkeys(label(value) for value in (sorted(values) if _are_numbers(values) else values)))
     if evenly and _is_stepped(values):
         at = {text: index / max(1, len(different) - 1) for index, text in enumerate(different)}
@@ -150,7 +152,7 @@ def _are_numbers(values: Sequence[Any]) -> bool:
 
 
 def _is_stepped(values: Sequence[Any]) -> bool:
-    """Whether they are few, or no numbers."""
+    """Return whether values are few, or not numbers."""
     return not _are_numbers(values) or len({label(value) for value in values}) <= 6
 
 
