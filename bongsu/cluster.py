@@ -1,4 +1,4 @@
-"""A Ray cluster, joined for as long as it is needed."""
+"""Connecting to a Ray cluster."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMALL: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 128 
 
 @contextmanager
 def connected(address: str, **begun: Any) -> Iterator[None]:
-    """Joins the cluster at `address` ("auto": the one this machine is part of), unless one is joined already.
+    """Connect to the cluster at `address` ("auto": the one this machine is part of), unless already connected.
 
     Args:
         begun: arguments of `ray.init` for a cluster that is started here, for `LOCAL`.
@@ -54,9 +54,9 @@ def connected(address: str, **begun: Any) -> Iterator[None]:
 
 
 def show_token() -> None:
-    """Has Ray show its token, if there is one: `ray start` makes one and asks for it, `ray.init` shows it only when told to.
+    """Let Ray send its token, if there is one: `ray start` creates and requires one, `ray.init` sends it only if configured.
 
-    Once Ray is imported it has decided, and the processes that it starts must not be told otherwise.
+    Ray decides this on import, and the processes that it starts must agree.
     """
     if "ray" not in sys.modules and _has_token():
         os.environ.setdefault("RAY_AUTH_MODE", "token")

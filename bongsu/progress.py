@@ -1,4 +1,4 @@
-"""One look for the terminal: bars with rate and time left, tables, short notes. Everything goes to standard error."""
+"""Terminal output: progress bars with rate and time left, tables, short notes. Everything goes to standard error."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ console = Console(stderr=True, highlight=False)
 
 
 class Bar(Protocol):
-    """What a long piece of work reports to."""
+    """A progress bar."""
 
     def advance(self, amount: float = 1, note: str = "") -> None:
-        """Moves the bar on by `amount` units; `note` replaces the words at its end."""
+        """Advance the bar by `amount` units; `note` replaces the text at its end."""
 
 
 class _Rate(ProgressColumn):
@@ -57,7 +57,7 @@ class _RichBar:
 
 @contextmanager
 def bar(title: str, total: float | None, unit: str, done: float = 0) -> Iterator[Bar]:
-    """A progress bar with rate and time left; without `total` a spinner that counts."""
+    """Show a progress bar with rate and time left; without `total` a spinner that counts."""
     columns = [
         SpinnerColumn(),
         TextColumn("{task.description:<12}"),
@@ -79,7 +79,7 @@ def note(text: str) -> None:
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Says nothing meanwhile: of several processes one speaks."""
+    """Suppress output, as in all but one of several processes."""
     console.quiet = True
     try:
         yield
@@ -88,12 +88,12 @@ def silence() -> Iterator[None]:
 
 
 def warn(text: str) -> None:
-    """Print one line the reader should not miss, without secrets in URLs."""
+    """Print a warning in one line, without secrets in URLs."""
     console.print(f"[yellow]warning:[/yellow] {redacted_text(text)}", soft_wrap=True)
 
 
 def table(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A small table; numbers are set right."""
+    """Print a small table; numbers are right-aligned."""
     console.print(grid(redacted_text(title), headings, rows))
 
 
@@ -111,14 +111,14 @@ def grid(title: str, headings: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 
 def number_text(value: object) -> str:
-    """Whole numbers with thousands separated, others with four digits."""
+    """Format whole numbers with thousands separators, others with four digits."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def short(value: float) -> str:
-    """1234567 -> 1.2M."""
+    """Format 1234567 as 1.2M."""
     for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:.1f}{letter}"
@@ -126,7 +126,7 @@ def short(value: float) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """0.4 s, 12 s, 3 min 20 s, 2 h 05 min, 6 d 03 h."""
+    """Format as 0.4 s, 12 s, 3 min 20 s, 2 h 05 min, 6 d 03 h."""
     if seconds is None:
         return "–"
     if seconds < 59.5:

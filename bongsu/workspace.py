@@ -32,7 +32,7 @@ _WHOLE = 64 * 2**20  # files up to this size are hashed whole
 
 @dataclass(frozen=True)
 class Stage:
-    """A step of a run."""
+    """A stage of a run."""
 
     name: str
     settings: Mapping[str, object]
@@ -64,7 +64,7 @@ class Workspace:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keeps a second process out.
+        """Lock the run against other processes.
 
         Raises:
             WorkspaceError: when another process is at work in this folder.
@@ -73,16 +73,16 @@ class Workspace:
             yield
 
     def folder(self, stage: str) -> Path:
-        """Where a stage's output is."""
+        """Return the folder of a stage's output."""
         return self.path / stage
 
     def is_done(self, stage: Stage) -> bool:
-        """Whether the stage's output is there and was made from just these inputs and settings."""
+        """Return whether the stage's output exists and was made from these inputs and settings."""
         done = self.folder(stage.name) / DONE
         return done.is_file() and _read(done)["fingerprint"] == stage.fingerprint
 
     def run(self, stage: Stage) -> bool:
-        """Runs a stage unless it is done; says whether it was run."""
+        """Run a stage unless it is done; return whether it was run."""
         if self.is_done(stage):
             return False
         folder = self.folder(stage.name)
@@ -98,7 +98,7 @@ class Workspace:
             return True
 
     def follow(self, stage: Stage) -> None:
-        """Does a process's part of a stage that the main process runs: helps with it, or waits until it is done."""
+        """Take part in a stage that the main process runs, or wait until it is done."""
         while not self.is_done(stage):
             if stage.collective:
                 stage.work(self.folder(stage.name))
@@ -106,13 +106,13 @@ class Workspace:
             time.sleep(WAIT_SECONDS)
 
     def seconds(self, stage: str) -> float | None:
-        """How long a finished stage took."""
+        """Return how long a finished stage took."""
         done = self.folder(stage) / DONE
         return float(_read(done)["seconds"]) if done.is_file() else None
 
 
 def _carry_out(stage: Stage, target: Path) -> None:
-    """Does the work of a stage; its folder has the name `target` once it is whole."""
+    """Do the work of a stage; its folder is renamed to `target` when complete."""
     work = target if stage.resumable else target.with_name(f".{target.name}.tmp")
     begun = work / STARTED
     if not (stage.resumable and begun.is_file() and _read(begun)["fingerprint"] == stage.fingerprint):
@@ -137,7 +137,7 @@ def _carry_out(stage: Stage, target: Path) -> None:
 
 @contextmanager
 def _held(lock: Path, wait: bool) -> Iterator[None]:
-    """Holds a lock file; the system lets go of it when the process ends, however it ends."""
+    """Hold a lock file, which the system releases when the process ends."""
     with disk_errors(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(lock, os.O_CREAT | os.O_RDWR, 0o644)
@@ -152,7 +152,7 @@ def _held(lock: Path, wait: bool) -> Iterator[None]:
 
 
 def _link(folder: Path, kept: Path) -> None:
-    """Makes `folder` a relative link to `kept`, in the place of what was there."""
+    """Replace `folder` by a relative link to `kept`."""
     if folder.is_symlink():
         folder.unlink()
     else:
@@ -162,7 +162,7 @@ def _link(folder: Path, kept: Path) -> None:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    """Reads one of the two files a stage keeps about itself."""
+    """Read one of the two files about a stage."""
     try:
         content = read_json(path)
     except WorkspaceError:
@@ -173,7 +173,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _seconds_since(start: float, begun: Path) -> float:
-    """The time since `start` and that of earlier goes, which were stopped."""
+    """Return the time since `start` and that of earlier, interrupted attempts."""
     return float(_read(begun).get("seconds", 0.0)) + time.perf_counter() - start
 
 
@@ -200,7 +200,7 @@ def remembered_fingerprints(path: Path) -> Iterator[None]:
 
 
 def file_fingerprint(path: str) -> str:
-    """What stands for a file's content: its hash, or for large files its size, its date and the hash of both ends."""
+    """Return a fingerprint of a file's content: its hash, or for large files its size, its date and the hash of both ends."""
     file = Path(path)
     if not file.is_file():
         return path  # a URL: its name has to do
@@ -230,7 +230,7 @@ def _content_fingerprint(file: Path) -> str:
 
 
 def archive(folder: Path, keep: bool) -> None:
-    """Removes a folder; one that took long to make is kept beside, under a name with its date."""
+    """Remove a folder; one that took long to make is renamed with its date instead."""
     if not folder.exists():
         return
     if keep and any(folder.rglob("step-*")):

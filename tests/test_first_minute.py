@@ -202,7 +202,7 @@ def test_compare_shows_figures_and_the_paired_interval(
     assert found is not None
     assert back is not None
     assert found.found.difference == pytest.approx(
-        second.parts["rows held out"].figures["accuracy"] - first.parts["rows held out"].figures["accuracy"]
+        second.parts["rows held out"].metrics["accuracy"] - first.parts["rows held out"].metrics["accuracy"]
     )
     assert found.found.difference == pytest.approx(-back.found.difference)
     assert found.found.interval[0] <= found.found.difference <= found.found.interval[1]

@@ -24,7 +24,7 @@ Facts = list[list[object]]
 def info(
     model: Annotated[str, typer.Argument(help="A run's folder, a bundle of `bongsu export`, or bongsu:beacon")] = DEFAULT,
 ) -> None:
-    """Say what a run or a bundle is: its stages, its data, its model, its figures, and what to do with it."""
+    """Show a run or a bundle: its stages, data, model and metrics, and what to do next."""
     from bongsu.inference.bundle import is_bundle
 
     path = packaged(model, "detector") or Path(model)
@@ -43,7 +43,7 @@ def info(
 def compare(
     runs: Annotated[list[Path], typer.Argument(help="Two or more runs' folders; others are compared with the first")],
 ) -> None:
-    """Show the figures of runs side by side; where they measured the same rows, with the interval of the difference."""
+    """Show the metrics of runs side by side; for rows that both measured, with the interval of the difference."""
     if len(runs) < 2:
         raise BongsuError("Name two runs or more: bongsu compare runs/first runs/second")
     need("torch", "train")
@@ -73,7 +73,7 @@ def compare(
 def _words(found: Difference | None) -> str:
     """Return a difference in one sentence."""
     if found is None:
-        return "no row was measured by both in the same kind of task, so only the figures above can be compared."
+        return "no row was measured by both in the same kind of task, so only the metrics above can be compared."
     low, high = found.found.interval
     where = f"the same {found.rows:,} rows" if found.all_rows else f"the {found.rows:,} rows that both measured"
     verdict = {True: "better", False: "worse", None: "no difference that is more than chance"}[found.better]

@@ -1,7 +1,6 @@
-"""A source in blocks: pieces that any process can clean, in an order of their own.
+"""Sources in blocks of some megabytes, which can be cleaned in parallel.
 
-Of a file of lines a block is some megabytes of them, still to be parsed; other files are read where they are cut, and a block
-is some megabytes of texts.
+A block of a file of lines has the lines, still to be parsed; other files are parsed where they are cut, and a block has texts.
 """
 
 from __future__ import annotations
@@ -74,7 +73,7 @@ class Block:
 
 
 def file_groups(sources: list[Source]) -> list[FileGroup]:
-    """Return a group for each file; the files of a source with a limit are one, for its documents are counted one by one.
+    """Return a group for each file; the files of a source with a limit are one group, as its documents are counted in order.
 
     Raises:
         DataError: when a source has no file, or an encoding that Python does not know.
@@ -91,7 +90,7 @@ def file_groups(sources: list[Source]) -> list[FileGroup]:
 
 
 def cut(group: FileGroup, size: int = BYTES) -> Iterator[Block]:
-    """Cut a group into blocks of about `size` bytes each. An error is not raised here but kept in the last block."""
+    """Cut a group into blocks of about `size` bytes each. An error is not raised but stored in the last block."""
     source = group.settings
     stats = ReadStats(source.max_bad, quiet=True)
     number, waiting = 0, 0

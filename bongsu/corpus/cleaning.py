@@ -235,7 +235,7 @@ def _batches(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _separated(texts: Sequence[str]) -> tuple[list[str], list[str], list[int]]:
-    """Return the texts of ASCII alone, the others, and the places of the others."""
+    """Return the ASCII texts, the others, and the indices of the others."""
     of_ascii = list(map(str.isascii, texts))
     if all(of_ascii):
         return list(texts), [], []
@@ -244,14 +244,14 @@ def _separated(texts: Sequence[str]) -> tuple[list[str], list[str], list[int]]:
 
 
 def _merged(ascii_alone: list[Item], others: list[Item], places: list[int]) -> list[Item]:
-    """Return what `_separated` was given."""
+    """Return the texts in their order before `_separated`."""
     for place, other in zip(places, others, strict=True):
         ascii_alone.insert(place, other)
     return ascii_alone
 
 
 def _marks() -> str:
-    """Return the combining marks, for a character class: vowels of Indic scripts and Thai are marks, and tell words apart."""
+    """Return the combining marks, for a character class: vowels of Indic scripts and Thai are marks, and part of words."""
     blocks = (range(0x300, 0x3100), range(0xA600, 0xAC00))  # the rest of the first plane is ideographs, Hangul and presentation
     return "".join(chr(code) for block in blocks for code in block if unicodedata.category(chr(code)) in ("Mn", "Mc"))
 

@@ -1,4 +1,4 @@
-"""How a text file is written, found by looking at its beginning: encoding, line ends, what separates cells, quoting.
+"""Detection of how a text file is written, from its beginning: encoding, line ends, delimiter, quoting.
 
 The encodings looked for are UTF-8, UTF-16 and UTF-32 with or without a byte order mark, cp949 (Korean Windows and Excel) and
 cp1252 (Western European Windows). A few strict decodings distinguish these more reliably than letter statistics, which take a
@@ -34,7 +34,7 @@ _MAGIC = {b"PAR1": "Parquet", b"PK\x03\x04": "zip or .xlsx", b"\x1f\x8b": "gzip"
 
 @dataclass(frozen=True)
 class Dialect:
-    """What a table of text is written like."""
+    """How a CSV file is written."""
 
     delimiter: str
     quoted: bool
@@ -42,7 +42,7 @@ class Dialect:
 
 
 def detect_encoding(head: bytes, whole: bool) -> str | None:
-    """Return the encoding of the bytes a file begins with, or None when it is none that is known here.
+    """Return the encoding of the first bytes of a file, or None when it is unknown.
 
     Args:
         whole: whether the bytes are the whole file; otherwise they may end within a character.
@@ -76,17 +76,17 @@ def _is_utf8(head: bytes) -> bool:
 
 
 def kind_of(head: bytes) -> str | None:
-    """Return what a file is by its first bytes, when it is no text."""
+    """Return the kind of a binary file by its first bytes, or None for text."""
     return next((kind for magic, kind in _MAGIC.items() if head.startswith(magic)), None)
 
 
 def line_end(text: str) -> str:
-    """Return what ends the lines: a line feed, or a carriage return alone, as on old Macs."""
+    """Return the line end: a line feed, or a carriage return alone, as on old Macs."""
     return "\r" if "\r" in text and "\n" not in text else "\n"
 
 
 def detect_delimiter(header: str, preferred: str, columns: Sequence[str]) -> str:
-    """Return what separates cells: what finds all the columns in the header, or without any most cells."""
+    """Return the delimiter: the one that finds all the columns in the header, or without columns the most cells."""
     found: dict[str, list[str]] = {
         delimiter: header_names(header, delimiter) for delimiter in dict.fromkeys([preferred, *DELIMITERS])
     }

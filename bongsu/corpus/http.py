@@ -18,7 +18,7 @@ _ATTEMPTS = 3  # to resume after a broken connection, each time without a new by
 
 
 class _Response(Protocol):
-    """What is used of `http.client.HTTPResponse`."""
+    """The part of `http.client.HTTPResponse` that is used."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -29,7 +29,7 @@ class _Response(Protocol):
 
 
 def is_web(protocol: str) -> bool:
-    """Return whether a URL's protocol is that of the web."""
+    """Return whether a protocol is http or https."""
     return protocol.lower() in ("http", "https")
 
 
@@ -76,15 +76,15 @@ class WebFile(io.RawIOBase):
                 self._place += count
                 self._failures = 0 if count else self._failures
                 return count
-            self._go_on()
+            self._resume()
 
     def close(self) -> None:
         if not self.closed:
             self._response.close()
         super().close()
 
-    def _go_on(self) -> None:
-        """Ask for the rest.
+    def _resume(self) -> None:
+        """Request the rest of the file.
 
         Raises:
             EOFError: when the server cannot send it, or the file is another one now.
@@ -116,7 +116,7 @@ class WebFile(io.RawIOBase):
 
 
 def _request(url: str) -> urllib.request.Request:
-    """Make a request: other alphabets are encoded, user name and password are sent to this server alone."""
+    """Return a request with an encoded URL; user name and password are sent to this server alone."""
     parts = urlsplit(url)
     host = (parts.hostname or "").encode("idna").decode()
     host = f"[{host}]" if ":" in host else host
@@ -131,7 +131,7 @@ def _request(url: str) -> urllib.request.Request:
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    """Make an opener that knows the web alone: no redirection leads to a file of this machine."""
+    """Return an opener for http and https alone, so that no redirect leads to a local file."""
     opener = urllib.request.OpenerDirector()
     for handler in (
         urllib.request.ProxyHandler,

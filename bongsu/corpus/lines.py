@@ -183,7 +183,7 @@ def numbered_lines(
 
 
 def _to_line_end(stream: IO[bytes]) -> bytes:
-    """Read what is left of a line; of a very long one the beginning."""
+    """Read the rest of a line; of a very long one the beginning."""
     line = rest = stream.readline(LONGEST_LINE)
     while rest and not rest.endswith(b"\n"):
         rest = stream.readline(_CHUNK)
@@ -192,7 +192,7 @@ def _to_line_end(stream: IO[bytes]) -> bytes:
 
 @lru_cache
 def codec_of(encoding: str) -> tuple[str, bool]:
-    """Return Python's name of an encoding, and whether its line feed is something else than the byte 0A.
+    """Return Python's name of an encoding, and whether its line feed is not the byte 0A.
 
     Raises:
         DataError: when Python knows no such encoding of text.
@@ -210,7 +210,7 @@ def _byte_lines(part: Part) -> Iterator[tuple[int, bytes | None]]:
 
 
 def _with_nan(line: bytes, codec: str) -> Any:
-    """Return the value of a line of JSON with NaN or Infinity in it, which Python writes though JSON has no such numbers."""
+    """Parse a line of JSON with NaN or Infinity, which Python writes although JSON does not allow them."""
     if b"NaN" not in line and b"Infinity" not in line:
         return None
     try:

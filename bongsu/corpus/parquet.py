@@ -103,7 +103,7 @@ def _chosen(shown: str, table: pq.ParquetFile, columns: Sequence[str], also: Seq
 
 
 def _check_pages(shown: str, stream: IO[bytes], table: pq.ParquetFile, chosen: list[str]) -> tuple[int, list[str]]:
-    """Return how many rows may be read at a time, and the columns in which texts are stored once and referred to.
+    """Return how many rows may be read at a time, and the dictionary-encoded columns.
 
     Raises:
         DataError: when a page, or all of them, unpack beyond reason.
@@ -140,7 +140,7 @@ def _bytes_of_row(page: Page) -> float:
 
 
 def _texts(batch: pa.RecordBatch, needed: Sequence[str]) -> Iterator[dict[str, str] | str]:
-    """Make rows of texts, one after the other; instead of a row whose needed cells are no text, why."""
+    """Yield rows as texts; in place of a row whose needed cells are not text, the reason."""
     columns = [_column(column) for column in batch.columns]
     names = batch.schema.names
     for index in range(batch.num_rows):
@@ -161,7 +161,7 @@ def _texts(batch: pa.RecordBatch, needed: Sequence[str]) -> Iterator[dict[str, s
 
 
 def _column(column: pa.Array) -> pa.Array:
-    """Return a column whose values Python can hold: times, which may be too fine or too far for it, become text here."""
+    """Return a column with values that Python can represent: times, which may exceed its range or precision, become text."""
     kind = column.type
     if pa.types.is_timestamp(kind) and kind.tz is not None:
         column = pc.cast(column, pa.timestamp(kind.unit))  # UTC; names of zones are not known on every machine
@@ -171,7 +171,7 @@ def _column(column: pa.Array) -> pa.Array:
 
 
 def _text(value: Any) -> str:
-    """Return a cell as text: nothing is the empty text, as is a number that is none."""
+    """Return a cell as text; null and NaN are the empty text."""
     if value is None or value != value:
         return ""
     if isinstance(value, str):

@@ -1,4 +1,4 @@
-"""The headers of a Parquet file's pages (Thrift's compact protocol): what each page unpacks to, before it is unpacked."""
+"""Headers of a Parquet file's pages (Thrift's compact protocol): the size of each page before it is unpacked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Page(NamedTuple):
 
 
 def pages_of(stream: IO[bytes], chunk: Any, size: int) -> Iterator[Page]:
-    """Read the headers of all pages of a column in a row group, in order, passing over what they hold.
+    """Read the headers of all pages of a column in a row group, in order, without their contents.
 
     Args:
         chunk: pyarrow's ColumnChunkMetaData.

@@ -1,4 +1,4 @@
-"""English that is on every machine with Python: the documentation topics of `help()` and the standard library's docstrings."""
+"""English text that comes with Python: the documentation topics of `help()` and the standard library's docstrings."""
 
 from __future__ import annotations
 

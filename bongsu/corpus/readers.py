@@ -1,7 +1,7 @@
 """Readers: one stream of documents or rows from every kind of file.
 
-Every row is used or counted under a reason. A bad line or row, or a file that is cut short, is counted, shown with its place
-and passed over, up to a limit; what cannot be read at all is an error that says what is there.
+Every row is used or counted under a reason. A bad line or row, or a truncated file, is counted, reported with its place and
+skipped, up to a limit; a file that cannot be read at all is an error that says what it contains.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Document:
 
 @dataclass(frozen=True)
 class File:
-    """A file that was looked at."""
+    """A file whose format was detected."""
 
     part: Part
     """All of it."""
@@ -220,7 +220,7 @@ def documents(source: Source, stats: ReadStats, file: File) -> Iterator[Document
 
 
 def _advised(rows: Rows, advice: str) -> Rows:
-    """Yield the rows; an error about a missing column says what to do."""
+    """Yield the rows; add advice to the error of a missing column."""
     try:
         yield from rows
     except MissingColumnError as error:
@@ -246,7 +246,7 @@ def warn_of_missing_subsets(source: Source, stats: ReadStats) -> None:
 
 
 def _checked(source: Source, stats: ReadStats, found: Iterator[T]) -> Iterator[T]:
-    """Stream what was found up to the source's limit, and print what was not used.
+    """Stream items up to the source's limit, and print how many rows were not used.
 
     Raises:
         DataError: when nothing was found.
@@ -261,7 +261,7 @@ def _checked(source: Source, stats: ReadStats, found: Iterator[T]) -> Iterator[T
 
 
 def _look(source: Source, path: str) -> File:
-    """Look at how a file begins.
+    """Detect the format of a file by its beginning.
 
     Raises:
         DataError: when its encoding cannot be determined, or it is of another kind than its name says.
@@ -312,7 +312,7 @@ def _lines(head: str, end: str) -> Iterator[str]:
 
 
 def _dialect(source: Source, stats: ReadStats, file: File, columns: Sequence[str]) -> Dialect:
-    """Return how a table is written: as the recipe says, or by looking."""
+    """Return the dialect of a table, from the recipe or detected."""
     usual = "\t" if file.form == "tsv" else ","
     complete = file.head if file.whole else file.head[: file.head.rfind(file.part.line_end) + 1]
     lines = [line for line in _lines(complete, file.part.line_end) if line.strip(" \r")]

@@ -1,4 +1,4 @@
-"""What became of the rows of a source: every row is used or counted under a named reason."""
+"""Counts of the rows of a source: every row is used or counted under a named reason."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SUBSETS = 1000  # names remembered for the message; The Pile has 22
 
 
 class Place(NamedTuple):
-    """Where a row stands."""
+    """The place of a row."""
 
     path: str
     """As it may be shown: see `bongsu.files.redacted`."""
@@ -57,7 +57,7 @@ class ReadStats:
     limit: int = 1000
     """How many bad places there may be before reading stops with an error."""
     quiet: bool = False
-    """Keep bad places for `add`, without a word and without an error: of several pieces of a source, one speaks."""
+    """Keep bad places for `add`, without a message or an error, where a source is read in pieces."""
     rows: int = 0
     """Rows there were, blank and bad ones included."""
     dropped: Counter[str] = field(default_factory=Counter)
@@ -67,7 +67,7 @@ class ReadStats:
     count: int = 0
     """Bad places, some of which are rows."""
     assumed: dict[str, str] = field(default_factory=dict)
-    """What was found by looking and is not the usual, by file: the encoding, what separates cells, quoting."""
+    """Detected properties that are unusual, by file: the encoding, the delimiter, quoting."""
     files: int = 0
     files_left_out: Counter[str] = field(default_factory=Counter)
     """Files of a folder that were not read, by reason."""
@@ -76,7 +76,7 @@ class ReadStats:
 
     @property
     def used(self) -> int:
-        """Rows that were given to whoever asked."""
+        """Rows that were yielded."""
         return self.rows - self.dropped.total()
 
     @property
@@ -107,11 +107,11 @@ class ReadStats:
         self._add(BadPlace(str(place), what, "", False))
 
     def drop(self, reason: str, count: int = 1) -> None:
-        """Count rows that are in order but not wanted, such as blank ones."""
+        """Count rows that are valid but not wanted, such as blank ones."""
         self.dropped[reason] += count
 
     def assume(self, path: str, what: str) -> None:
-        """Say and remember what was found by looking at a file, once; of several things all are kept."""
+        """Note an assumption about a file, once, and keep it; of several all are kept."""
         before = self.assumed.get(path, "")
         if what in before:
             return
@@ -125,7 +125,7 @@ class ReadStats:
             self.subsets.add(name)
 
     def add(self, other: ReadStats) -> None:
-        """Add what was seen of another piece of the same source.
+        """Add the counts of another piece of the same source.
 
         Raises:
             DataError: when there are more than `limit` bad places; what comes before the last of them is added.
@@ -141,19 +141,19 @@ class ReadStats:
             self._add(bad)
 
     def take(self) -> ReadStats:
-        """Return what was counted so far, and begin anew."""
+        """Return the counts so far, and start anew."""
         taken = replace(self)
         self.__init__(self.limit, self.quiet)  # type: ignore[misc]
         return taken
 
     def summary(self) -> str:
-        """Return a text for the end of an error message."""
+        """Return the counts as text for the end of an error message."""
         counts = _counts(self.dropped)
         first = f"the first bad place is {self.examples[0]}" if self.bad else ""
         return f" ({'; '.join(filter(None, [counts, first]))})" if counts or first else ""
 
     def report(self, name: str) -> None:
-        """Print one line of what was read and what was not, if anything was not."""
+        """Print in a line how many rows were not used, if any."""
         if self.dropped:
             note(escape(f"{name}: {self.rows:,} rows, {self.used:,} used; not used: {_counts(self.dropped)}"))
         if self.files_left_out:

@@ -104,7 +104,7 @@ def _numbered(part: Part, stream: IO[bytes], stats: ReadStats) -> Iterator[tuple
 def _object_rows(
     values: Iterator[tuple[Place, Any]], first: bool, columns: Sequence[str], also: Sequence[str] | None, stats: ReadStats
 ) -> Rows:
-    """Make rows of JSON values; with `first`, the first object has to have all columns."""
+    """Yield rows of JSON values; with `first`, the first object must have all columns."""
     for place, value in values:
         if not isinstance(value, dict):
             stats.skip(place, "not a JSON object")
@@ -124,7 +124,7 @@ def _object_rows(
 
 
 def _reach(value: dict[str, Any], name: str) -> Any:
-    """Return what a name stands for in an object: a key, or keys of nested objects with dots between; `_ABSENT` if nothing."""
+    """Return the value of a name in an object: a key, or keys of nested objects joined by dots; `_ABSENT` if missing."""
     if name in value:
         return value[name]
     parts = name.split(".")
@@ -136,7 +136,7 @@ def _reach(value: dict[str, Any], name: str) -> Any:
 
 
 def _flat(value: dict[str, Any], before: str = "", depth: int = 4) -> Iterator[tuple[str, Any]]:
-    """Yield the names that reach into an object, with what each stands for."""
+    """Yield the dotted names of the values in an object, with the values."""
     for key, inner in value.items():
         yield f"{before}{key}", inner
         if isinstance(inner, dict) and depth:
@@ -144,7 +144,7 @@ def _flat(value: dict[str, Any], before: str = "", depth: int = 4) -> Iterator[t
 
 
 def columns_of(names: Sequence[str], columns: Sequence[str], also: Sequence[str] | None, shown: str) -> dict[str, int]:
-    """Return the place of each column that is wanted, the first where there are several.
+    """Return the index of each wanted column, the first of duplicates.
 
     Raises:
         DataError: when one of `columns` is missing, naming those there are; when one of these or of `also` occurs twice; when
@@ -178,7 +178,7 @@ def as_texts(row: dict[str, Any], columns: Sequence[str]) -> dict[str, str] | No
 
 
 def text_of(value: Any) -> str:
-    """Return a cell as text: nothing, and a number that is none (NaN), is the empty text; the rest is JSON."""
+    """Return a cell as text: null and NaN are the empty text; other values than text are JSON."""
     if value is None or value != value:
         return ""
     if isinstance(value, str):
@@ -189,12 +189,12 @@ def text_of(value: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    """Return dates, decimals and other values of Parquet's that JSON does not know, as text."""
+    """Return dates, decimals and other values that JSON does not have, as text."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 class _Record:
-    """A row of CSV: its cells, or what is wrong with it."""
+    """A row of CSV: its cells, or its fault."""
 
     __slots__ = ("blank", "cells", "fault", "line")
 
@@ -203,9 +203,9 @@ class _Record:
 
 
 class _Records:
-    """The rows of a file of CSV.
+    """The rows of a CSV file.
 
-    It is itself what Python's csv module reads from, line by line, so that it knows the lines of each row.
+    It feeds Python's csv module line by line itself, so that it knows the lines of each row.
     """
 
     def __init__(self, part: Part, dialect: Dialect) -> None:
@@ -226,7 +226,7 @@ class _Records:
             except StopIteration:
                 return
             except csv.Error as error:
-                if (bad := self._mended(str(error))) is not None:
+                if (bad := self._recover(str(error))) is not None:
                     yield bad
                 continue
             first = self._held[0]
@@ -252,8 +252,8 @@ class _Records:
             return "\n"
         return line.text + "\n"
 
-    def _mended(self, why: str) -> _Record | None:
-        """Go on behind a row that cannot be read: return it as a bad one, or None when it is to be read again."""
+    def _recover(self, why: str) -> _Record | None:
+        """Recover after a row that cannot be read: return it as a bad one, or None when it will be read again."""
         first, *rest = self._held
         if why.startswith("unexpected end of data"):
             raise DataError(

@@ -66,7 +66,7 @@ def open_zip(path: str, stream: IO[bytes]) -> Iterator[zipfile.ZipFile]:
 
 @contextmanager
 def zip_errors(path: str, kind: str) -> Iterator[None]:
-    """Turn whatever a damaged zip file or workbook raises into a message. It is all sorts of things."""
+    """Turn the many errors of damaged zip files and workbooks into a message."""
     try:
         yield
     except (BongsuError, GeneratorExit, KeyboardInterrupt):
@@ -144,7 +144,7 @@ def _elements(path: str, archive: zipfile.ZipFile, part: str) -> list[tuple[str,
 
 
 def _shared(path: str, archive: zipfile.ZipFile, part: str) -> Iterator[str]:
-    """Read the texts that cells share, in order.
+    """Read the shared strings, in order.
 
     Raises:
         DataError: when they are more than `MOST_SHARED`.
@@ -179,7 +179,7 @@ class _Parser:
             pass
 
     def steps(self, archive: zipfile.ZipFile, part: str) -> Iterator[None]:
-        """Do what `parse` does, piece by piece."""
+        """Parse piece by piece."""
         parser = expat.ParserCreate()
         parser.buffer_text = True
         parser.StartElementHandler, parser.EndElementHandler = self._start, self._end
@@ -200,13 +200,13 @@ class _Parser:
         yield
 
     def start(self, name: str, attributes: dict[str, str]) -> None:
-        """Called where an element begins, with its name without the prefix of its namespace."""
+        """Handle the start of an element; `name` is without the prefix of its namespace."""
 
     def end(self, name: str) -> None:
-        """Called where an element ends."""
+        """Handle the end of an element."""
 
     def text(self, text: str) -> None:
-        """Called with text between the tags, or a piece of it."""
+        """Handle text between tags, or a piece of it."""
         self._events += 1
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
@@ -243,7 +243,7 @@ class _Texts(_Parser):
                 raise DataError(f"{self._path}: a cell of more than {LONGEST_CELL:,} characters.")
 
     def taken(self) -> str:
-        """Return the text gathered so far, and begin anew."""
+        """Return the text gathered so far, and start anew."""
         text = "".join(self._pieces)
         self._pieces, self._length = [], 0
         return text

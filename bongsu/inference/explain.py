@@ -1,4 +1,4 @@
-"""Which words drove an answer, by occlusion: what the probability loses when a word is hidden (Zeiler and Fergus 2014)."""
+"""Explanations by occlusion: how much a probability drops when a word is hidden (Zeiler and Fergus 2014)."""
 
 from __future__ import annotations
 

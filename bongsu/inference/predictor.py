@@ -1,4 +1,4 @@
-"""Texts in, answers out, whatever the kind of task and whatever computes the model's outputs. Needs no torch."""
+"""Prediction for any kind of task, with any backend. Needs no torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Texts = Sequence[str] | Sequence[Sequence[str]]
 
 
 class Backend(Protocol):
-    """What computes a model's outputs: torch, or ONNX Runtime."""
+    """A runtime that computes a model's outputs: torch, or ONNX Runtime."""
 
     def run(self, rows: Sequence[Encoded]) -> list[Float32]:
         """Return the head's outputs of each row, [n_outputs] or [L, n_outputs], in the order given."""
@@ -35,11 +35,11 @@ class Backend(Protocol):
         """Return the mean of each row's token vectors, [rows, d_model]."""
 
     def read(self, rows: Sequence[Encoded]) -> tuple[list[Float32], Float32]:
-        """Return what `run` and `embed` do, in one pass."""
+        """Return the results of `run` and `embed`, in one pass."""
 
 
 class Correction(Protocol):
-    """What was learned from labels after the model was trained."""
+    """A correction of answers, learned from labels after training."""
 
     def corrected(self, examples: Sequence[Example[Any]], vectors: Float32, outputs: Outputs) -> Outputs:
         """Return other calibrated outputs of examples.
@@ -52,7 +52,7 @@ class Correction(Protocol):
 
 @dataclass(frozen=True)
 class ModelDetails:
-    """What is saved with a fine-tuned model beside its weights: all that turns outputs into answers."""
+    """What is saved with the weights of a fine-tuned model: everything that turns outputs into answers."""
 
     task: TaskSettings
     schema: Schema
@@ -68,7 +68,7 @@ class ModelDetails:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelDetails:
-        """The opposite of `to_dict`.
+        """Build from the values of `to_dict`.
 
         Raises:
             WorkspaceError: when the values are of another version, or damaged.
@@ -83,7 +83,7 @@ class ModelDetails:
 
 
 class Predictor:
-    """Answers texts with a model and, where it has one, its TF-IDF partner; `bongsu.load` returns one."""
+    """Answers texts with a model, in an ensemble with TF-IDF where it has one; `bongsu.load` returns one."""
 
     def __init__(self, details: ModelDetails, tokenizer: Tokenizer, backend: Backend, tfidf: Tfidf | None = None) -> None:
         self.details = details
@@ -139,7 +139,7 @@ class Predictor:
         return self.task.examples(rows, fronts)
 
     def predict_examples(self, examples: Sequence[Example[Any]]) -> list[Any]:
-        """Like `predict`, of examples."""
+        """Return the answer to each example, as `predict`."""
         return self.task.answers(examples, self.outputs_of(examples), self.calibration)
 
     def outputs_of(self, examples: Sequence[Example[Any]]) -> Outputs:
@@ -149,7 +149,7 @@ class Predictor:
         return self._calibrated(self.task.encode(self.tokenizer, examples), examples)
 
     def explain(self, text: str, context: Sequence[str] = ()) -> list[Word]:
-        """Return the words of a text as the model reads it, with what each did for the probability that `predict` gives.
+        """Return the words of a text as the model reads it, with the effect of each on the probability of the answer.
 
         Costs one more pass for each word.
         """
@@ -158,7 +158,7 @@ class Predictor:
         return self.explain_example(example, output)
 
     def explain_example(self, example: Example[Any], output: int) -> list[Word]:
-        """Return the words of an example's first text, with what each did for one output."""
+        """Return the words of an example's first text, with the effect of each on one output."""
 
         def score(rows: Sequence[Encoded], examples: Sequence[Example[Any]]) -> Float32:
             return self._calibrated(rows, examples).values
@@ -170,7 +170,7 @@ class Predictor:
         return self.embed_examples(self.examples(texts))
 
     def embed_examples(self, examples: Sequence[Example[Any]]) -> Float32:
-        """Like `embed`, of examples."""
+        """Return a vector for each example, as `embed`."""
         if not examples:
             return np.zeros((0, 0), dtype=np.float32)
         vectors = self.backend.embed(self.task.encode(self.tokenizer, examples))
@@ -204,7 +204,7 @@ class Predictor:
 
 
 def _require_strings(values: object, where: str, needed: str) -> None:
-    """Refuse what is no list of texts, such as None or NaN in the column of a table.
+    """Refuse anything but a list of texts, such as None or NaN in a column.
 
     Raises:
         DataError: naming the place.

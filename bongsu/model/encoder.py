@@ -70,7 +70,7 @@ class EncoderConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> EncoderConfig:
-        """The opposite of `to_dict`. Raises TypeError when a key is missing or unknown."""
+        """Build from the values of `to_dict`. Raises TypeError when a key is missing or unknown."""
         return cls(**values)
 
     def to_dict(self) -> dict[str, object]:
@@ -216,7 +216,7 @@ class Encoder(nn.Module):
     def forward_layers(
         self, input_ids: Tensor, segment_ids: Tensor | None = None, positions: Tensor | None = None
     ) -> list[Tensor]:
-        """The output of every layer, first to last, each [B, L, d_model]; the last one normalised as by `forward`."""
+        """Return the output of every layer, first to last, each [B, L, d_model]; the last one normalised as by `forward`."""
         x, mask, turn = self.embed(input_ids, segment_ids, positions)
         outputs = []
         for layer in self.layers:
@@ -225,7 +225,7 @@ class Encoder(nn.Module):
         return [*outputs[:-1], self.final_norm(x)]
 
     def modules_top_down(self) -> list[nn.Module]:
-        """Return what stands above the layers, then each layer from the last to the first, then the embeddings."""
+        """Return the final norm, then each layer from the last to the first, then the embeddings."""
         return [self.final_norm, *reversed(self.layers), self.embeddings]
 
     def keep_layers(self, n: int) -> None:
@@ -244,7 +244,7 @@ class Encoder(nn.Module):
     def embed(
         self, input_ids: Tensor, segment_ids: Tensor | None, positions: Tensor | None
     ) -> tuple[Tensor, Tensor, Rotation | None]:
-        """What the layers start from: embedded tokens [B, L, d_model], and the mask and rotation that all share.
+        """Return the input of the layers: embedded tokens [B, L, d_model], and the mask and rotation that all share.
 
         Raises:
             DataError: when rows are longer than `max_length` and no positions are given.

@@ -82,7 +82,7 @@ def find_encoder(path: Path) -> Path | None:
 
 
 def read_config(folder: Path, kind: Kind | None = None) -> dict[str, Any]:
-    """A model folder's `config.json`: `kind`, `encoder`, `head` (task) and the free-form `extra`.
+    """Read a model folder's `config.json`: `kind`, `encoder`, `head` (task) and the free-form `extra`.
 
     Raises:
         WorkspaceError: when the folder holds no model, or one of another kind.
@@ -132,7 +132,7 @@ def _load(folder: Path, build: Callable[[], ModelType]) -> ModelType:
 
 
 class _Uninitialized(TorchFunctionMode):
-    """Leaves out what initializes weights: of tensors without memory that would bring half of torch's compiler in."""
+    """Skips the initialization of weights, which for tensors without memory would import half of torch's compiler."""
 
     def __torch_function__(self, function: Any, types: Any, arguments: Any = (), options: Any = None) -> Any:
         options = options or {}
@@ -151,7 +151,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def _check(path: Path, expected: dict[str, tuple[int, ...]], tensors: dict[str, Tensor]) -> None:
-    """Every tensor the model has, no other, each of its shape."""
+    """Check that there is every tensor of the model, no other, each of its shape."""
     problems = [f"{name} is missing" for name in expected if name not in tensors]
     problems += [f"{name} belongs to no part of the model" for name in sorted(tensors) if name not in expected]
     problems += [

@@ -1,4 +1,4 @@
-"""How much memory training takes, from the configuration alone: no trial run, no device.
+"""Estimate of the memory of training from the configuration alone, without a trial or a device.
 
     weights, gradients, AdamW's two moments     16 bytes a parameter (4 each, float32)
     weights cast for matrix products             h bytes an element of a matrix
@@ -23,7 +23,7 @@ PROCESS_BYTES = {"cpu": 0.7e9, "cuda": 0.8e9}
 
 @dataclass(frozen=True)
 class Load:
-    """What training computes at once."""
+    """The size of a training step."""
 
     positions: int
     """Tokens of a batch, padding included."""
@@ -37,7 +37,7 @@ class Load:
 
 
 def training_bytes(config: EncoderConfig, load: Load, bytes_a_number: int, device: str, head_parameters: int = 0) -> float:
-    """Memory of a training process at its peak, in bytes.
+    """Return the peak memory of a training process in bytes.
 
     Args:
         bytes_a_number: h, in matrix products.
@@ -54,7 +54,7 @@ def training_bytes(config: EncoderConfig, load: Load, bytes_a_number: int, devic
 
 
 def activation_bytes(config: EncoderConfig, load: Load, bytes_a_number: int, device: str, layers: int) -> float:
-    """What autograd keeps of the last `layers` layers and the final norm, in bytes.
+    """Return what autograd keeps of the last `layers` layers and the final norm, in bytes.
 
     Of every position of a layer, with d = d_model, f = d_ff, h bytes a number:
         attention   4d + 8      what goes into the norm, its mean and deviation (float32)

@@ -15,7 +15,7 @@ class TaskModel(nn.Module):
     """An encoder, ours or one of `transformers`, under the head of a task."""
 
     def __init__(self, encoder: Encoder | HubEncoder, config: HeadConfig, pairs: bool = False) -> None:
-        """`pairs`: rows hold two texts, told apart by a learned vector that is added to the tokens of the second."""
+        """`pairs`: rows have two texts, distinguished by a learned vector that is added to the tokens of the second."""
         super().__init__()
         self.encoder = encoder
         self.head = build_head(encoder.config.d_model, config)

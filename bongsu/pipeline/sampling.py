@@ -1,4 +1,4 @@
-"""A sample of a corpus, taken through the stages of a run by their own code: what `plan` counts and times."""
+"""A sample of a corpus, run through the first stages, for the counts and times of `plan`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _UNPACKABLE = (".xlsx", ".zip")
 
 @dataclass(frozen=True)
 class Sampled:
-    """What a sample of the corpus became, and how much more the whole corpus is."""
+    """The counts and times of a sample, and the ratio of the whole corpus to it."""
 
     folder: Path
     """With `tokenizer/` and `tokens/`, as in a run's folder."""
@@ -62,7 +62,7 @@ class _Part:
 
 
 def sample_corpus(recipe: Recipe, folder: Path) -> Sampled | None:
-    """Prepare, tokenize and encode a sample of the recipe's corpus in `folder`; None when a source cannot be looked at.
+    """Prepare, tokenize and encode a sample of the recipe's corpus in `folder`; None when a source cannot be sampled.
 
     A corpus that is small is prepared whole, so that what is wrong with it is found here. The times of a larger one are those
     of the sample, longer by as much as there is more text; what starting takes is found with a sample of a tenth and counted
@@ -123,7 +123,7 @@ def _run(recipe: Recipe, folder: Path, size: int) -> Sampled:
 
 
 def _make_tokenizer(recipe: Recipe, corpus: Path, folder: Path, cut: bool) -> None:
-    """Train the recipe's tokenizer; where only a part of the text is there, one that this part can fill.
+    """Train the recipe's tokenizer; on a part of the text one as large as this part can fill.
 
     Raises:
         RecipeError: when all of the text cannot fill the vocabulary.
@@ -192,7 +192,7 @@ def _copy_rows(path: str, target: Path, size: int) -> float:
 
 
 def _unpacked_bytes(path: str) -> float:
-    """Return how many bytes a file holds, of a packed one by how well its beginning is packed."""
+    """Return the unpacked size of a file, estimated from the compression of its beginning."""
     file = Path(path)
     size = file.stat().st_size
     if not is_packed(path):

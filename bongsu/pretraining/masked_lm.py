@@ -214,16 +214,7 @@ def pretrain(
     total = steps * settings.accumulate
     batches = Batches(shards, shape, settings, vocab_size, recipe.seed, starts, total)
     validation = Batches(held_out, shape, settings, vocab_size, VALIDATION_SEED, starts)
-    student = None
-
-    if start is not None:
-        model = load_masked_lm(start)
-        longest = model.encoder.config.max_length
-        if settings.row_length > longest:
-            raise RecipeError(f"{title}.row_length: {settings.row_length} is more than the encoder's {longest} positions")
-    else:
-        model = MaskedLanguageModel(EncoderConfig.from_recipe(recipe.model, vocab_size))
-        initialize(model, recipe.seed)
+    model, student = _initial_model(recipe, vocab_size, start, title), None
     if settings.teacher:
         taught = batches.training_sentences(total), validation.validation_sentences(settings.validation_sentences)
         teacher = Teacher(folder / "teacher", settings, tokenizer)
@@ -266,6 +257,19 @@ def pretrain(
             save_encoder(model_folder, trainable.kept, {"validation": state.last})
             save_tokenizer(tokenizer, model_folder, model.encoder.config.max_length)
     return state
+
+
+def _initial_model(recipe: Recipe, vocab_size: int, start: Path | None, title: str) -> MaskedLanguageModel:
+    """Return the model in the folder `start`, or else an initialized one."""
+    if start is None:
+        model = MaskedLanguageModel(EncoderConfig.from_recipe(recipe.model, vocab_size))
+        initialize(model, recipe.seed)
+        return model
+    assert recipe.pretrain is not None
+    model, row_length = load_masked_lm(start), recipe.pretrain.row_length
+    if row_length > (longest := model.encoder.config.max_length):
+        raise RecipeError(f"{title}.row_length: {row_length} is more than the encoder's {longest} positions")
+    return model
 
 
 @torch.inference_mode()

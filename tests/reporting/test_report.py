@@ -11,14 +11,25 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from bongsu.evaluation.bootstrap import PairedDifference, paired_difference
+from bongsu.evaluation.bootstrap import Comparison, PairedDifference, paired_difference
 from bongsu.evaluation.calibration import reliability
 from bongsu.evaluation.metrics import classification_metrics, predictions, threshold_curve
 from bongsu.pretraining.masked_lm import Token
 from bongsu.reporting import charts, drawing
 from bongsu.reporting.korean import KOREAN
 from bongsu.reporting.page import number, render, sentences, signed, size, verdict
-from bongsu.reporting.sections import ClassificationSection, Fold, Mistake, Pretraining, Report, Scores, ShadedWord, StageTime
+from bongsu.reporting.sections import (
+    ClassificationSection,
+    Fold,
+    Mistake,
+    Pretraining,
+    Report,
+    Scores,
+    ShadedWord,
+    StageTime,
+    TaskSection,
+)
+from bongsu.tasks.task import Table
 
 HOSTILE = "</td></script><script>alert('x')</script><img src=x onerror=alert(1)>\" onmouseover=\"x & 서울 🔥"
 VOID = {"meta", "br", "img", "hr", "wbr", "link", "input"}
@@ -234,6 +245,18 @@ def test_what_is_missing_is_left_out() -> None:
             Page(render(replace(whole(), **{key: getattr(Report("one"), key)})))
     bare = ClassificationSection(["a", "b"], "", classification_metrics([0, 1], [[0.9, 0.1], [0.8, 0.2]]))
     assert "0.500" in Page(render(Report("bare", classification=bare))).words
+
+
+def test_another_kind_of_task_has_its_metrics_and_tables() -> None:
+    found = Comparison(0.5, [0.4, 0.6], 0.3, [0.2, 0.4], 0.2, [0.1, 0.3])
+    models = {"this model": {"f1": 0.5}, "mean": {"f1": 0.3}}
+    tables = [Table("Labels", ["label", "rows"], [["fire", 3]])]
+    part = TaskSection("5-fold cross-validation", 90, [("f1", "F1")], models, {"mean": found}, tables)
+    html = render(Report("x", task=part, task_test=part))
+    assert re.findall(r'<h2 id="([a-z-]+)">', html) == ["task-test", "task"]
+    words = Page(html).words
+    for text in ("90 rows, 5-fold cross-validation.", "0.500", "0.300", "+0.200", "+0.100 to +0.300", "fire"):
+        assert words.count(text) >= 2
 
 
 def test_half_a_surrogate_pair_does_not_cost_the_report() -> None:

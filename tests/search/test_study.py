@@ -118,8 +118,9 @@ def test_a_trial_that_failed_is_tried_again_and_a_finished_one_is_not(tmp_path: 
 
 
 def test_small_is_laid_over(tmp_path: Path) -> None:
-    small = "model.dropout = [0.1, 0.2]\nmodel.d_model = [64, 128]\n[small]\nseeds = 4\nspace.model.d_model = [32]\n"
-    (tmp_path / "study.toml").write_text(STUDY + small)
+    space = "pretrain.weight_decay = [0.1, 0.2]\npretrain.learning_rate = [0.001, 0.002]\n"
+    small = "[small]\nseeds = 4\nspace.pretrain.learning_rate = [0.003]\n"
+    (tmp_path / "study.toml").write_text(STUDY + space + small)
     assert len(load_study(tmp_path / "study.toml").trials()) == 4
     plan = load_study(tmp_path / "study.toml", ["pretrain.steps=3"], small=True)
     assert len(plan.trials()) == 8

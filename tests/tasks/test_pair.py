@@ -8,7 +8,7 @@ from tokenizers import Tokenizer
 
 from bongsu.errors import DataError
 from bongsu.recipe import Pair
-from bongsu.tasks.pair import _compared, pair_task
+from bongsu.tasks.pair import _overlap_features, pair_task
 from bongsu.tasks.task import Calibration, Example, Schema
 from bongsu.tokens.inputs import encode_pair, encode_windows
 
@@ -61,10 +61,10 @@ def test_a_symmetric_pair_is_answered_the_same_in_both_orders(tokenizer: Tokeniz
 
 
 def test_tfidf_reads_what_is_common_and_what_is_not() -> None:
-    text = _compared(example("a dog runs", "a dog sleeps")).inputs[0].split()
+    text = _overlap_features(example("a dog runs", "a dog sleeps")).inputs[0].split()
     assert [token for token in text if not token.startswith("common")] == ["b_a", "b_dog", "f_runs", "s_sleeps"]
     assert sum(token.startswith("common_w") for token in text) == 5  # 2 of 4 words
-    same = _compared(example("a dog", "a dog")).inputs[0].split()
+    same = _overlap_features(example("a dog", "a dog")).inputs[0].split()
     assert sum(token.startswith("common") for token in same) == 20
 
 
