@@ -82,11 +82,12 @@ def assemble(work: CrossValidation, baselines: Baselines, refitted: Path, folder
         progress.warn(f"ensemble.tfidf: a {task.kind} task has no TF-IDF baseline; the encoder decides alone")
     thresholds = task.fixed_thresholds(work.recipe.evaluate)
     rows, fold_of = _measured_rows(data)
-    members = [in_file_order(data, rows, _combined(work, baselines, seed, ensemble)) for seed in folds]
-    calibrations = [_calibrations(work, baselines, seed, rows, fold_of, member, ensemble, thresholds)
-                    for seed, member in zip(folds, members, strict=True)]  # fmt: skip
-    seeds = [_calibrated_by_fold(task, member, fold_of, chosen) for member, chosen in zip(members, calibrations, strict=True)]
-    final = task.calibrate(data.take(rows), members[0], thresholds)
+    members = [_members(work, baselines, seed, rows, fold_of, ensemble) for seed in folds]
+    calibrations = [_calibrations(task, member, thresholds) for member in members]
+    merged = [member.merged(task) for member in members]
+    seeds = [_calibrated_by_fold(task, outputs, fold_of, chosen) for outputs, chosen in zip(merged, calibrations, strict=True)]
+    scale = members[0].kept_scale(task)
+    final = task.calibrate(data.take(rows), members[0].merged(task, scale), thresholds)
     details = ModelDetails(task.settings, task.schema, final)
     model, _ = load_task_model(refitted)
     save_task_model(folder, model, details.to_dict())
@@ -95,16 +96,16 @@ def assemble(work: CrossValidation, baselines: Baselines, refitted: Path, folder
     record_hashes(folder, TOKENIZER, TOKENIZER_CONFIG)
     tfidf = baselines.tfidf_model(None if work.settings.refit else 0) if ensemble else None
     if tfidf is not None:
+        tfidf = tfidf.scaled(scale)
         tfidf.save(folder)
     predictor = Predictor(details, work.tokenizer, TorchBackend(model), tfidf)
-    explanations, flips = _diagnose(work, baselines, folds[0], calibrations[0], ensemble)
-    encoder = in_file_order(data, rows, [fold.held_out for fold in folds[0]])
+    explanations, flips = _diagnose(work, baselines, folds[0], calibrations[0], members[0].scales if ensemble else [])
     measured = Measured(
         rows=rows,
         fold=fold_of,
-        raw=members[0],
+        raw=merged[0],
         seeds=seeds,
-        encoder=encoder,
+        encoder=members[0].encoder,
         calibrations=calibrations[0],
         final=final,
         test=predictor.outputs_of(data.test),
@@ -156,6 +157,60 @@ def _save(measured: Measured, folder: Path) -> None:
     )
 
 
+class _Rows(NamedTuple):
+    """Examples that neither member of an ensemble was trained on, with the outputs of each."""
+
+    examples: list[AnyExample]
+    encoder: Outputs
+    tfidf: Outputs | None
+
+    def scale(self, task: AnyTask) -> float:
+        """Return the factor that makes TF-IDF's logits as confident as the encoder's: the ratio of their temperatures.
+
+        A mean of logits would otherwise follow the member that is overconfident, not the one that is right.
+        """
+        if self.tfidf is None or not self.examples:
+            return 1.0
+        return task.calibrate(self.examples, self.encoder).temperature / task.calibrate(self.examples, self.tfidf).temperature
+
+    def merged(self, task: AnyTask, scale: float) -> Outputs:
+        """Return the outputs of the ensemble."""
+        if self.tfidf is None:
+            return task.merge([self.encoder])
+        return task.merge([self.encoder, self.tfidf.with_values(self.tfidf.values * scale)])
+
+
+@dataclass(frozen=True)
+class _Members:
+    """What the members of an ensemble say of the measured rows, for one seed."""
+
+    measured: _Rows
+    fold_of: Int64
+    chosen_on: list[_Rows]
+    """Of each fold the rows that its scale and calibration are chosen on."""
+    scales: list[float]
+    """Of each fold."""
+
+    @property
+    def encoder(self) -> Outputs:
+        return self.measured.encoder
+
+    def kept_scale(self, task: AnyTask) -> float:
+        """Return the scale of the model that is kept, chosen on all measured rows."""
+        return self.measured.scale(task)
+
+    def merged(self, task: AnyTask, scale: float | None = None) -> Outputs:
+        """Return the outputs of the ensemble for the measured rows, each by its fold's scale, or all by one."""
+        if scale is not None:
+            return self.measured.merged(task, scale)
+        tables: list[Float32] = [np.zeros((0, 0), dtype=np.float32)] * len(self.encoder)
+        for fold, own in enumerate(self.scales):
+            for row, table in enumerate(self.measured.merged(task, own).tables()):
+                if self.fold_of[row] == fold:
+                    tables[row] = table
+        return Outputs.of_tables(tables, self.encoder.values.shape[1])
+
+
 def _measured_rows(data: Data) -> tuple[Int64, Int64]:
     """Return the rows that some fold measured, in the order of the file, and the fold of each."""
     fold_of = np.full(len(data.training), -1, dtype=np.int64)
@@ -163,14 +218,6 @@ def _measured_rows(data: Data) -> tuple[Int64, Int64]:
         fold_of[held_out] = fold
     rows = np.flatnonzero(fold_of >= 0)
     return rows, fold_of[rows]
-
-
-def _combined(work: CrossValidation, baselines: Baselines, folds: Sequence[FoldOutputs], ensemble: bool) -> list[Outputs]:
-    """Return the outputs of each fold on its rows held out, in an ensemble averaged with TF-IDF's."""
-    if not ensemble or baselines.tfidf is None:
-        return [work.task.merge([fold.held_out]) for fold in folds]
-    pairs = zip(folds, baselines.tfidf.folds, strict=True)
-    return [work.task.merge([fold.held_out, tfidf]) for fold, tfidf in pairs]
 
 
 def in_file_order(data: Data, rows: Int64, folds: Sequence[Outputs]) -> Outputs:
@@ -181,26 +228,37 @@ def in_file_order(data: Data, rows: Int64, folds: Sequence[Outputs]) -> Outputs:
     return Outputs.of_tables([tables[row] for row in rows.tolist()], folds[0].values.shape[1])
 
 
-def _calibrations(
-    work: CrossValidation,
-    baselines: Baselines,
-    folds: Sequence[FoldOutputs],
-    rows: Int64,
-    fold_of: Int64,
-    outputs: Outputs,
-    ensemble: bool,
-    thresholds: list[float],
-) -> list[Calibration]:
-    """Return each fold's calibration, chosen on the other folds' rows; of a hold-out on its development split."""
+def _members(
+    work: CrossValidation, baselines: Baselines, folds: Sequence[FoldOutputs], rows: Int64, fold_of: Int64, ensemble: bool
+) -> _Members:
+    """Return the outputs of the ensemble's members for the measured rows and, of a hold-out, for its development split."""
     task, data = work.task, work.data
+    encoder = in_file_order(data, rows, [fold.held_out for fold in folds])
+    tfidf = in_file_order(data, rows, baselines.tfidf.folds) if ensemble and baselines.tfidf else None
+    examples = data.take(rows)
     if len(folds) > 1:
-        return _cross_calibrate(task, data.take(rows), outputs, fold_of, thresholds)
-    development = data.take(folds[0].development_rows)
-    parts = [folds[0].development]
-    tfidf = baselines.tfidf_model(0) if ensemble else None
-    if tfidf is not None:
-        parts.append(task.tfidf_outputs(tfidf, development))
-    return [task.calibrate(development, task.merge(parts), thresholds)]
+        others = [np.flatnonzero(fold_of != fold) for fold in range(len(folds))]
+        chosen = [
+            _Rows([examples[row] for row in other.tolist()], encoder.take(other), tfidf.take(other) if tfidf else None)
+            for other in others
+        ]
+    else:
+        development = data.take(folds[0].development_rows)
+        theirs = None
+        if tfidf is not None:
+            # The fold's own TF-IDF has learned from the development split, where it would look surer than it is.
+            learned = data.take(np.setdiff1d(data.splits[0][0], folds[0].development_rows))
+            theirs = task.tfidf_outputs(task.fit_tfidf(task.unique(learned)), development)
+        chosen = [_Rows(development, folds[0].development, theirs)]
+    return _Members(_Rows(examples, encoder, tfidf), fold_of, chosen, [each.scale(task) for each in chosen])
+
+
+def _calibrations(task: AnyTask, members: _Members, thresholds: list[float]) -> list[Calibration]:
+    """Return each fold's calibration, chosen on the other folds' rows; of a hold-out on its development split."""
+    if len(members.chosen_on) == 1:
+        [development], [scale] = members.chosen_on, members.scales
+        return [task.calibrate(development.examples, development.merged(task, scale), thresholds)]
+    return _cross_calibrate(task, members.measured.examples, members.merged(task), members.fold_of, thresholds)
 
 
 def calibrate_by_fold(task: AnyTask, examples: Sequence[AnyExample], outputs: Outputs, fold_of: Int64) -> Calibrated:
@@ -213,6 +271,15 @@ def calibrate_by_fold(task: AnyTask, examples: Sequence[AnyExample], outputs: Ou
         return Calibrated(task.probabilities(outputs, Calibration()), Calibration())
     chosen = _cross_calibrate(task, examples, outputs, fold_of)
     return Calibrated(_calibrated_by_fold(task, outputs, fold_of, chosen), by_row(chosen, fold_of))
+
+
+def cross_calibrated(task: AnyTask, examples: Sequence[AnyExample], outputs: Outputs, fold_of: Int64) -> Outputs:
+    """Return outputs calibrated on the other folds' rows; of a single fold, as they are.
+
+    Args:
+        fold_of: [N], the fold of each example, from 0.
+    """
+    return _calibrated_by_fold(task, outputs, fold_of, _cross_calibrate(task, examples, outputs, fold_of))
 
 
 def by_row(calibrations: Sequence[Calibration], fold_of: Int64) -> Calibration:
@@ -247,7 +314,7 @@ def _diagnose(
     baselines: Baselines,
     folds: Sequence[FoldOutputs],
     calibrations: Sequence[Calibration],
-    ensemble: bool,
+    scales: Sequence[float],
 ) -> tuple[dict[int, list[Word]], list[FlipCount]]:
     """Explain the most confident errors and count flipped answers; empty unless `validation.diagnose`."""
     task, data = work.task, work.data
@@ -258,7 +325,8 @@ def _diagnose(
     with progress.bar("diagnose", len(folds), "folds") as bar:
         for fold, calibration in zip(folds, calibrations, strict=True):
             number = fold.result.fold
-            tfidf = baselines.tfidf_model(number) if ensemble else None
+            tfidf = baselines.tfidf_model(number) if scales else None
+            tfidf = tfidf.scaled(scales[number]) if tfidf else None
             details = ModelDetails(task.settings, task.schema, calibration)
             predictor = Predictor(details, work.tokenizer, TorchBackend(work.best_model(fold.result)), tfidf)
             held_out = data.splits[number][1]

@@ -11,7 +11,7 @@ import itertools
 import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,10 @@ class Tfidf:
             kinds[0].append(_packed(self.words, _word_grams(text)))
             kinds[1].append(b"".join(map(self._character_grams, text.split())))
         return self.bias + self._weigh(kinds)
+
+    def scaled(self, factor: float) -> Tfidf:
+        """Return a model whose scores are multiplied by a factor."""
+        return replace(self, weights=self.weights * np.float32(factor), bias=self.bias * np.float32(factor))
 
     def save(self, folder: Path) -> None:
         """Write the model's two files into a folder."""

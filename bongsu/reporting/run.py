@@ -24,7 +24,7 @@ from bongsu.evaluation.temperature import log_probabilities
 from bongsu.files import read_json, redacted
 from bongsu.finetuning.baselines import Baselines, load_baselines
 from bongsu.finetuning.data import AnyExample, Data, load_data
-from bongsu.finetuning.ensemble import Calibrated, Measured, calibrate_by_fold, in_file_order, load_measured
+from bongsu.finetuning.ensemble import Calibrated, Measured, calibrate_by_fold, cross_calibrated, in_file_order, load_measured
 from bongsu.inference.explain import Word
 from bongsu.model.encoder import EncoderConfig
 from bongsu.model.io import read_config
@@ -243,8 +243,9 @@ def held_out_section(
     if recipe.ensemble.tfidf:
         others[ENCODER] = _table(task, measured.encoder)
     elif baselines.tfidf is not None:
-        tfidf = in_file_order(data, rows, baselines.tfidf.folds)
-        others[WITH_TFIDF] = _table(task, task.merge([Outputs.of_rows(log_probabilities(probabilities)), tfidf]))
+        tfidf = cross_calibrated(task, examples, in_file_order(data, rows, baselines.tfidf.folds), fold)
+        both = [Outputs.of_rows(log_probabilities(table)) for table in (probabilities, tfidf.values)]
+        others[WITH_TFIDF] = _table(task, task.merge(both))
     threshold = recipe.evaluate.resolved_threshold
     decided = [predictions(table, threshold) for table in seeds]
     mistakes = worst(recipe, labels, probabilities, [example.raw[0] for example in examples], names)
