@@ -29,14 +29,14 @@ from bongsu.cli.common import app
 from bongsu.inference.predictor import Predictor
 from bongsu.recipe import Recipe, Source
 
-FOLDER = Path(__file__).parent / "reference"
+FOLDER = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py: change the code and run it again. -->"
 WIDTH = 100
 
 
 def pages() -> dict[str, str]:
     """Return the text of every page of the reference by its file name."""
-    return {"recipe.md": recipe_page(), "cli.md": cli_page(), "python.md": python_page()}
+    return {"reference/recipe.md": recipe_page(), "reference/cli.md": cli_page(), "reference/python.md": python_page()}
 
 
 # The recipe
@@ -302,7 +302,6 @@ def _code(text: str) -> str:
 
 def main() -> None:
     """Write the pages."""
-    FOLDER.mkdir(exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text, encoding="utf-8")
         print(FOLDER / name, file=sys.stderr)
