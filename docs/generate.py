@@ -1,4 +1,4 @@
-"""Write the pages of docs/reference/ from the code: the keys of a recipe, the command line, the Python interface.
+"""Write docs/reference/ from the code: recipe keys, command line, HTTP, Python; and the drawings of packing and masking.
 
     python docs/generate.py
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import sys
 import textwrap
@@ -19,6 +20,8 @@ from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 import annotated_types
+import drawings
+from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.models import ArgumentInfo
@@ -28,6 +31,8 @@ import bongsu.cli  # adds the verbs to the application
 from bongsu.cli.common import app
 from bongsu.inference.predictor import Predictor
 from bongsu.recipe import Recipe, Source
+from bongsu.serving.app import api, open_routes
+from bongsu.serving.labelling import labels
 
 FOLDER = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py: change the code and run it again. -->"
@@ -35,8 +40,15 @@ WIDTH = 100
 
 
 def pages() -> dict[str, str]:
-    """Return the text of every page of the reference by its file name."""
-    return {"reference/recipe.md": recipe_page(), "reference/cli.md": cli_page(), "reference/python.md": python_page()}
+    """Return the text of every page and drawing by its file name."""
+    return {
+        "reference/recipe.md": recipe_page(),
+        "reference/cli.md": cli_page(),
+        "reference/http.md": http_page(),
+        "reference/python.md": python_page(),
+        "pictures/packing.svg": drawings.packing(),
+        "pictures/masking.svg": drawings.masking(),
+    }
 
 
 # The recipe
@@ -251,6 +263,72 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter:
     kinds = {kind, *get_args(kind)}
     value = "N" if kinds & {int, float} else "FILE" if Path in kinds else "TEXT"
     return Parameter(names, info.metavar or value, shown, about)
+
+
+# HTTP
+
+
+def http_page() -> str:
+    """Return every path of the API with its fields, as its OpenAPI description names them."""
+    service = FastAPI()
+    for router in (open_routes, api, labels):
+        service.include_router(router)
+    described = service.openapi()
+    lines = ["# The HTTP API", "", NOTE, "", "A server's own `/docs` says the same and lets one try it."]
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            lines += ["", f"## {method.upper()} {path}", "", *_wrapped(" ".join(operation.get("description", "").split()))]
+            rows = [(each["name"], each["schema"], each.get("required")) for each in operation.get("parameters", [])]
+            for schema in _bodies(operation.get("requestBody", {})):
+                lines += _fields("sends", schema, described, rows)
+                rows = []
+            if rows:
+                lines += _fields("asks", {}, described, rows)
+            for schema in _bodies(operation["responses"]["200"]):
+                lines += _fields("answers", schema, described, [])
+    lines += ["", "## Parts of answers"]
+    for name, schema in described["components"]["schemas"].items():
+        if not name.endswith(("Request", "Response", "ValidationError")):
+            lines += _fields(name, schema, described, [])
+    return "\n".join(lines) + "\n"
+
+
+def _bodies(part: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from (each["schema"] for kind, each in part.get("content", {}).items() if kind == "application/json")
+
+
+def _fields(what: str, schema: dict[str, Any], described: dict[str, Any], rows: list[Any]) -> list[str]:
+    """Return a table of the fields of a body, after those that stand in the address."""
+    if "$ref" in schema:
+        schema = described["components"]["schemas"][schema["$ref"].split("/")[-1]]
+    needed = set(schema.get("required", []))
+    rows = [*rows, *((name, each, name in needed) for name, each in schema.get("properties", {}).items())]
+    if not rows:
+        return []
+    table = [f"| `{name}` | {_cell(_json(each))} | {_default(each, must)} | {_cell(each.get('description', ''))} |"
+             for name, each, must in rows]  # fmt: skip
+    return ["", f"| {what} | type | default | |", "|---|---|---|---|", *table]
+
+
+def _json(schema: dict[str, Any]) -> str:
+    """Return the type of a field in words."""
+    if "$ref" in schema:
+        return str(schema["$ref"].split("/")[-1])
+    if options := schema.get("anyOf"):
+        return " or ".join(_json(each) for each in options)
+    if schema.get("type") == "array":
+        return f"list of {_json(schema.get('items', {}))}"
+    if "const" in schema:
+        return json.dumps(schema["const"])
+    if "enum" in schema:
+        return ", ".join(map(json.dumps, schema["enum"]))
+    return {"string": "text", "integer": "whole number", "boolean": "true or false"}.get(
+        kind := schema.get("type", "any"), kind
+    )
+
+
+def _default(schema: dict[str, Any], must: bool | None) -> str:
+    return "must be given" if must else _code(_toml(schema["default"])) if schema.get("default") is not None else ""
 
 
 # Python
