@@ -257,7 +257,7 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter:
     dashed = "--" + name.replace("_", "-")
     given = [info.default, *(info.param_decls or [])]  # within Annotated, Typer keeps the first name as the default
     names = [part for each in given if isinstance(each, str) for part in each.split("/") if part.startswith("-")]
-    if kind is bool:
+    if bool in (kind, *get_args(kind)):
         return Parameter(names or [dashed, f"--no-{dashed[2:]}"], "", shown, about)
     names = names or [dashed]
     kinds = {kind, *get_args(kind)}
