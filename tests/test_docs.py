@@ -114,6 +114,7 @@ def test_files_exist(page: Path) -> None:
     named = {name for code in _codes(page) for name in code.split() if _FILE.fullmatch(name)}
     commands = re.findall(r"(?:recipes|studies)/[\w./-]+\.toml", page.read_text(encoding="utf-8"))
     made = {"recipe.toml", "best.toml", "results.md"}  # by a run or a search
+    made |= set(re.findall(r"(?<= )[\w-]+\.toml", "\n".join(blocks(page, "bash"))))  # or by who types the commands
     missing = [name for name in {*named, *commands} - made if not ((ROOT / name).exists() or (page.parent / name).exists())]
     assert not missing, f"{page.name}: there is no {', '.join(missing)}"
 
