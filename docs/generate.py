@@ -14,7 +14,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
@@ -29,10 +29,18 @@ from typer.models import ArgumentInfo
 import bongsu
 import bongsu.cli  # adds the verbs to the application
 from bongsu.cli.common import app
+from bongsu.inference.explain import Word
+from bongsu.inference.onnx import BundlePredictor
 from bongsu.inference.predictor import Predictor
+from bongsu.pipeline.running import Run
 from bongsu.recipe import Recipe, Source
 from bongsu.serving.app import api, open_routes
 from bongsu.serving.labelling import labels
+from bongsu.tasks.answering import SpanAnswer
+from bongsu.tasks.classification import Prediction
+from bongsu.tasks.multilabel import LabelSet
+from bongsu.tasks.regression import Number
+from bongsu.tasks.tagging import Span
 
 FOLDER = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py: change the code and run it again. -->"
@@ -102,11 +110,11 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for argument in get_args(annotation) for model in models_in(argument)]
 
 
-def key_docs(model: type[BaseModel]) -> dict[str, str]:
-    """Return the docstring under each key of a section; a key that is given anew without one keeps that of the base."""
+def key_docs(model: type) -> dict[str, str]:
+    """Return the docstring under each field of a class; a field that is given anew without one keeps that of the base."""
     found: dict[str, str] = {}
     for base in reversed(model.__mro__):
-        if not issubclass(base, BaseModel) or base is BaseModel:
+        if not base.__module__.startswith("bongsu."):
             continue
         (node,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
         assert isinstance(node, ast.ClassDef)
@@ -343,6 +351,21 @@ def python_page() -> str:
     for name, method in vars(Predictor).items():
         if callable(method) and not name.startswith("_") and method.__doc__:
             lines += _function(f"detector.{name}", method)
+    lines += [*_function("detector.fill_mask", BundlePredictor.fill_mask), "", "## Answers, and what `run` returns"]
+    for record in (Prediction, LabelSet, Number, Span, SpanAnswer, Word, Run):
+        docs = key_docs(record)
+        rows = [f"| `{each.name}` | {_cell(str(each.type))} | {_cell(docs.get(each.name, ''))} |" for each in fields(record)]
+        lines += [
+            "",
+            f"### {record.__name__}",
+            "",
+            *_wrapped(inspect.getdoc(record) or ""),
+            "",
+            "| | type | |",
+            "|---|---|---|",
+            *rows,
+        ]
+    lines += ["", "`run.report` is the path of the report's page."]
     return "\n".join(lines) + "\n"
 
 
