@@ -1,4 +1,4 @@
-"""Write the pages of docs/reference/ from the code: the keys of a recipe, the command line, the Python interface.
+"""Write docs/reference/ from the code: recipe keys, command line, HTTP, Python; and the drawings of packing and masking.
 
     python docs/generate.py
 
@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_type_hints
 
 import annotated_types
+import drawings
+from fastapi import FastAPI
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from typer.models import ArgumentInfo
@@ -26,17 +29,34 @@ from typer.models import ArgumentInfo
 import bongsu
 import bongsu.cli  # adds the verbs to the application
 from bongsu.cli.common import app
+from bongsu.inference.explain import Word
+from bongsu.inference.onnx import BundlePredictor
 from bongsu.inference.predictor import Predictor
+from bongsu.pipeline.running import Run
 from bongsu.recipe import Recipe, Source
+from bongsu.serving.app import api, open_routes
+from bongsu.serving.labelling import labels
+from bongsu.tasks.answering import SpanAnswer
+from bongsu.tasks.classification import Prediction
+from bongsu.tasks.multilabel import LabelSet
+from bongsu.tasks.regression import Number
+from bongsu.tasks.tagging import Span
 
-FOLDER = Path(__file__).parent / "reference"
+FOLDER = Path(__file__).parent
 NOTE = "<!-- Written by docs/generate.py: change the code and run it again. -->"
 WIDTH = 100
 
 
 def pages() -> dict[str, str]:
-    """Return the text of every page of the reference by its file name."""
-    return {"recipe.md": recipe_page(), "cli.md": cli_page(), "python.md": python_page()}
+    """Return the text of every page and drawing by its file name."""
+    return {
+        "reference/recipe.md": recipe_page(),
+        "reference/cli.md": cli_page(),
+        "reference/http.md": http_page(),
+        "reference/python.md": python_page(),
+        "pictures/packing.svg": drawings.packing(),
+        "pictures/masking.svg": drawings.masking(),
+    }
 
 
 # The recipe
@@ -90,11 +110,11 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
     return [model for argument in get_args(annotation) for model in models_in(argument)]
 
 
-def key_docs(model: type[BaseModel]) -> dict[str, str]:
-    """Return the docstring under each key of a section; a key that is given anew without one keeps that of the base."""
+def key_docs(model: type) -> dict[str, str]:
+    """Return the docstring under each field of a class; a field that is given anew without one keeps that of the base."""
     found: dict[str, str] = {}
     for base in reversed(model.__mro__):
-        if not issubclass(base, BaseModel) or base is BaseModel:
+        if not base.__module__.startswith("bongsu."):
             continue
         (node,) = ast.parse(textwrap.dedent(inspect.getsource(base))).body
         assert isinstance(node, ast.ClassDef)
@@ -245,12 +265,78 @@ def _parameter(name: str, hint: Any, default: Any) -> Parameter:
     dashed = "--" + name.replace("_", "-")
     given = [info.default, *(info.param_decls or [])]  # within Annotated, Typer keeps the first name as the default
     names = [part for each in given if isinstance(each, str) for part in each.split("/") if part.startswith("-")]
-    if kind is bool:
+    if bool in (kind, *get_args(kind)):
         return Parameter(names or [dashed, f"--no-{dashed[2:]}"], "", shown, about)
     names = names or [dashed]
     kinds = {kind, *get_args(kind)}
     value = "N" if kinds & {int, float} else "FILE" if Path in kinds else "TEXT"
     return Parameter(names, info.metavar or value, shown, about)
+
+
+# HTTP
+
+
+def http_page() -> str:
+    """Return every path of the API with its fields, as its OpenAPI description names them."""
+    service = FastAPI()
+    for router in (open_routes, api, labels):
+        service.include_router(router)
+    described = service.openapi()
+    lines = ["# The HTTP API", "", NOTE, "", "A server's own `/docs` says the same and lets one try it."]
+    for path, methods in described["paths"].items():
+        for method, operation in methods.items():
+            lines += ["", f"## {method.upper()} {path}", "", *_wrapped(" ".join(operation.get("description", "").split()))]
+            rows = [(each["name"], each["schema"], each.get("required")) for each in operation.get("parameters", [])]
+            for schema in _bodies(operation.get("requestBody", {})):
+                lines += _fields("sends", schema, described, rows)
+                rows = []
+            if rows:
+                lines += _fields("asks", {}, described, rows)
+            for schema in _bodies(operation["responses"]["200"]):
+                lines += _fields("answers", schema, described, [])
+    lines += ["", "## Parts of answers"]
+    for name, schema in described["components"]["schemas"].items():
+        if not name.endswith(("Request", "Response", "ValidationError")):
+            lines += _fields(name, schema, described, [])
+    return "\n".join(lines) + "\n"
+
+
+def _bodies(part: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield from (each["schema"] for kind, each in part.get("content", {}).items() if kind == "application/json")
+
+
+def _fields(what: str, schema: dict[str, Any], described: dict[str, Any], rows: list[Any]) -> list[str]:
+    """Return a table of the fields of a body, after those that stand in the address."""
+    if "$ref" in schema:
+        schema = described["components"]["schemas"][schema["$ref"].split("/")[-1]]
+    needed = set(schema.get("required", []))
+    rows = [*rows, *((name, each, name in needed) for name, each in schema.get("properties", {}).items())]
+    if not rows:
+        return []
+    table = [f"| `{name}` | {_cell(_json(each))} | {_default(each, must)} | {_cell(each.get('description', ''))} |"
+             for name, each, must in rows]  # fmt: skip
+    return ["", f"| {what} | type | default | |", "|---|---|---|---|", *table]
+
+
+def _json(schema: dict[str, Any]) -> str:
+    """Return the type of a field in words."""
+    if "$ref" in schema:
+        return str(schema["$ref"].split("/")[-1])
+    if options := schema.get("anyOf"):
+        return " or ".join(_json(each) for each in options)
+    if schema.get("type") == "array":
+        return f"list of {_json(schema.get('items', {}))}"
+    if "const" in schema:
+        return json.dumps(schema["const"])
+    if "enum" in schema:
+        return ", ".join(map(json.dumps, schema["enum"]))
+    return {"string": "text", "integer": "whole number", "boolean": "true or false"}.get(
+        kind := schema.get("type", "any"), kind
+    )
+
+
+def _default(schema: dict[str, Any], must: bool | None) -> str:
+    return "must be given" if must else _code(_toml(schema["default"])) if schema.get("default") is not None else ""
 
 
 # Python
@@ -265,6 +351,21 @@ def python_page() -> str:
     for name, method in vars(Predictor).items():
         if callable(method) and not name.startswith("_") and method.__doc__:
             lines += _function(f"detector.{name}", method)
+    lines += [*_function("detector.fill_mask", BundlePredictor.fill_mask), "", "## Answers, and what `run` returns"]
+    for record in (Prediction, LabelSet, Number, Span, SpanAnswer, Word, Run):
+        docs = key_docs(record)
+        rows = [f"| `{each.name}` | {_cell(str(each.type))} | {_cell(docs.get(each.name, ''))} |" for each in fields(record)]
+        lines += [
+            "",
+            f"### {record.__name__}",
+            "",
+            *_wrapped(inspect.getdoc(record) or ""),
+            "",
+            "| | type | |",
+            "|---|---|---|",
+            *rows,
+        ]
+    lines += ["", "`run.report` is the path of the report's page."]
     return "\n".join(lines) + "\n"
 
 
@@ -302,7 +403,6 @@ def _code(text: str) -> str:
 
 def main() -> None:
     """Write the pages."""
-    FOLDER.mkdir(exist_ok=True)
     for name, text in pages().items():
         (FOLDER / name).write_text(text, encoding="utf-8")
         print(FOLDER / name, file=sys.stderr)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
+import ast
+import importlib
+import os
 import re
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +19,9 @@ from pydantic import BaseModel
 
 import bongsu
 from bongsu.errors import RecipeError
+from bongsu.inference.onnx import BundlePredictor
 from bongsu.model.heads import build_head
+from bongsu.pipeline.running import Run
 from bongsu.recipe import Recipe, parse_recipe, parse_section
 from bongsu.search.study import Study
 from bongsu.tasks.task import Calibration
@@ -60,7 +66,7 @@ def test_recipes_parse(page: Path) -> None:
 
 
 def test_every_kind_of_task_has_a_recipe() -> None:
-    recipes = [parse_recipe(tomllib.loads(block)) for block in blocks(ROOT / "docs" / "tasks.md", "toml")]
+    recipes = [parse_recipe(tomllib.loads(block)) for block in blocks(ROOT / "docs" / "reference" / "tasks.md", "toml")]
     kinds = Recipe.model_fields["task"].annotation
     known = {str(model.model_fields["kind"].default) for model in _models_in(kinds)}
     assert {recipe.task.kind for recipe in recipes if recipe.task} == known
@@ -68,7 +74,7 @@ def test_every_kind_of_task_has_a_recipe() -> None:
 
 @every_page
 def test_studies_parse(page: Path) -> None:
-    for block in blocks(page, "toml study"):
+    for block in blocks(page, 'toml title="study"'):
         tree = tomllib.loads(block)
         small = tree.pop("small", {})
         assert parse_section(Study, tree | small, page.name).name
@@ -108,6 +114,7 @@ def test_files_exist(page: Path) -> None:
     named = {name for code in _codes(page) for name in code.split() if _FILE.fullmatch(name)}
     commands = re.findall(r"(?:recipes|studies)/[\w./-]+\.toml", page.read_text(encoding="utf-8"))
     made = {"recipe.toml", "best.toml", "results.md"}  # by a run or a search
+    made |= set(re.findall(r"(?<= )[\w-]+\.toml", "\n".join(blocks(page, "bash"))))  # or by who types the commands
     missing = [name for name in {*named, *commands} - made if not ((ROOT / name).exists() or (page.parent / name).exists())]
     assert not missing, f"{page.name}: there is no {', '.join(missing)}"
 
@@ -131,26 +138,72 @@ def test_lines_are_short(page: Path) -> None:
     assert not long, f"{page.name}: more than {LONGEST} characters: {long[0]}"
 
 
-# Pictures and versions
+# Code
 
 
-def test_the_picture_of_the_imports_is_the_contract() -> None:
+@every_page
+def test_python_compiles_and_its_names_exist(page: Path) -> None:
+    if page in HISTORY:
+        return
+    for block in blocks(page, "python"):
+        tree = ast.parse(block, page.name)
+        made = {"bongsu": bongsu} | dict(_assigned(tree))
+        for node in ast.walk(tree):
+            match node:
+                case ast.ImportFrom(module=str(module), names=names) if module.startswith("bongsu"):
+                    for each in names:
+                        assert hasattr(importlib.import_module(module), each.name), f"{page.name}: {module}.{each.name}"
+                case ast.Attribute(value=ast.Name(id=name), attr=attribute) if name in made:
+                    assert _offers(made[name], attribute), f"{page.name}: {name}.{attribute}"
+                case ast.Attribute(value=ast.Call() as call, attr=attribute) if _result(call):
+                    assert _offers(_result(call), attribute), f"{page.name}: {ast.unparse(node)}"
+
+
+def _result(call: ast.expr) -> type | None:
+    returned = {"bongsu.load": BundlePredictor, "bongsu.run": Run}
+    return returned.get(ast.unparse(call.func)) if isinstance(call, ast.Call) else None
+
+
+def _offers(owner: Any, name: str) -> bool:
+    return hasattr(owner, name) or name in getattr(owner, "__annotations__", {})
+
+
+def _assigned(tree: ast.AST) -> Iterator[tuple[str, type]]:
+    for node in ast.walk(tree):
+        match node:
+            case ast.Assign(targets=[ast.Name(id=name)], value=value) if found := _result(value):
+                yield name, found
+
+
+# The site and the pages that are written from the code
+
+
+def test_what_is_written_from_the_code_is_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    for name, text in importlib.import_module("generate").pages().items():
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == text, f"docs/{name} is old: python docs/generate.py"
+
+
+def test_the_site_builds_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    pytest.importorskip("mkdocs")
+    command = [sys.executable, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(tmp_path)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"})
+    assert built.returncode == 0, built.stdout + built.stderr
+    pages = [page.read_text(encoding="utf-8") for page in tmp_path.rglob("*.html")]
+    assert len(pages) > len(list(ROOT.glob("docs/**/*.md")))  # and the page of what is not found
+    assets = re.findall(r"<(?:script|link|img|iframe)[^>]*\s(?:src|href)=\"([^\"]+)\"", "".join(pages))
+    assert assets
+    assert not [asset for asset in assets if re.match(r"(?:https?:)?//", asset)]
+
+
+# Tables and versions
+
+
+def test_the_table_of_rooms_is_the_contract() -> None:
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"][0]
-    picture = import_picture(contract["layers"])
-    assert picture in blocks(ROOT / "docs" / "architecture.md", "mermaid"), f"docs/architecture.md should show:\n{picture}"
-
-
-def import_picture(layers: list[str]) -> str:
-    """Return the layers of an import contract as a Mermaid flowchart: an arrow from each layer to the next."""
-    rooms = [[re.sub(r"[()\s]|bongsu\.", "", room) for room in layer.split("|")] for layer in layers]
-    lines = [f"  {high} --> {low}" for above, below in itertools.pairwise(rooms) for high in above for low in below]
-    return "\n".join(["flowchart TD", *lines]) + "\n"
-
-
-def test_every_room_is_described() -> None:
-    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rooms = [folder.parent.name for folder in (ROOT / "bongsu").glob("*/__init__.py")]
-    assert not [room for room in rooms if f"| `bongsu/{room}/` |" not in page]
+    layers = [re.sub(r"[()\s]|bongsu\.", "", room) for layer in contract["layers"] for room in layer.split("|")]
+    page = (ROOT / "docs" / "concepts" / "architecture.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `bongsu/(\w+)(?:/|\.py)` \|", page, re.MULTILINE) == layers
 
 
 def test_the_changelog_begins_with_the_version() -> None:

@@ -89,10 +89,10 @@ def test_help_shows_panels_examples_and_completion() -> None:
     assert "bongsu compare runs/first runs/second" in runner.invoke(app, ["compare", "--help"], env={"COLUMNS": "120"}).output
 
 
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("recipes/*.toml")]
+PAGES = [page for pages in ("*.md", "docs/**/*.md", "recipes/*.toml") for page in ROOT.glob(pages) if page.name != "log.md"]
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "log.md"], ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_commands_of_the_documents_parse(page: Path) -> None:
     group = typer.main.get_command(app)
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")

@@ -47,7 +47,7 @@ def label(
     column: Annotated[str, typer.Option("--label", help="The column with the label, in --input")] = "label",
     by: Annotated[str, typer.Option("--by", help="Who labels (default: the user's name)")] = "",
 ) -> None:
-    """Label messages, one key each: the detector learns from every ten (docs/event-labels.md)."""
+    """Label messages, one key each: the detector learns from every ten (docs/howto/label-an-event.md)."""
     need_for_labels()
     from bongsu.labelling.store import LabelStore
 

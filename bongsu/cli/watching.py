@@ -183,7 +183,9 @@ def watch(
             asyncio.run(_until_ended(watching, load, report))
     progress.note(_summary(watching))
     if watching.nothing_readable:
-        raise BongsuError("Not one record could be read; docs/watch.md shows an example, and --columns names what holds what.")
+        raise BongsuError(
+            "Not one record could be read; docs/howto/watch.md shows an example, and --columns names what holds what."
+        )
 
 
 def _summary(watching: Watch) -> str:

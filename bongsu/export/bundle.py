@@ -17,7 +17,7 @@ from bongsu.export.features import features_of_run
 from bongsu.export.modernbert import write_modernbert
 from bongsu.export.onnx import export_masked_lm, export_task_model
 from bongsu.export.quantization import Int8Loss, int8_loss, quantize
-from bongsu.files import atomic_folder, write_json, write_text
+from bongsu.files import atomic_folder, read_json, write_json, write_text
 from bongsu.finetuning.data import AnyExample, load_data
 from bongsu.inference.bundle import CONFIG, MASKED_LM, MODEL, MODEL_INT8, open_bundle, origin, refuse_to_replace, write_manifest
 from bongsu.inference.onnx import Engine, OnnxBackend, is_faster
@@ -28,6 +28,8 @@ from bongsu.model.io import find_encoder, load_masked_lm
 from bongsu.model.tfidf import FILES
 from bongsu.models import packaged
 from bongsu.recipe import Recipe, load_recipe
+from bongsu.tokens.bpe import TOKENIZER
+from bongsu.tokens.special import MASK
 
 CARD = "README.md"
 TOLERANCE = 1e-5
@@ -121,6 +123,7 @@ def export_hf(run: Path, out: Path, licence: str | None = None) -> None:
     with atomic_folder(out) as folder:
         write_modernbert(model, folder)
         _copy_tokenizer(source, folder)
+        _widen_mask(folder)
         write_text(folder / CARD, model_card(run, recipe, "hf", licence))
         write_manifest(folder, "hf")
 
@@ -141,6 +144,7 @@ def export_packaged(name: str, to: Literal["onnx", "hf"], out: Path) -> None:
             return
         write_modernbert(load_masked_lm(source), folder)
         _copy_tokenizer(source, folder)
+        _widen_mask(folder)
         write_text(folder / CARD, f"The encoder {name} of Bongsu. Its sources and licences: NOTICE of Bongsu.\n")
         write_manifest(folder, "hf")
 
@@ -191,3 +195,11 @@ def _rows(run: Path, recipe: Recipe) -> tuple[list[AnyExample], str]:
 def _copy_tokenizer(source: Path, folder: Path) -> None:
     for name in _TOKENIZER:
         shutil.copyfile(source / name, folder / name)
+
+
+def _widen_mask(folder: Path) -> None:
+    """Let [MASK] take the blank before it along, as ModernBERT's does: words begin with theirs."""
+    settings = read_json(folder / TOKENIZER)
+    for token in settings["added_tokens"]:
+        token["lstrip"] = token["lstrip"] or token["content"] == MASK
+    write_json(folder / TOKENIZER, settings)

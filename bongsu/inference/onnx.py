@@ -6,6 +6,7 @@ batches run at a time as there are cores.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -172,13 +173,15 @@ class BundlePredictor(Predictor):
     def fill_mask(self, text: str, top_k: int = 5) -> list[list[tuple[str, float]]]:
         """Return for each [MASK] of the text the `top_k` likeliest tokens with their probabilities.
 
+        A [MASK] takes the blank before it along, since tokens that begin a word begin with theirs.
+
         Raises:
             DataError: when the text has no [MASK] within the model's length, or the bundle has no masked language model.
         """
         if self._masked_lm is None:
             raise DataError("This bundle carries no masked language model; export one from a run that pre-trains its encoder.")
         longest = self.task.settings.max_length
-        parts = cleaned(self.task.cleaner, [text])[0].split(MASK)
+        parts = re.split(rf"\s*{re.escape(MASK)}", cleaned(self.task.cleaner, [text])[0])
         first, *others = [encoding.ids for encoding in self.tokenizer.encode_batch_fast(parts)]
         joined = first + [token for ids in others for token in (MASK_ID, *ids)]
         ids = np.array(joined[:longest], dtype=np.int64)

@@ -141,7 +141,7 @@ class Pretrain(Optimization):
     teacher_weight: Annotated[float, Field(gt=0)] = 10.0
     """Weight of 1 - cosine beside the loss of a masked token."""
     compile: Literal["auto", "on", "off"] = "auto"
-    """`torch.compile`. `auto`: for a GPU, unless the run is short; on a CPU it gains next to nothing (docs/speed.md)."""
+    """`torch.compile`. `auto`: for a GPU, unless the run is short; on a CPU it gains next to nothing."""
     evaluations: Positive = 10
     """How many times to measure on the validation split."""
     validation_sentences: Positive = 4000

@@ -2,7 +2,7 @@
 
     python recipes/beacon/data.py data
 
-The folder holds the files named in SOURCES below, as docs/beacon.md says where to get them; the result is data/beacon/.
+The folder holds the files named in SOURCES below (docs/reference/beacon.md says where to get them); the result is data/beacon/.
 A slice of every source is held out by the hash of its text, of pre-training as well as of labels, and measured on.
 """
 
@@ -209,7 +209,7 @@ def main(data: Path) -> None:
     names = ["tatoeba_en.txt.zst", "nsmc_test.csv", "nsmc_reviews.txt.zst", "headlines.csv", "response_messages.csv"]
     names += ["weather_bulletins.csv", "current_events_2025.csv", "T6.csv", "T26.csv", *CHATS]
     if missing := [name for name in names if not (data / name).is_file()]:
-        raise DataError(f"{data}: {', '.join(missing)} missing; docs/beacon.md says where to get them.")
+        raise DataError(f"{data}: {', '.join(missing)} missing; docs/reference/beacon.md says where to get them.")
     out = data / "beacon"
     out.mkdir(exist_ok=True)
     for name, texts in unlabelled(data):

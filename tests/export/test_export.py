@@ -140,7 +140,7 @@ def test_a_bundle_without_a_good_int8_engine_uses_the_exact_one(bundle: Path, tm
 def test_guesses_are_those_of_the_masked_language_model(exact: BundlePredictor, made_run: Path) -> None:
     model, tokenizer = load_masked_lm(made_run / "pretrain" / "model"), exact.tokenizer
     found = exact.fill_mask("bada [MASK] gufe 바다 [MASK]", top_k=4)
-    before, between = tokenizer.encode("bada ").ids, tokenizer.encode(" gufe 바다 ").ids
+    before, between = tokenizer.encode("bada").ids, tokenizer.encode(" gufe 바다").ids
     ids = torch.tensor([[*before, MASK_ID, *between, MASK_ID]])
     with torch.inference_mode():
         likeliest = model(ids)[0, ids[0] == MASK_ID].softmax(dim=-1).topk(4)

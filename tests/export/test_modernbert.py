@@ -58,6 +58,7 @@ def test_the_tokenizer_and_the_pipeline_work(exported: Path, sentences: list[str
     found = transformers.pipeline("fill-mask", model=str(exported))("bada [MASK] gufe", top_k=3)
     with torch.inference_mode():
         logits = ours(torch.tensor([theirs("bada [MASK] gufe")["input_ids"]]))[0]
+    assert theirs("bada [MASK] gufe")["input_ids"] == theirs("bada[MASK] gufe")["input_ids"]  # it takes the blank along
     place = theirs("bada [MASK] gufe")["input_ids"].index(theirs.mask_token_id)
     expected = logits[place].softmax(dim=-1).topk(3)
     assert [guess["token"] for guess in found] == expected.indices.tolist()
