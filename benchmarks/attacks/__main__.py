@@ -16,7 +16,7 @@ import benchmarks.attacks.files
 import benchmarks.attacks.models
 import benchmarks.attacks.serving
 import benchmarks.attacks.text
-import benchmarks.attacks.watching  # noqa: F401 - each enters its attacks
+import benchmarks.attacks.watching
 from benchmarks.attacks import ATTACKS, ENVIRONMENT, PEAKS
 from benchmarks.measuring import markdown, peak_megabytes
 
@@ -34,7 +34,9 @@ def _one(name: str) -> None:
 
 def main() -> None:
     """Run the attacks one after another and print the table."""
-    parser = argparse.ArgumentParser(description=benchmarks.attacks.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=benchmarks.attacks.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", help="parts of the names of the attacks to run; all by default")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     given = parser.parse_args()
@@ -46,9 +48,7 @@ def main() -> None:
             continue
         command = [sys.executable, "-m", "benchmarks.attacks", "--one", name]
         try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=_SECONDS, env=ENVIRONMENT
-            )
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, env=ENVIRONMENT)
             outcome, peak, seconds = (
                 json.loads(done.stdout.splitlines()[-1])
                 if done.returncode == 0

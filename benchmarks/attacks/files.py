@@ -182,7 +182,13 @@ def _columns(folder: Path) -> str:
 
 @attack("recipe: 100,000 brackets deep, binary, endless keys")
 def _recipes(folder: Path) -> str:
-    contents = [b"a = " + b"[" * 100_000, os.urandom(100_000), b"a" + b".a" * 100_000 + b" = 1", b"\xff\xfe", b"[data]\npath = 1e999"]
+    contents = [
+        b"a = " + b"[" * 100_000,
+        os.urandom(100_000),
+        b"a" + b".a" * 100_000 + b" = 1",
+        b"\xff\xfe",
+        b"[data]\npath = 1e999",
+    ]
     for number, content in enumerate(contents):
         (folder / f"{number}.toml").write_bytes(content)
         done = call("run", folder / f"{number}.toml", "--out", folder / "out")

@@ -140,7 +140,10 @@ def _flood(count: int, text: Callable[[int], str], rate: float, author: str = ""
 @attack("watch: 300 messages of 10,000 characters")
 def _long(folder: Path) -> str:
     draw = random.Random(0)
-    texts = ["화재 " + "".join(draw.choices("가나다라마바사 ", k=9990)), " ".join(f"Ab{''.join(draw.choices('abc', k=4))}" for _ in range(1600))]
+    texts = [
+        "화재 " + "".join(draw.choices("가나다라마바사 ", k=9990)),
+        " ".join(f"Ab{''.join(draw.choices('abc', k=4))}" for _ in range(1600)),
+    ]
     return _flood(300, lambda n: f"{n * 7919} {texts[n % 2]}", 5)
 
 
@@ -159,5 +162,8 @@ def _endless(folder: Path) -> str:
         garbage += sum(item is None for item in records.read(line, 0.0))
     commit = {"collection": "app.bsky.feed.post", "operation": "create", "rkey": "\0", "record": {"text": "fire"}}
     for moment in (-(10**18), 0):
-        assert item_of(orjson.loads(orjson.dumps({"did": "a", "time_us": moment, "kind": "commit", "commit": commit})), "a") is None
+        assert (
+            item_of(orjson.loads(orjson.dumps({"did": "a", "time_us": moment, "kind": "commit", "commit": commit})), "a")
+            is None
+        )
     return f"{garbage:,} pieces counted as garbage"

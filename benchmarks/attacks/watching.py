@@ -23,7 +23,8 @@ Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 def _records(count: int, start: float | None = None, every: float = 1.0) -> bytes:
     lines = [
-        {"id": str(n), "text": f"{_FIRE} {n * 7919 % 997}", **({} if start is None else {"time": start + n * every})} for n in range(count)
+        {"id": str(n), "text": f"{_FIRE} {n * 7919 % 997}", **({} if start is None else {"time": start + n * every})}
+        for n in range(count)
     ]
     return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
@@ -51,7 +52,12 @@ def _meet(answer: Answer, scheme: str, seconds: float) -> tuple[int | None, str]
         made = await asyncio.start_server(answer, "127.0.0.1", 0)
         port = made.sockets[0].getsockname()[1]
         watch = await asyncio.create_subprocess_exec(
-            *BONGSU, *_WATCH, f"{scheme}://127.0.0.1:{port}/api", stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=ENVIRONMENT
+            *BONGSU,
+            *_WATCH,
+            f"{scheme}://127.0.0.1:{port}/api",
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            env=ENVIRONMENT,
         )
         assert watch.stderr is not None
         said, code = asyncio.create_task(watch.stderr.read()), None
@@ -104,10 +110,10 @@ def _sources(folder: Path) -> str:
     }
     for name, answer in ends.items():
         code, text = _meet(answer, "http", 30)
-        assert code == 1 and text.strip(), (name, code, text)
+        assert (code, bool(text.strip())) == (1, True), (name, code, text)
     for name, answer in goes_on.items():
         code, text = _meet(answer, "http", 8)
-        assert code is None and "tried again" in text, (name, code, text)
+        assert (code, "tried again" in text) == (None, True), (name, code, text)
     code, text = _meet(ends["404"], "ws", 30)
     assert code == 1, (code, text)
     return f"{len(ends) + 1} end with a line, {len(goes_on)} are told and tried again"
@@ -211,9 +217,12 @@ def _stores(folder: Path) -> str:
     (folder / "is.db").mkdir()
     for name in ("no/such/folder.db", "newer.db", "garbage.db", "is.db"):
         done = call(*_WATCH, "--store", folder / name, given=given)
-        assert done.returncode == 1 and last_line(done), (name, done)
+        assert (done.returncode, bool(last_line(done))) == (1, True), (name, done)
     first = subprocess.Popen(
-        [*BONGSU, *_WATCH, "-", "--store", str(folder / "a.db")], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT
+        [*BONGSU, *_WATCH, "-", "--store", str(folder / "a.db")],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
     )
     while not (folder / "a.db").exists():
         time.sleep(0.1)

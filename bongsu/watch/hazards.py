@@ -29,7 +29,8 @@ _HANGUL = re.compile("[가-힣]")
 def _pattern(korean: bool) -> str:
     """Return the words of all kinds in one pattern, each kind a group, so that a text is gone through once."""
     groups = {
-        kind: "|".join(word for word in words if bool(_HANGUL.search(word)) == korean) for kind, words in _DATA["hazards"].items()
+        kind: "|".join(word for word in words if bool(_HANGUL.search(word)) == korean)
+        for kind, words in _DATA["hazards"].items()
     }
     return "|".join(f"(?P<{kind}>{words})" for kind, words in groups.items() if words)
 

@@ -16,9 +16,7 @@ GIST = 2_000
 """Characters of a message in which hazards, places and near-duplicates are looked for."""
 
 _LONGEST_ADDRESS = 2000
-_WEB_ADDRESS = re.compile(
-    r"https?://[^\s/@\\\x00-\x1f\ud800-\udfff]+(?:[/?#][^\s\x00-\x1f\ud800-\udfff]*)?", re.IGNORECASE
-)
+_WEB_ADDRESS = re.compile(r"https?://[^\s/@\\\x00-\x1f\ud800-\udfff]+(?:[/?#][^\s\x00-\x1f\ud800-\udfff]*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)

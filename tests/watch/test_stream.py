@@ -93,7 +93,7 @@ def test_json_that_never_ends_is_garbage_after_a_while() -> None:
 
 def test_printed_json_is_read_as_soon_as_it_is_whole() -> None:
     records = Records("test", Reading())
-    objects = [{"text": f"{{[ {number} \\" ]}}", "tags": [1, {"a": "}"}]} for number in range(3)]
+    objects = [{"text": f"{{[ {number} ]}}" + '\\" {', "tags": [1, {"a": "}"}]} for number in range(3)]
     lines = json.dumps(objects, indent=1).encode().splitlines(keepends=True)
     closing = [number for number, line in enumerate(lines) if line.startswith(b" }")]
     assert [number for number, line in enumerate(lines) for item in records.read(line, 0.0) if item] == closing
