@@ -156,7 +156,7 @@ def _smuggled(folder: Path) -> str:
 @attack("HTTP: paths that lead out of the static files, past the key")
 def _paths(folder: Path) -> str:
     (folder / "key").write_text("the key\n")
-    places = ["/static-offline-docs/" + path for path in ("..%2f..%2f..%2fetc/passwd", "%2e%2e/%2e%2e/etc/passwd", 
+    places = ["/static-offline-docs/" + path for path in ("..%2f..%2f..%2fetc/passwd", "%2e%2e/%2e%2e/etc/passwd",
               "//etc/passwd", "%00", "a" * 5000, "..%5c..%5cetc", "../v1/labels/status", "%2e%2e/v1/stream")]  # fmt: skip
     with server(folder, "bongsu:beacon", "--api-key-file", folder / "key") as url:
         for path in places:
