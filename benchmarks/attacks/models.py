@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks.attacks import attack, call, last_line, server
+from benchmarks.attacks import attack, server
 
 _POISON = "a" * 1000 + "b"
 
@@ -24,8 +24,17 @@ def _bundle(folder: Path, name: str) -> Path:
 
 
 def _predict(bundle: Path) -> str:
-    done = call("predict", bundle, "a fire in the market")
-    return "answered" if done.returncode == 0 else last_line(done).replace(str(bundle), "")
+    from bongsu.errors import BongsuError
+    from bongsu.inference.onnx import BundlePredictor
+    from bongsu.labelling.features import FEATURES, Stored
+
+    try:
+        predictor = BundlePredictor.load(bundle)
+        predictor.predict(["a fire in the market"])
+        Stored.load(bundle / FEATURES)
+    except BongsuError as error:
+        return str(error)
+    return "answered"
 
 
 def _refused(folder: Path, changes: dict[str, Callable[[Path], object]], sign: bool) -> str:

@@ -143,8 +143,14 @@ def _bodies(folder: Path) -> str:
 
 @attack("HTTP: two lengths, a negative length, length and pieces")
 def _smuggled(folder: Path) -> str:
-    heads = [b"Content-Length: -1", b"Content-Length: 5\r\nContent-Length: 6"
-             b"Content-Length: 1\r\n 0", b"Transfer-Encoding: x", b"X-Request-ID: a\r\n\tb\0c", b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffffffff\r\na"]  # fmt: skip
+    heads = [
+        b"Content-Length: -1",
+        b"Content-Length: 5\r\nContent-Length: 6",
+        b"Content-Length: 1\r\n 0",
+        b"Transfer-Encoding: x",
+        b"X-Request-ID: a\r\n\tb\0c",
+        b"Transfer-Encoding: chunked\r\n\r\nffffffffffffffffffffff\r\na",
+    ]
     with server(folder) as url:
         for head in heads:
             with closing(_connect(url)) as client:

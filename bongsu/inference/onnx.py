@@ -162,7 +162,11 @@ class BundlePredictor(Predictor):
         bundle = open_bundle(folder)
         if bundle.kind != "onnx":
             raise WorkspaceError(f"{folder}: a bundle of kind {bundle.kind!r}; export one with `bongsu export RUN --to onnx`.")
-        return cls(bundle, engine, sessions)
+        try:
+            return cls(bundle, engine, sessions)
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:  # signed by whoever wrote it
+            what = f"{type(error).__name__}: {printable(str(error), 200)}"
+            raise WorkspaceError(f"{folder}: not a bundle that `bongsu export` wrote ({what}).") from error
 
     @property
     def fills_masks(self) -> bool:

@@ -70,3 +70,12 @@ def test_a_model_whose_weights_are_in_another_file_is_refused(folder: Path, tmp_
     assert (tmp_path / "weights.bin").is_file()
     with pytest.raises(WorkspaceError, match="keeps its weights in another file"):
         open_session(path)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a\0b", "a" * 5000, ""])
+def test_a_manifest_that_lists_what_cannot_be_in_the_bundle_is_refused(folder: Path, name: str) -> None:
+    manifest = read_json(folder / MANIFEST)
+    write_json(folder / MANIFEST, {**manifest, "sha256": {**manifest["sha256"], name: "0" * 64}})
+    with pytest.raises(WorkspaceError, match="outside of the bundle|no such file") as caught:
+        open_bundle(folder)
+    assert len(str(caught.value)) < 500
