@@ -22,6 +22,7 @@ from bongsu.inference.predictor import ModelDetails, Predictor
 from bongsu.model.tfidf import FILES as TFIDF_FILES
 from bongsu.model.tfidf import load_tfidf
 from bongsu.parallel import cores
+from bongsu.printable import printable
 from bongsu.tokens.bpe import TOKENIZER, load_tokenizer
 from bongsu.tokens.inputs import Encoded, cleaned, pad
 from bongsu.tokens.special import MASK, MASK_ID, PAD_ID, special_tokens
