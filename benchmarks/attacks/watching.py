@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import re
-import signal
 import sqlite3
 import stat
 import subprocess

@@ -99,6 +99,16 @@ def test_printed_json_is_read_as_soon_as_it_is_whole() -> None:
     assert [number for number, line in enumerate(lines) for item in records.read(line, 0.0) if item] == closing
 
 
+def test_a_clock_that_is_set_back_is_reported() -> None:
+    said, now = list[str](), [START]
+    watch = Watch(Fake(), [], Events(Settings()), Store(None), [], report=said.append, clock=lambda: now[0])
+    for moment in (START + 10, START - 3600, START - 3590):
+        now[0] = moment
+        watch._report_status(force=True)
+    assert len(said) == 1
+    assert "set back by 3,610 s" in said[0]
+
+
 @given(st.text(max_size=40))
 def test_any_text_is_a_time_or_none(text: str) -> None:
     assert (time := read_time(text)) is None or time > 0
