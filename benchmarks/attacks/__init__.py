@@ -38,7 +38,7 @@ def attack(name: str, before: str = "") -> Callable[[Attack], Attack]:
     return enter
 
 
-def call(*words: object, given: bytes = b"", seconds: float = 90.0) -> subprocess.CompletedProcess[bytes]:
+def call(*words: object, given: bytes = b"", seconds: float = 180.0) -> subprocess.CompletedProcess[bytes]:
     """Run the command line to its end, which must not be a traceback."""
     done = subprocess.run(
         [*BONGSU, *map(str, words)], input=given, capture_output=True, timeout=seconds, env=ENVIRONMENT, check=False

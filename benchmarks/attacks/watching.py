@@ -198,7 +198,7 @@ def _pipes(folder: Path) -> str:
     command = " ".join([*BONGSU, *_WATCH, "--messages"])
     said = []
     for shell in (f"{command} {folder}/a.jsonl | head -1", f"{command} <&-", f"{command} {folder}/a.jsonl > /dev/full"):
-        done = subprocess.run(["bash", "-c", shell], capture_output=True, timeout=60, env=ENVIRONMENT, check=False)
+        done = subprocess.run(["bash", "-c", shell], capture_output=True, timeout=180, env=ENVIRONMENT, check=False)
         assert b"Traceback" not in done.stderr, done.stderr
         said.append(done.stderr.decode().strip().splitlines()[-1:])
     return f"ends with a line each: {said[2][0][:60]}"
