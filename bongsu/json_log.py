@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import orjson
 
 
-def json_bytes(value: Any) -> bytes:
+def json_bytes(value: object) -> bytes:
     """Return a value as JSON; half of a surrogate pair in somebody's text, which UTF-8 cannot hold, as a question mark."""
     try:
         return orjson.dumps(value, default=str)

@@ -460,8 +460,8 @@ class Watch:
         before, self._wall = self._wall, self._clock()
         if self._wall < before - _AHEAD:
             self._report_line(
-                f"this machine's clock was set back by {before - self._wall:,.0f} s; until it is there again, messages without a "
-                "time of their own count as late"
+                f"this machine's clock was set back by {before - self._wall:,.0f} s; until it is there again, messages "
+                "without a time of their own count as late"
             )
 
     def _warn_of_garbage(self, force: bool) -> None:
