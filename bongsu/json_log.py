@@ -1,4 +1,4 @@
-"""Log records as lines of JSON, for the server and for a watch without a terminal."""
+"""JSON of whatever text, and log records as lines of it, for the server and for a watch without a terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,14 @@ import logging
 from datetime import UTC, datetime
 
 import orjson
+
+
+def json_bytes(value: object) -> bytes:
+    """Return a value as JSON; half of a surrogate pair in somebody's text, which UTF-8 cannot hold, as a question mark."""
+    try:
+        return orjson.dumps(value, default=str)
+    except (TypeError, ValueError):
+        return json.dumps(value, default=str, ensure_ascii=False).encode("utf-8", "replace")
 
 
 class JsonLines(logging.Formatter):
@@ -22,7 +30,4 @@ class JsonLines(logging.Formatter):
         }
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        try:
-            return orjson.dumps(line, default=str).decode()
-        except (TypeError, ValueError):  # half of a surrogate pair in somebody's text, which UTF-8 cannot hold
-            return json.dumps(line, default=str)
+        return json_bytes(line).decode()

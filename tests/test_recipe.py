@@ -271,3 +271,11 @@ def test_widths_by_default() -> None:
 def test_a_recipe_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Recipe().seed = 5
+
+
+@pytest.mark.parametrize("content", ["a = " + "[" * 100_000, "a = " + "9" * 100_000], ids=["brackets", "digits"])
+def test_a_recipe_that_no_parser_can_read_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(content)
+    with pytest.raises(RecipeError, match="not a recipe"):
+        load_recipe(path)

@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -126,7 +127,7 @@ def watch(
     printed = not (drawn and sys.stdout.isatty())
     sinks: list[Sink] = [*([Stdout(FORMS[format])] if printed else []), *([hook] if hook else [])]
     settings = Settings(false_alarms_a_day=false_alarms, min_messages=min_messages, lateness=lateness)
-    detector, alarm = _detector(model, alarm_class or [])
+    detector, ask = _detector(model), partial(_alarm, classes=alarm_class or [])
     memory = Store(store)
     with ExitStack() as stack:
         stack.callback(memory.close)
@@ -134,7 +135,6 @@ def watch(
         if desk is not None:
             stack.callback(desk.store.close)
             detector = desk.open(detector)
-            alarm = _alarm(detector)
         listeners: list[Callable[[dict[str, Any]], None]] = []
         shown: list[Callable[[dict[str, Any]], None]] = []
         if messages and printed:
@@ -153,7 +153,7 @@ def watch(
                 listener(event)
 
         watching = Watch(
-            alarm,
+            ask(detector),
             opened,
             Events(settings),
             memory,
@@ -167,11 +167,11 @@ def watch(
         )
 
         if desk is not None:
-            desk.listeners.append(lambda used: setattr(watching, "detector", _alarm(used)))
+            desk.listeners.append(lambda used: setattr(watching, "detector", ask(used)))
 
         def load() -> Classifies:
-            loaded, asked = _detector(model, alarm_class or [])
-            return asked if desk is None else _alarm(desk.reopen(loaded))
+            loaded = _detector(model)
+            return ask(loaded if desk is None else desk.reopen(loaded))
 
         if page is not None:
             shown.append(_page(stack, detector, desk, watching, host, page, key).publish)
@@ -243,19 +243,17 @@ def _resend(hook: Webhook | None) -> None:
         raise BongsuError(f"{failed:,} could not be delivered again; they are kept.")
 
 
-def _detector(model: str, alarm_class: list[str]) -> tuple[BundlePredictor, Classifies]:
-    """Open a detector; return it, and how the watch asks it."""
+def _detector(model: str) -> BundlePredictor:
     from bongsu.inference.onnx import BundlePredictor
+
+    return BundlePredictor.load(ready_bundle(model))
+
+
+def _alarm(detector: BundlePredictor, classes: list[str]) -> Classifies:
+    """Return how the watch asks a detector."""
     from bongsu.watch.alarm import Alarm
 
-    detector = BundlePredictor.load(ready_bundle(model))
-    return detector, Alarm(detector, alarm_class)
-
-
-def _alarm(detector: BundlePredictor) -> Classifies:
-    from bongsu.watch.alarm import Alarm
-
-    return Alarm(detector, [])
+    return Alarm(detector, classes)
 
 
 def _desk(detector: BundlePredictor, store: Path | None) -> Desk | None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from bongsu.errors import WorkspaceError
 from bongsu.files import file_hash, read_json, write_json
+from bongsu.printable import printable
 
 MANIFEST = "manifest.json"
 CONFIG = "bundle.json"
@@ -86,17 +87,24 @@ def open_bundle(folder: Path) -> Bundle:
         raise WorkspaceError(f"{path}: format {manifest.get('format')!r}; this Bongsu reads {_FORMAT}. Export the run again.")
     expected = manifest["sha256"]
     for name, digest in expected.items():
-        file = folder / name
+        file, shown = folder / name, printable(name, 100)
         if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise WorkspaceError(f"{path}: names a file outside of the bundle ({name}).")
-        if not file.is_file():
-            raise WorkspaceError(f"{file}: no such file, though the manifest lists it. Copy the whole bundle again.")
+            raise WorkspaceError(f"{path}: names a file outside of the bundle ({shown}).")
+        if not _is_file(file):
+            raise WorkspaceError(f"{folder / shown}: no such file, though the manifest lists it. Copy the whole bundle again.")
         if file_hash(file) != digest:
             raise WorkspaceError(
                 f"{file}: its content has changed since the bundle was written (SHA-256 differs). "
                 "Copy the bundle again from where it was made, or export the run again."
             )
     return Bundle(folder, str(manifest.get("kind")), file_hash(path)[:12], frozenset(expected))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name longer than names can be, or with a null byte
+        return False
 
 
 def _how_to_make_one(folder: Path) -> str:

@@ -23,6 +23,7 @@ from bongsu.inference.predictor import ModelDetails, Predictor
 from bongsu.model.tfidf import FILES as TFIDF_FILES
 from bongsu.model.tfidf import load_tfidf
 from bongsu.parallel import cores
+from bongsu.printable import printable
 from bongsu.tokens.bpe import TOKENIZER, load_tokenizer
 from bongsu.tokens.inputs import Encoded, cleaned, pad
 from bongsu.tokens.special import MASK, MASK_ID, PAD_ID, special_tokens
@@ -163,7 +164,11 @@ class BundlePredictor(Predictor):
         bundle = open_bundle(folder)
         if bundle.kind != "onnx":
             raise WorkspaceError(f"{folder}: a bundle of kind {bundle.kind!r}; export one with `bongsu export RUN --to onnx`.")
-        return cls(bundle, engine, sessions)
+        try:
+            return cls(bundle, engine, sessions)
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:  # signed by whoever wrote it
+            what = f"{type(error).__name__}: {printable(str(error), 200)}"
+            raise WorkspaceError(f"{folder}: not a bundle that `bongsu export` wrote ({what}).") from error
 
     @property
     def fills_masks(self) -> bool:

@@ -153,7 +153,7 @@ class Stored:
             stored = cls(rows, tensors["targets"].astype(np.int64), groups, names, json.loads(about["expected_error"]))
             if not len(rows) == len(grams) == len(stored.targets) == len(groups) > 0:
                 raise ValueError("its parts are of different lengths")
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise WorkspaceError(f"{path}: damaged ({error}). Export the run again.") from None
         return stored
 

@@ -65,6 +65,8 @@ def read_tree(path: Path) -> Tree:
         raise RecipeError(f"{path}: not a recipe (a TOML text file is needed).") from None
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
+    except (RecursionError, ValueError) as error:  # brackets within brackets, numbers of thousands of digits
+        raise RecipeError(f"{path}: not a recipe ({str(error)[:100]}).") from None
 
 
 def override(tree: Tree, changes: list[str]) -> None:
@@ -155,7 +157,7 @@ def put(tree: Tree, key: str, value: Any, where: str) -> None:
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -15,6 +15,8 @@ from collections.abc import AsyncIterator, Callable
 from threading import Lock
 from typing import Any
 
+from bongsu.deletions import takes_back
+
 KEPT = 256
 """Events that a listener may be behind; one who falls further behind is sent a new snapshot instead."""
 MESSAGES = 50
@@ -68,8 +70,7 @@ class History:
         """Forget what was taken back. Running alerts are published anew without it, closed ones are not."""
 
         def kept(message: Event) -> bool:
-            name = "author" if deletion["author"] else "id"
-            return bool(message.get("source", "") != deletion["source"] or message.get(name) != deletion[name])
+            return not takes_back(deletion, message)
 
         self._messages = deque(filter(kept, self._messages), MESSAGES)
         closed = [{**alert, "evidence": list(filter(kept, alert.get("evidence", [])))} for alert in self._closed]

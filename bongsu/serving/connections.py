@@ -20,6 +20,8 @@ _ACCEPTED = 16
 """Connections accepted in one turn of the event loop; a connection that is refused is closed some turns later."""
 _OTHER_FILES = 64 + 8 * _ACCEPTED
 """Files that the process needs besides the connections it keeps."""
+_AHEAD = 2**20
+"""Bytes of requests that a client may send before it has the answer to the one before."""
 
 
 class BoundedConfig(uvicorn.Config):
@@ -45,7 +47,8 @@ class BoundedConfig(uvicorn.Config):
 class BoundedProtocol(H11Protocol):
     """One connection.
 
-    It is closed when the header of a request is not complete in time, or when the client does not read what it is sent. When
+    It is closed when the header of a request is not complete in time, when the client does not read what it is sent, goes on
+    with a body after it was answered, or sends ever more requests without waiting for answers. When
     there are too many connections, the one that has waited longest for a request makes room for the new one; when all are at
     work, the new one is answered with 503.
     """
@@ -56,6 +59,7 @@ class BoundedProtocol(H11Protocol):
         super().__init__(config, **state)
         self._header_deadline: asyncio.TimerHandle | None = None
         self._reading_deadline: asyncio.TimerHandle | None = None
+        self._rest_deadline: asyncio.TimerHandle | None = None
         self._idle_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -68,6 +72,8 @@ class BoundedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
+        if self.conn.their_state is h11.DONE and len(self.conn.trailing_data[0]) > _AHEAD:
+            self.transport.abort()
         if self.conn.their_state is h11.IDLE and not self.transport.is_closing():
             self._expect_header()
         elif self._header_deadline is not None:
@@ -85,10 +91,12 @@ class BoundedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         self._idle_since = self.loop.time()
+        if self.conn.their_state is h11.SEND_BODY and self._rest_deadline is None:  # answered before its body has come
+            self._rest_deadline = self.loop.call_later(self.config.limits.header_seconds, self._give_up_rest)
         super().on_response_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for deadline in (self._header_deadline, self._reading_deadline):
+        for deadline in (self._header_deadline, self._reading_deadline, self._rest_deadline):
             if deadline is not None:
                 deadline.cancel()
         super().connection_lost(exc)
@@ -101,6 +109,12 @@ class BoundedProtocol(H11Protocol):
     def _expect_header(self) -> None:
         if self._header_deadline is None:
             self._header_deadline = self.loop.call_later(self.config.limits.header_seconds, self.transport.close)
+
+    def _give_up_rest(self) -> None:
+        """Close the connection unless the body that was not wanted has ended: its client has had time to read the answer."""
+        self._rest_deadline = None
+        if self.conn.their_state is h11.SEND_BODY and self._is_idle:
+            self.transport.close()
 
     def _made_room(self) -> bool:
         """Return whether there is room for this connection, for which an idle one may be closed."""

@@ -26,6 +26,8 @@ class Limits:
     """Messages in one request."""
     characters: int = 10_000
     """Characters in one message. (The model reads the first tokens only; the rest costs memory and cleaning.)"""
+    explained_cost: int = 1024
+    """Cost of the explanations of one request, in short messages."""
     explanations: int = 16
     """Messages of one request that are explained; each costs as many predictions as it has words."""
     seconds: float = 30.0

@@ -127,6 +127,8 @@ class Service:
         costs = [_cost([text, *context]) for text, context in messages]
         if request.explain:
             costs = [cost * model.cost_of_explaining(each) for cost, each in zip(costs, messages, strict=True)]
+            if sum(costs) > self.limits.explained_cost:
+                raise ApiError(422, "text: too much to explain in one request; send fewer messages, or shorter ones.")
         parts = [[text, *context] for text, context in messages]
         answers = await self._answers(
             model.explain if request.explain else model.classify, messages, parts, costs, "text: message"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from bongsu.corpus.cleaning import dedup_key
 from bongsu.corpus.dedup import sketch
+from bongsu.watch.messages import GIST
 
 if TYPE_CHECKING:
     from datasketch import MinHash
@@ -26,7 +27,7 @@ class Window:
     def join(self, identity: str, text: str) -> str:
         """The id of the remembered text most like this one (estimated Jaccard similarity of character 5-shingles at
         least the threshold), else `identity`, which is remembered."""
-        mine = sketch(dedup_key(text), _PERMUTATIONS)
+        mine = sketch(dedup_key(text[:GIST]), _PERMUTATIONS)
         alike = [(mine.jaccard(self._sketches[other]), other) for other in self._index.query(mine)]
         if alike and max(alike)[0] >= self._threshold:
             return str(max(alike)[1])

@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 MAX_CHARACTERS = 10_000
 """A longer text is cut: no message is that long, and the detector reads less."""
+GIST = 2_000
+"""Characters of a message in which hazards, places and near-duplicates are looked for."""
 
 _LONGEST_ADDRESS = 2000
-_WEB_ADDRESS = re.compile(r"https?://[^\s/@\\\x00-\x1f]+(?:[/?#][^\s\x00-\x1f]*)?", re.IGNORECASE)
+_WEB_ADDRESS = re.compile(r"https?://[^\s/@\\\x00-\x1f\ud800-\udfff]+(?:[/?#][^\s\x00-\x1f\ud800-\udfff]*)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,10 @@ def unique(source: str, identity: str) -> str:
 
 
 def tidy(text: str) -> str:
-    """Return the text as UTF-8 can hold it, without blanks at its ends, cut at `MAX_CHARACTERS`."""
+    """Return the text as UTF-8 can hold it, without blanks at its ends, cut at `MAX_CHARACTERS`.
+
+    Whatever comes from outside goes through here: JSON can spell half of a surrogate pair, which no file and no socket takes.
+    """
     return text[:MAX_CHARACTERS].encode("utf-8", "replace").decode().strip()
 
 

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import orjson
-
 from bongsu.errors import DataError
+from bongsu.json_log import json_bytes
 
 Payload = Callable[[dict[str, Any]], tuple[bytes, str]]
 """From an alert to what is sent, and its media type."""
@@ -34,7 +33,7 @@ _TEXT = 300
 
 def as_json(body: dict[str, Any]) -> tuple[bytes, str]:
     """Return the alert as `bongsu watch` prints it."""
-    return orjson.dumps(body), _JSON
+    return json_bytes(body), _JSON
 
 
 def as_slack(body: dict[str, Any]) -> tuple[bytes, str]:
@@ -44,18 +43,18 @@ def as_slack(body: dict[str, Any]) -> tuple[bytes, str]:
         return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
     quoted = "\n".join(f"> {plain(line)}" for line in _evidence(body))
-    return orjson.dumps({"text": f"*{plain(headline(body))}*\n{quoted}".strip(), "unfurl_links": False}), _JSON
+    return json_bytes({"text": f"*{plain(headline(body))}*\n{quoted}".strip(), "unfurl_links": False}), _JSON
 
 
 def as_discord(body: dict[str, Any]) -> tuple[bytes, str]:
     """Return a Discord message that mentions nobody, at most the 2,000 characters that Discord takes."""
     content = "\n".join([headline(body), *_evidence(body)])[:2000]
-    return orjson.dumps({"content": content, "allowed_mentions": {"parse": []}}), _JSON
+    return json_bytes({"content": content, "allowed_mentions": {"parse": []}}), _JSON
 
 
 def as_geojson(body: dict[str, Any]) -> tuple[bytes, str]:
     """Return a GeoJSON Feature (RFC 7946). Its geometry is null: places are names, and no gazetteer is asked."""
-    return orjson.dumps({"type": "Feature", "id": body["id"], "geometry": None, "properties": body}), "application/geo+json"
+    return json_bytes({"type": "Feature", "id": body["id"], "geometry": None, "properties": body}), "application/geo+json"
 
 
 def as_cap(body: dict[str, Any]) -> tuple[bytes, str]:
@@ -102,7 +101,7 @@ def as_cap(body: dict[str, Any]) -> tuple[bytes, str]:
 
 def cap_identifier(identity: str, state: str, time: str) -> str:
     """Return a CAP identifier, which takes no blanks, commas, `<` and `&`."""
-    return "bongsu-" + hashlib.sha256(f"{identity}\0{state}\0{time}".encode()).hexdigest()[:24]
+    return "bongsu-" + hashlib.sha256(f"{identity}\0{state}\0{time}".encode("utf-8", "replace")).hexdigest()[:24]
 
 
 def from_template(path: Path) -> Payload:
@@ -126,8 +125,8 @@ def from_template(path: Path) -> Payload:
     def fill(body: dict[str, Any]) -> tuple[bytes, str]:
         fields = {name: str(read(body)) for name, read in _FIELDS.items()}
         if is_json:
-            fields = {name: orjson.dumps(value).decode()[1:-1] for name, value in fields.items()}
-        return template.substitute(fields).encode(), _JSON if is_json else "text/plain; charset=utf-8"
+            fields = {name: json_bytes(value).decode()[1:-1] for name, value in fields.items()}
+        return template.substitute(fields).encode("utf-8", "replace"), _JSON if is_json else "text/plain; charset=utf-8"
 
     return fill
 

@@ -136,6 +136,7 @@ class Watch:
         self._acknowledged: set[str] = set()
         """Alerts of which it has been reported that they are acknowledged."""
         self._measured = (time.monotonic(), 0)
+        self._wall = self._clock()
         if state := store.state():
             events.restore(state, store.message)
             self._silences = [Silence(**one) for one in state.get("silences", [])]
@@ -451,8 +452,17 @@ class Watch:
             statistics.lag = max(0.0, self._clock() - statistics.latest)
         statistics.queue = self._queue.qsize()
         self._measured = (now, statistics.received)
+        self._warn_of_clock()
         self._warn_of_garbage(force)
         self._publish(self.status())
+
+    def _warn_of_clock(self) -> None:
+        before, self._wall = self._wall, self._clock()
+        if self._wall < before - _AHEAD:
+            self._report_line(
+                f"this machine's clock was set back by {before - self._wall:,.0f} s; until it is there again, messages "
+                "without a time of their own count as late"
+            )
 
     def _warn_of_garbage(self, force: bool) -> None:
         for source in self.sources:

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from bongsu.deletions import takes_back
 from bongsu.printable import printable
 from bongsu.progress import duration, short
 
@@ -58,7 +59,7 @@ class View:
             case "message":
                 self._messages.append(event)
             case "deletion":
-                kept = [one for one in self._messages if not _taken(one, event)]
+                kept = [one for one in self._messages if not takes_back(event, one)]
                 self._messages = deque(kept, _MESSAGES)
             case "alert":
                 if event["state"] == "closed":
@@ -127,11 +128,6 @@ class View:
         """Return the text without control characters, and with a question mark for what the terminal cannot show."""
         shown = printable(text)
         return shown if self._unicode else shown.encode(self._console.encoding, "replace").decode(self._console.encoding)
-
-
-def _taken(message: dict[str, Any], deletion: dict[str, Any]) -> bool:
-    name = "author" if deletion["author"] else "id"
-    return bool(message.get("source", "") == deletion["source"] and message.get(name) == deletion[name])
 
 
 def _time(time: str | None, zone: bool = False) -> str:

@@ -24,6 +24,7 @@ from filelock import FileLock
 
 from bongsu.errors import BongsuError, DataError
 from bongsu.files import disk_errors
+from bongsu.json_log import json_bytes
 from bongsu.printable import printable
 from bongsu.watch.addresses import ForbiddenAddressError, http_url, public_addresses
 from bongsu.watch.payloads import Payload, payload_for
@@ -168,7 +169,7 @@ class Webhook:
         with _locked(self._dead_letters):
             descriptor = os.open(self._dead_letters, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             with open(descriptor, "ab") as file:
-                file.write(orjson.dumps(letter, option=orjson.OPT_APPEND_NEWLINE))
+                file.write(json_bytes(letter) + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
         self._report(f"webhook {self.host}: not delivered ({reason}); it is kept in {self._dead_letters}")
@@ -201,7 +202,7 @@ class Webhook:
 
 def message_id(body: dict[str, Any], seq: int) -> str:
     """Return the name of a change: ASCII, and the same for every attempt."""
-    return hashlib.sha256(f"{body.get('id', '')}\0{seq}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{body.get('id', '')}\0{seq}".encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def signed_headers(identity: str, content: bytes, key: bytes, now: float | None = None) -> dict[str, str]:

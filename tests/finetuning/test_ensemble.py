@@ -16,7 +16,7 @@ from bongsu.finetuning.ensemble import ROBUSTNESS_ROWS
 from bongsu.finetuning.trainable import predict
 from bongsu.inference.torch_backend import load_predictor
 from bongsu.model.io import load_task_model
-from bongsu.tasks.task import Calibration
+from bongsu.tasks.task import Calibration, Outputs
 
 LEARNING = {"learning_rate": 0.01, "epochs": 3}
 
@@ -28,6 +28,14 @@ def labels_of(work: CrossValidation, rows: np.ndarray) -> np.ndarray:
 def scale_of(labels: np.ndarray, encoder: np.ndarray, tfidf: np.ndarray) -> float:
     """Return the factor that makes one as confident as the other, by the temperatures of both."""
     return fit_temperature(labels, encoder) / fit_temperature(labels, tfidf)
+
+
+def merged_odds(work: CrossValidation, *tables: np.ndarray) -> np.ndarray:
+    """Return the log odds of an ensemble of members with these logits [N, 2], computed as their mean where none is extreme."""
+    odds = log_odds(work.task.merge([Outputs.of_rows(table) for table in tables]).values)
+    ordinary = np.all([np.abs(log_odds(table)) < 10 for table in tables], axis=0)
+    np.testing.assert_allclose(odds[ordinary], np.mean([log_odds(table) for table in tables], axis=0)[ordinary], atol=1e-4)
+    return odds
 
 
 def test_seeds_are_measured_and_each_fold_is_calibrated_on_the_others(tokenizer: Tokenizer, tmp_path: Path) -> None:
@@ -64,7 +72,7 @@ def test_a_hold_out_is_calibrated_on_its_development_split(tokenizer: Tokenizer,
     # TF-IDF is as confident as it is on rows that it has not learned from.
     learned = np.setdiff1d(work.data.splits[0][0], fold.development_rows)
     tfidf = work.task.tfidf_outputs(work.task.fit_tfidf(work.task.unique(work.data.take(learned))), development).values
-    odds = (log_odds(fold.development.values) + scale_of(labels, fold.development.values, tfidf) * log_odds(tfidf)) / 2
+    odds = merged_odds(work, fold.development.values, scale_of(labels, fold.development.values, tfidf) * tfidf)
     expected = fit_temperature(labels, np.stack([np.zeros(len(odds)), odds], axis=1))
     assert measured.calibrations[0].temperature == pytest.approx(expected, rel=1e-4)
     assert set(measured.rows.tolist()) == set(work.data.splits[0][1].tolist())
@@ -86,7 +94,7 @@ def test_the_log_odds_of_an_ensemble_are_the_mean_of_two_equally_confident_membe
     for fold, (_, held) in enumerate(work.data.splits):
         encoder, tfidf = tables[:, held]
         others = measured.fold != fold
-        odds = (log_odds(encoder) + scale_of(labels[others], *tables[:, others]) * log_odds(tfidf)) / 2
+        odds = merged_odds(work, encoder, scale_of(labels[others], *tables[:, others]) * tfidf)
         np.testing.assert_allclose(log_odds(measured.raw.values[held]), odds, atol=1e-4)
         np.testing.assert_allclose(measured.encoder.values[held], encoder, atol=1e-6)
     # In the model that is kept.
@@ -98,7 +106,7 @@ def test_the_log_odds_of_an_ensemble_are_the_mean_of_two_equally_confident_membe
     unique = work.task.unique(examples if refit else work.data.take(work.data.splits[0][0]))
     tfidf = work.task.tfidf_outputs(work.task.fit_tfidf(unique), examples).values
     scale = scale_of(labels, *tables)
-    expected = (log_odds(encoder) + scale * log_odds(tfidf)) / 2 / kept.calibration.temperature
+    expected = merged_odds(work, encoder, scale * tfidf) / kept.calibration.temperature
     table = kept.probabilities(texts)
     np.testing.assert_allclose(np.log(table[:, 1] / table[:, 0]), expected, atol=1e-3)
     assert np.abs(expected - log_odds(encoder) / kept.calibration.temperature).max() > 0.1  # TF-IDF has a say

@@ -10,7 +10,7 @@ import pytest
 
 from bongsu.errors import DataError, WorkspaceError
 from bongsu.files import read_json, write_json
-from bongsu.inference.bundle import CONFIG, MANIFEST, MASKED_LM, MODEL, MODEL_INT8, open_bundle
+from bongsu.inference.bundle import CONFIG, MANIFEST, MASKED_LM, MODEL, MODEL_INT8, open_bundle, write_manifest
 from bongsu.inference.onnx import BundlePredictor, open_session
 from bongsu.model.tfidf import FILES, constant_tfidf
 from bongsu.tokens.bpe import TOKENIZER
@@ -70,3 +70,23 @@ def test_a_model_whose_weights_are_in_another_file_is_refused(folder: Path, tmp_
     assert (tmp_path / "weights.bin").is_file()
     with pytest.raises(WorkspaceError, match="keeps its weights in another file"):
         open_session(path)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a\0b", "a" * 5000, ""])
+def test_a_manifest_that_lists_what_cannot_be_in_the_bundle_is_refused(folder: Path, name: str) -> None:
+    manifest = read_json(folder / MANIFEST)
+    write_json(folder / MANIFEST, {**manifest, "sha256": {**manifest["sha256"], name: "0" * 64}})
+    with pytest.raises(WorkspaceError, match=r"outside of the bundle|no such file") as caught:
+        open_bundle(folder)
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "content", ["{}", "[]", '{"task": {"kind": "exec"}}', "[" * 10_000, '{"task": 5, "int8_accurate": {}}']
+)
+def test_a_bundle_signed_anew_with_false_settings_is_refused_in_a_line(folder: Path, content: str) -> None:
+    (folder / CONFIG).write_text(content)
+    (folder / MANIFEST).unlink()
+    write_manifest(folder, "onnx")
+    with pytest.raises(WorkspaceError):
+        BundlePredictor.load(folder)

@@ -80,6 +80,33 @@ def test_half_a_header_is_given_up_also_on_a_connection_that_was_used() -> None:
         assert answers(url)
 
 
+def send_until_closed(client: socket.socket, piece: bytes, pause: float = 0.0) -> None:
+    with suppress(ConnectionError):
+        while True:
+            client.sendall(piece)
+            time.sleep(pause)
+
+
+def test_a_body_that_goes_on_after_its_answer_is_cut_off() -> None:
+    with serving(body_bytes=1000, header_seconds=0.3) as (url, _), closing(connect(url)) as client:
+        client.sendall(REQUEST + b"Transfer-Encoding: chunked\r\n\r\n")
+        send_until_closed(client, b"400\r\n" + b" " * 1024 + b"\r\n", 0.01)
+        assert answers(url)
+
+
+def test_requests_without_end_before_an_answer_are_cut_off() -> None:
+    with serving() as (url, _), closing(connect(url)) as client:
+        send_until_closed(client, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 2000)  # each answer lets the server read on
+        assert answers(url)
+
+
+def test_what_costs_too_much_to_explain_is_refused() -> None:
+    with running(fake_service(limits=Limits(explained_cost=100))) as url:
+        for words, status in ((20, 200), (100, 422)):
+            body = {"text": " ".join(["a"] * words), "explain": True}
+            assert httpx.post(f"{url}/v1/classify", json=body, timeout=60).status_code == status
+
+
 def test_the_oldest_idle_connection_makes_room_for_a_new_one() -> None:
     with serving(connections=4, header_seconds=600) as (url, _), ExitStack() as stack:
         idle = [stack.enter_context(closing(connect(url))) for _ in range(4)]

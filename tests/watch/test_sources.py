@@ -319,7 +319,7 @@ def test_posts_keep_their_addresses_on_the_web() -> None:
     from bongsu.watch.sources import jetstream, mastodon, records
 
     commit = {"collection": "app.bsky.feed.post", "operation": "create", "rkey": "3k a/b", "record": {"text": "fire"}}
-    post = jetstream.item_of({"did": "did:plc:x", "kind": "commit", "time_us": 1, "commit": commit}, "s")
+    post = jetstream.item_of({"did": "did:plc:x", "kind": "commit", "time_us": 1_700_000_000_000_000, "commit": commit}, "s")
     assert post.url == "https://bsky.app/profile/did:plc:x/post/3k%20a%2Fb"  # type: ignore[union-attr]
     status = {"id": "1", "content": "fire", "url": None, "uri": "https://m.example/users/a/statuses/1"}
     assert mastodon.item_of("update", json.dumps(status), "s").url == status["uri"]  # type: ignore[union-attr]
@@ -337,3 +337,52 @@ def test_posts_keep_their_addresses_on_the_web() -> None:
         "https://x/\n",
     ):
         assert web_address(bad) == ""
+
+
+def test_times_that_cannot_be_and_half_an_emoji_end_no_source() -> None:
+    from bongsu.watch.messages import web_address
+    from bongsu.watch.sources.records import message_of
+
+    for moment in (-(10**18), 0, 10**30):
+        assert item_of_event({**json.loads(post(1, moment)), "time_us": moment}, "s") is None or moment > 0
+    official = {**EMERGENCY, "SN": "\ud83d", "MSG_CN": "화재 \ud83d", "RCPTN_RGN_NM": "\ud83d", "EMRG_STEP_NM": "\ud83d"}
+    reference = reference_of(official)
+    assert reference is not None
+    assert "?" in reference.text
+    json.dumps([reference.id, reference.text, reference.places, reference.step], ensure_ascii=False).encode()
+    assert web_address("https://a.example/\ud83d") == web_address("https://\ud83d/") == ""
+    message = message_of({"text": "fire", "url": "https://a.example/\ud83d"}, "s", 0.0)
+    assert message is not None
+    assert message.url == ""
+
+
+def test_a_record_number_of_thousands_of_digits_is_stepped_over() -> None:
+    records = [{**EMERGENCY, "SN": "9" * 5000}, {**EMERGENCY, "SN": 7}]
+    answer = httpx.MockTransport(lambda request: httpx.Response(200, json={"body": records, "totalCount": 2}))
+    [arrival] = asyncio.run(take(SafetyData("key", transport=answer), 1))
+    assert arrival.cursor == 7
+
+
+def test_an_event_without_end_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bongsu.watch.sources.mastodon._LARGEST", 10_000)
+
+    async def endless(request: Request, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        while True:
+            writer.write(b"data: " + b"x" * 1000)
+            await writer.drain()
+
+    async def main() -> None:
+        async with serving(endless) as (port, _):
+            await take(Mastodon(f"http://127.0.0.1:{port}/"), 1)
+
+    with pytest.raises(SourceError, match="an event is larger than"):
+        asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_tags_that_are_never_closed_take_no_time() -> None:
+    from bongsu.watch.sources.mastodon import plain
+
+    for text in ("<" * 300_000, "<br " * 100_000):  # minutes, were each looked for to the end
+        assert plain(text)[:3] == text[:3]
+    assert plain("a <b>c</b><br/>d<p>e") == "a c\nd\ne"

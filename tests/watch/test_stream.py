@@ -22,7 +22,7 @@ from bongsu.watch.messages import Arrival, Deletion, Message
 from bongsu.watch.replay import Paced
 from bongsu.watch.sources.base import Tally
 from bongsu.watch.sources.lines import File, Lines
-from bongsu.watch.sources.records import decoded, item_of, message_of, parsed
+from bongsu.watch.sources.records import Reading, Records, decoded, item_of, message_of, parsed
 from bongsu.watch.store import Store
 from bongsu.watch.stream import Watch
 from bongsu.watch.times import read_time, time_zone
@@ -73,6 +73,40 @@ def test_times_that_are_numbers_none_or_without_a_zone() -> None:
     assert read_time("2023-11-15 07:13:20", time_zone("Asia/Seoul")) == START
     assert read_time("2023-11-15 07:13:20", time_zone("+09:00")) == START
     assert message_of({"text": "a"}, "x", None) is None
+
+
+def _counted(lines: list[bytes]) -> tuple[int, int]:
+    """Return how many items lines give, and how many of them are garbage."""
+    records = Records("test", Reading())
+    found = [item for line in lines for item in records.read(line, 0.0)]
+    found += records.finish(0.0)
+    return len(found), found.count(None)
+
+
+def test_json_that_never_ends_is_garbage_after_a_while() -> None:
+    start = [b"[\n", b'{"text": "a"},\n', b'{"text": [\n']
+    assert _counted([*start, b"1]}\n", b"]\n"]) == (2, 1)  # an array is no text
+    for line in (b"1,\n", b"{},\n", b'{"a":\n'):  # a quarter of an hour, were each line parsed with all before it
+        count, garbage = _counted([*start, *[line] * 100_000])
+        assert count == garbage + 1
+
+
+def test_printed_json_is_read_as_soon_as_it_is_whole() -> None:
+    records = Records("test", Reading())
+    objects = [{"text": f"{{[ {number} ]}}" + '\\" {', "tags": [1, {"a": "}"}]} for number in range(3)]
+    lines = json.dumps(objects, indent=1).encode().splitlines(keepends=True)
+    closing = [number for number, line in enumerate(lines) if line.startswith(b" }")]
+    assert [number for number, line in enumerate(lines) for item in records.read(line, 0.0) if item] == closing
+
+
+def test_a_clock_that_is_set_back_is_reported() -> None:
+    said, now = list[str](), [START]
+    watch = Watch(Fake(), [], Events(Settings()), Store(None), [], report=said.append, clock=lambda: now[0])
+    for moment in (START + 10, START - 3600, START - 3590):
+        now[0] = moment
+        watch._report_status(force=True)
+    assert len(said) == 1
+    assert "set back by 3,610 s" in said[0]
 
 
 @given(st.text(max_size=40))

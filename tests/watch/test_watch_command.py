@@ -39,10 +39,11 @@ class Made:
     def probabilities(self, texts):
         if any("panic" in text for text in texts): raise BaseException("made panic")
         return np.array([[1 - p, p] for p in ("fire" in text or "flood" in text for text in texts)], float)
-def load(model, alarm_class):
+def load(model):
     print("loaded", file=sys.stderr, flush=True)
-    return Made(), Made()
+    return Made()
 watching._detector = load
+watching._alarm = lambda detector, classes: detector
 watching._desk = lambda detector, store: None  # this detector cannot learn
 main()
 """

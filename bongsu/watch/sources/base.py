@@ -68,6 +68,21 @@ def pause(attempt: int) -> float:
     return random.uniform(0, min(_LONGEST_PAUSE, 2.0 ** min(attempt, 6)))
 
 
+async def bounded(name: str, chunks: AsyncIterator[bytes], most: int) -> bytes:
+    """Return all that comes, if it is no more than `most` bytes.
+
+    Raises:
+        SourceError: when it is more.
+    """
+    parts, size = list[bytes](), 0
+    async for chunk in chunks:
+        size += len(chunk)
+        if size > most:
+            raise SourceError(f"{name}: the answer is larger than {most >> 20} MB.")
+        parts.append(chunk)
+    return b"".join(parts)
+
+
 def check_status(name: str, status: int) -> None:
     """Say what an HTTP status means for a source.
 

@@ -15,6 +15,7 @@ from websockets.frames import CloseCode
 from bongsu.watch.addresses import redacted
 from bongsu.watch.messages import Arrival, Deletion, Item, Message, tidy
 from bongsu.watch.sources.base import SourceEndedError, SourceError, Tally, check_status
+from bongsu.watch.times import read_time
 
 _POST = "app.bsky.feed.post"
 _OVERLAP = 5_000_000
@@ -45,7 +46,8 @@ def item_of(event: dict[str, Any], source: str) -> Item | None:
     if commit.get("operation") != "create" or not isinstance(text, str) or not tidy(text):
         return None
     url = f"https://bsky.app/profile/{quote(author, ':')}/post/{quote(str(commit.get('rkey', '')), '')}"
-    return Message(identity, tidy(text), event["time_us"] / 1e6, author, source, url)
+    moment = read_time(event["time_us"])
+    return None if moment is None else Message(identity, tidy(text), moment, author, source, url)
 
 
 class Jetstream:

@@ -12,6 +12,7 @@ from bongsu.watch.addresses import redacted
 from bongsu.watch.messages import Arrival, Deletion, Item
 from bongsu.watch.sources.base import SourceEndedError, SourceError, Tally
 from bongsu.watch.sources.records import Reading, decoded, item_of, parsed
+from bongsu.watch.times import read_time
 
 _BEHIND = 10.0
 """Seconds: a younger record is live, an older one is caught up on."""
@@ -100,7 +101,8 @@ class Kafka:
             key = record.key.decode("utf-8", "replace") if record.key else ""
             self.tally.ignored += not key
             return Deletion(key, source=self.name) if key else None
-        item = item_of(parsed(decoded(record.value)), self.name, record.timestamp / 1000, self._reading)
+        sent = read_time(record.timestamp) or time.time()  # a broker may keep no time, or a false one
+        item = item_of(parsed(decoded(record.value)), self.name, sent, self._reading)
         self.tally.note(item is not None, record.value)
         return item
 

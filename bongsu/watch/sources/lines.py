@@ -190,6 +190,11 @@ def matches(path: Path, place: Place) -> bool:
     return len(last) == place.length and zlib.crc32(last) == place.line and (place.offset < 1 or zlib.crc32(head) == place.head)
 
 
+def _name(path: Path) -> str:
+    """Return a file's name as a source; bytes that are no UTF-8, and line ends, are spelled."""
+    return "file:" + str(path.resolve()).encode("utf-8", "backslashreplace").decode().replace("\n", "\\n")
+
+
 class File:
     """A file of records. Its cursor knows the file again when it was renamed, or copied and cut, while nobody watched."""
 
@@ -214,7 +219,7 @@ class File:
         """
         if not path.is_file():
             raise DataError(f"{path}: no such file.")
-        self.path, self.name, self.tally, self.live = path, f"file:{path.resolve()}", Tally(), False
+        self.path, self.name, self.tally, self.live = path, _name(path), Tally(), False
         self._follow, self._replayed, self._poll, self._kept = follow, replayed, poll, kept_seconds
         self._reading = reading or Reading()
 

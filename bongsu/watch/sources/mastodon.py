@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import html
 import re
 import time
@@ -18,10 +19,13 @@ from bongsu.watch.messages import Arrival, Deletion, Item, Message, tidy, web_ad
 from bongsu.watch.sources.base import SourceEndedError, SourceError, Tally, check_status
 from bongsu.watch.times import read_time
 
-_BREAK = re.compile(r"<br\b[^>]*>|</?(?:p|li|ul|ol|div|h[1-6]|blockquote|pre|tr)\b[^>]*>", re.IGNORECASE)
-_TAG = re.compile(r"<[^>]*>")
+# No tag holds another `<`: so each character is looked at once, however many tags are never closed.
+_BREAK = re.compile(r"<br\b[^<>]*>|</?(?:p|li|ul|ol|div|h[1-6]|blockquote|pre|tr)\b[^<>]*>", re.IGNORECASE)
+_TAG = re.compile(r"<[^<>]*>")
 _BLANK_LINES = re.compile(r"\s*\n\s*")
 _REDIRECTS = 5
+_EVENT_END = re.compile(r"\n\n|\r\n\r\n|\r\r")
+_LARGEST = 4 << 20
 
 
 def plain(content: str) -> str:
@@ -52,6 +56,24 @@ def item_of(name: str, data: str, source: str) -> Item | None:
         return None
     sent = time.time() if moment is None else moment
     return Message(status["id"], text, sent, author, source, web_address(status.get("url")) or web_address(status.get("uri")))
+
+
+class _Bounded:
+    """An answer of which no event is larger than reasonable: what reads it holds an event until its end."""
+
+    def __init__(self, name: str, response: httpx.Response) -> None:
+        self.headers, self._name, self._response = response.headers, name, response
+
+    async def aiter_text(self) -> AsyncIterator[str]:
+        """Yield the text as it comes; as nothing was to be packed, nothing is unpacked."""
+        size, decoder = 0, codecs.getincrementaldecoder("utf-8")("replace")
+        async for chunk in self._response.aiter_raw():
+            text = decoder.decode(chunk)
+            ended = _EVENT_END.search(text)
+            size = len(text) if ended else size + len(text)
+            if size > _LARGEST:
+                raise SourceError(f"{self._name}: an event is larger than {_LARGEST >> 20} MB.")
+            yield text
 
 
 class Mastodon:
@@ -88,7 +110,7 @@ class Mastodon:
 
     async def _events(self, response: httpx.Response) -> AsyncIterator[Arrival]:
         try:
-            async for event in EventSource(response).aiter_sse():
+            async for event in EventSource(_Bounded(self.name, response)).aiter_sse():  # type: ignore[arg-type]
                 self.live = True
                 item = item_of(event.event, event.data, self.name)
                 useful = item is not None or event.event not in ("update", "delete")
@@ -112,4 +134,4 @@ class Mastodon:
         """The token goes to the server it is for, and to servers below it (streaming.mastodon.social), not to others."""
         own = url.host == self._url.host or url.host.endswith("." + self._url.host)
         token = {"Authorization": f"Bearer {self._token}"} if self._token and own else {}
-        return {"Accept": "text/event-stream", "Cache-Control": "no-store", **token}
+        return {"Accept": "text/event-stream", "Accept-Encoding": "identity", "Cache-Control": "no-store", **token}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
@@ -130,6 +131,10 @@ class Records:
         if self._header:
             *self._header, self._delimiter = self._header
         self._open: list[str] = []
+        self._quotes = 0
+        """Of the lines of a row of a table that is not ended."""
+        self._depth = 0
+        """Brackets that are open in a JSON value that is not ended."""
         self.pending = 0
         """Bytes of lines that belong to an unfinished record."""
 
@@ -156,7 +161,7 @@ class Records:
             yield from self._rows("".join(self._open), now)
         elif self._open:
             yield None
-        self._open, self.pending = [], 0
+        self._open, self._quotes, self.pending = [], 0, 0
 
     def _read(self, text: str, now: float | None) -> Iterator[Item | None]:
         if not self.mode:
@@ -198,11 +203,12 @@ class Records:
 
     def _table(self, text: str, now: float | None) -> Iterator[Item | None]:
         self._open.append(text)
-        if sum(line.count('"') for line in self._open) % 2 == 0:
-            whole, self._open = "".join(self._open), []
+        self._quotes += text.count('"')
+        if self._quotes % 2 == 0:
+            whole, self._open, self._quotes = "".join(self._open), [], 0
             yield from self._rows(whole, now)
         elif len(self._open) > _MOST_LINES:
-            (_, *others), self._open = self._open, []
+            (_, *others), self._open, self._quotes = self._open, [], 0
             yield None
             for line in others:
                 yield from self._table(line, now)
@@ -217,28 +223,39 @@ class Records:
             yield self._item(dict(zip(self._header, row, strict=True)), now) if fits else None
 
     def _values(self, text: str, now: float | None) -> Iterator[Item | None]:
-        whole, at = "".join([*self._open, text]), 0
-        self._open = []
-        while at < len(whole):
+        """Read JSON over several lines. With what is broken the rest is given up: to look on costs its whole length again."""
+        if self._open:
+            self._depth += _depth(text)
+            if self._depth > 0 and self.pending <= _MOST_PENDING:
+                self._open.append(text)
+                return
+        whole, self._open = "".join([*self._open, text]), []
+        end, at = len(whole.rstrip()), 0
+        while (at := _BETWEEN.match(whole, at).end()) < end:  # type: ignore[union-attr]
             if whole[at] != "{":
-                if whole[at] not in "[], \t\r\n":
-                    yield None
-                    at = whole.find("{", at) if "{" in whole[at:] else len(whole)
-                    continue
-                at += 1
-                continue
+                yield None
+                if (at := whole.find("{", at)) < 0:
+                    return
             try:
                 record, at = _DECODER.raw_decode(whole, at)
-            except (ValueError, RecursionError):
-                if len(whole) - at > _MOST_PENDING:
+            except (ValueError, RecursionError) as error:
+                if getattr(error, "pos", -1) >= end and len(whole) - at <= _MOST_PENDING:  # more lines belong to it
+                    self._open, self._depth, self.pending = [whole[at:]], _depth(whole[at:]), len(whole) - at
+                else:
                     yield None
-                    return
-                self._open = [whole[at:]]
                 return
             yield self._item(record, now)
 
 
 _DECODER = json.JSONDecoder()
+_BETWEEN = re.compile(r"[\[\], \t\r\n]*")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+
+
+def _depth(text: str) -> int:
+    """Return how many brackets are opened in a piece of JSON, less those that are closed."""
+    bare = _STRING.sub("", text)
+    return bare.count("{") + bare.count("[") - bare.count("}") - bare.count("]")
 
 
 def decoded(line: bytes) -> str:

@@ -10,16 +10,22 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Literal
 
 import httpx
+import orjson
 
 from bongsu.watch.hazards import OTHER, hazards_in, places_in
 from bongsu.watch.messages import Arrival, Reference, tidy
-from bongsu.watch.sources.base import SourceEndedError, SourceError, Tally, check_status
+from bongsu.watch.sources.base import SourceEndedError, SourceError, Tally, bounded, check_status
 from bongsu.watch.times import read_time
 
 URL = "https://www.safetydata.go.kr/V2/api/DSSP-IF-00247"
 _KOREA = timezone(timedelta(hours=9))
 _ROWS = 1000
 _MOST_PAGES = 50
+_LARGEST = 16 << 20
+"""Bytes of an answer..."""
+_SECONDS = 60.0
+"""...and for it."""
+_PLAIN = {"Accept-Encoding": "identity"}  # what is not unpacked cannot grow
 _VOID = re.compile(r"훈련|오발령|오발송|오송출|잘못\s*(?:발송|발령|송출)|시험\s*(?:발송|메시지)|발송\s*취소")
 _LIFTED = re.compile(r"해제|상황\s*종료|진화\s*완료|완진")
 _ISSUED = re.compile(r"발효|발령|격상|상향|변경|발표|확대")
@@ -44,11 +50,15 @@ def reference_of(record: Mapping[str, Any]) -> Reference | None:
     moment = read_time(record.get("CRT_DT"), _KOREA)
     if moment is None:
         return None
-    region, kind = str(record.get("RCPTN_RGN_NM") or ""), str(record.get("DST_SE_NM") or "")
+    region, kind, step = (_words(record, name) for name in ("RCPTN_RGN_NM", "DST_SE_NM", "EMRG_STEP_NM"))
+    text = tidy(text)
     hazards = hazards_in(kind) or hazards_in(text) or (OTHER,)
     places = tuple(dict.fromkeys(word for part in region.split(",") for word in part.split() if word != "전체"))
-    step = str(record.get("EMRG_STEP_NM") or "")
-    return Reference(f"재난문자:{number}", tidy(text), moment, hazards, places or places_in(text), step, kind_of(text))
+    return Reference(f"재난문자:{tidy(str(number))}", text, moment, hazards, places or places_in(text), step, kind_of(text))
+
+
+def _words(record: Mapping[str, Any], name: str) -> str:
+    return tidy(str(record.get(name) or ""))
 
 
 class SafetyData:
@@ -69,7 +79,7 @@ class SafetyData:
     async def arrivals(self, cursor: Any) -> AsyncIterator[Arrival]:
         """See `Source`; the cursor is the largest number handed over."""
         latest, asked = int(cursor or 0), ""
-        async with httpx.AsyncClient(timeout=30, transport=self._transport) as client:
+        async with httpx.AsyncClient(timeout=30, transport=self._transport, headers=_PLAIN) as client:
             while True:
                 today = self._day(0.0)
                 # What was sent just before midnight is the day before's; so is all that was missed when nobody asked.
@@ -93,10 +103,13 @@ class SafetyData:
         for page in range(1, _MOST_PAGES + 1):
             parameters = {"serviceKey": self._key, "returnType": "json", "pageNo": str(page), "numOfRows": str(_ROWS)}
             try:
-                response = await client.get(self._url, params={**parameters, "crtDt": day})
-                check_status(self.name, response.status_code)
-                answer = response.json()
-            except httpx.HTTPError as error:  # whose words may hold the key
+                async with (
+                    asyncio.timeout(_SECONDS),
+                    client.stream("GET", self._url, params={**parameters, "crtDt": day}) as response,
+                ):
+                    check_status(self.name, response.status_code)
+                    answer = orjson.loads(await bounded(self.name, response.aiter_bytes(), _LARGEST))
+            except (httpx.HTTPError, TimeoutError) as error:  # whose words may hold the key
                 raise SourceError(f"{self.name}: {type(error).__name__}") from None
             except ValueError:
                 raise SourceError(f"{self.name}: the answer is not JSON.") from None
@@ -121,4 +134,4 @@ class SafetyData:
 
 def _number(record: Mapping[str, Any]) -> int:
     number = str(record.get("SN", ""))
-    return int(number) if number.isdecimal() else 0
+    return int(number) if number.isdecimal() and len(number) < 19 else 0

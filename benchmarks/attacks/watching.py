@@ -1,0 +1,266 @@
+"""`bongsu watch` as a process: broken sources, rotated files, full disks, stores of others."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import sqlite3
+import stat
+import subprocess
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from benchmarks.attacks import BONGSU, DETECTOR, ENVIRONMENT, PEAKS, attack, call, last_line
+from benchmarks.measuring import status_megabytes
+
+_FIRE = "Huge wildfire destroyed homes near Athens, residents evacuated, several people were killed"
+_WATCH = ("watch", DETECTOR)
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+def _records(count: int, start: float | None = None, every: float = 1.0) -> bytes:
+    lines = [
+        {"id": str(n), "text": f"{_FIRE} {n * 7919 % 997}", **({} if start is None else {"time": start + n * every})}
+        for n in range(count)
+    ]
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+
+
+def _received(said: str) -> int:
+    found = re.findall(r"([\d,]+) messages, ", said)
+    return int(found[-1].replace(",", "")) if found else -1
+
+
+@attack("watch: two files after an outage", "half counted late, no alert")
+def _outage(folder: Path) -> str:
+    now = time.time()
+    for name, begin in (("old", now - 7200), ("new", now - 3600)):
+        (folder / f"{name}.jsonl").write_bytes(_records(600, begin, 5.0))
+    done = call(*_WATCH, folder / "old.jsonl", folder / "new.jsonl")
+    assert (_received(last_line(done)), done.returncode) == (1200, 0), last_line(done)
+    assert " 0 late" in last_line(done), last_line(done)
+    return last_line(done)[:110]
+
+
+def _meet(answer: Answer, scheme: str) -> tuple[int | None, str]:
+    """Watch a made server; return the exit code (None: it is tried again) and what was said until then."""
+
+    async def main() -> tuple[int | None, str]:
+        made = await asyncio.start_server(answer, "127.0.0.1", 0)
+        address = f"{scheme}://127.0.0.1:{made.sockets[0].getsockname()[1]}/api"
+        watch = await asyncio.create_subprocess_exec(
+            *BONGSU, *_WATCH, address, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=ENVIRONMENT
+        )
+        assert watch.stderr is not None
+        said = b""
+        async with asyncio.timeout(120):
+            while b"tried again" not in said and (line := await watch.stderr.readline()):
+                said += line
+        ended = b"tried again" not in said
+        if not ended:
+            PEAKS.append(status_megabytes(watch.pid, "VmHWM"))
+            watch.terminate()
+        code = await watch.wait()
+        made.close()
+        return code if ended else None, said.decode(errors="replace")
+
+    code, text = asyncio.run(main())
+    assert "Traceback" not in text, text[-500:]
+    return code, text
+
+
+@attack("watch: sources that answer 404, a page, a redirect, an endless or packed event", "silent for ever")
+def _sources(folder: Path) -> str:
+    import zlib
+
+    def always(head: str, body: bytes = b"", endless: bytes = b"") -> Answer:
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                await reader.readuntil(b"\r\n\r\n")
+                writer.write(f"HTTP/1.1 {head}\r\nConnection: close\r\n\r\n".encode() + body)
+                while endless:
+                    writer.write(endless)
+                    await writer.drain()
+                await writer.drain()
+            except (ConnectionError, asyncio.IncompleteReadError):
+                pass
+            finally:
+                writer.close()
+
+        return answer
+
+    stream = "200 OK\r\nContent-Type: text/event-stream"
+    bomb = zlib.compress(b"data: " + b"x" * 500_000_000, 9)
+    ends = {
+        "404": always("404 Not Found"),
+        "401": always("401 Unauthorized"),
+        "redirected to itself": always("302 Found\r\nLocation: /api"),
+    }
+    goes_on = {
+        "502": always("502 Bad Gateway"),
+        "a page": always("200 OK\r\nContent-Type: text/html", b"<html>hello</html>"),
+        "an event without end": always(stream, b"data: ", b"x" * 65536),
+        "a packed bomb": always(f"{stream}\r\nContent-Encoding: deflate", bomb),
+    }
+    for name, answer in ends.items():
+        code, text = _meet(answer, "http")
+        assert (code, bool(text.strip())) == (1, True), (name, code, text)
+    for name, answer in goes_on.items():
+        code, text = _meet(answer, "http")
+        assert (code, "tried again" in text) == (None, True), (name, code, text)
+    code, text = _meet(ends["404"], "ws")
+    assert code == 1, (code, text)
+    return f"{len(ends) + 1} end with a line, {len(goes_on)} are told and tried again"
+
+
+@attack("watch: an event of 8 MiB on a Jetstream", "nothing after it ever arrived")
+def _large(folder: Path) -> str:
+    from websockets.asyncio.server import ServerConnection, serve
+
+    def post(number: int, text: str) -> str:
+        commit = {"operation": "create", "collection": "app.bsky.feed.post", "rkey": str(number), "record": {"text": text}}
+        return json.dumps({"did": "did:a", "time_us": times[number], "kind": "commit", "commit": commit})
+
+    now = time.time_ns() // 1000 - 60_000_000
+    times = [now + 3_000_000 * number for number in range(20)]
+
+    async def play(socket: ServerConnection) -> None:
+        cursor = int((re.findall(r"cursor=(\d+)", socket.request.path if socket.request else "") or [0])[0])
+        for number, moment in enumerate(times):
+            if moment >= cursor:
+                await socket.send(post(number, "x" * (8 << 20) if number == 10 else f"{_FIRE} {number}"))
+        await asyncio.sleep(60)
+
+    async def main() -> str:
+        async with serve(play, "127.0.0.1", 0) as made:
+            port = next(iter(made.sockets)).getsockname()[1]
+            watch = await asyncio.create_subprocess_exec(
+                *BONGSU, *_WATCH, f"ws://127.0.0.1:{port}/subscribe", "--messages",
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT,
+            )  # fmt: skip
+            seen = set[str]()
+            assert watch.stdout is not None
+            async with asyncio.timeout(90):
+                while len(seen) < 19:
+                    seen.add(json.loads(await watch.stdout.readline())["id"])
+            watch.terminate()
+            await watch.wait()
+            return f"{len(seen)} of the 19 others arrived"
+
+    return asyncio.run(main())
+
+
+@attack("watch: a log renamed, copied and cut while it is read", "up to 10 lines lost")
+def _rotated(folder: Path) -> str:
+    path, lines = folder / "a.jsonl", _records(90).splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:10]))
+    with open(folder / "said", "wb") as said:
+        watch = subprocess.Popen(
+            [*BONGSU, *_WATCH, str(path), "--follow", "--messages"], stdout=said, stderr=subprocess.DEVNULL, env=ENVIRONMENT
+        )
+
+    def seen() -> set[str]:
+        return {json.loads(line)["id"] for line in (folder / "said").read_bytes().splitlines() if line.endswith(b"}")}
+
+    def wait(count: int) -> None:
+        limit = time.monotonic() + 60
+        while len(seen()) < count and time.monotonic() < limit:
+            time.sleep(0.1)
+
+    wait(10)
+    for turn in range(4):
+        first = 10 + 20 * turn
+        with open(path, "ab") as file:
+            file.write(b"".join(lines[first : first + 10]))
+            file.flush()
+            if turn % 2:
+                wait(first + 10)
+                (folder / f"a.jsonl.{turn}").write_bytes(path.read_bytes())
+                os.truncate(path, 0)
+            else:
+                path.rename(folder / f"a.jsonl.{turn}")
+                file.write(lines[first + 10])  # its writer does not know yet
+        with open(path, "ab") as file:
+            file.write(b"".join(lines[first + 10 + (turn % 2 == 0) : first + 20]))
+        wait(first + 20)
+    watch.terminate()
+    watch.wait(60)
+    assert len(seen()) == 90, sorted(set(map(str, range(90))) - seen())
+    return "90 of 90 lines read"
+
+
+@attack("watch: | head -1, a closed input, a full disk", "hang or traceback")
+def _pipes(folder: Path) -> str:
+    (folder / "a.jsonl").write_bytes(_records(2000))
+    command = " ".join([*BONGSU, *_WATCH, "--messages"])
+    said = []
+    for shell in (f"{command} {folder}/a.jsonl | head -1", f"{command} <&-", f"{command} {folder}/a.jsonl > /dev/full"):
+        done = subprocess.run(["bash", "-c", shell], capture_output=True, timeout=180, env=ENVIRONMENT, check=False)
+        assert b"Traceback" not in done.stderr, done.stderr
+        said.append(done.stderr.decode().strip().splitlines()[-1:])
+    return f"ends with a line each: {said[2][0][:60]}"
+
+
+@attack("watch: a store that is no place, of another version, in use, a folder, garbage", "hang or traceback")
+def _stores(folder: Path) -> str:
+    given = _records(3)
+    sqlite3.connect(folder / "newer.db").executescript(
+        "CREATE TABLE messages (a); CREATE TABLE outbox (a); PRAGMA user_version = 99;"
+    )
+    (folder / "garbage.db").write_bytes(os.urandom(10_000))
+    (folder / "is.db").mkdir()
+    for name in ("no/such/folder.db", "newer.db", "garbage.db", "is.db"):
+        done = call(*_WATCH, "--store", folder / name, given=given)
+        assert (done.returncode, bool(last_line(done))) == (1, True), (name, done)
+    first = subprocess.Popen(
+        [*BONGSU, *_WATCH, "-", "--store", str(folder / "a.db")],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=ENVIRONMENT,
+    )
+    while not (folder / "a.db").exists():
+        time.sleep(0.1)
+    time.sleep(1)
+    second = call(*_WATCH, "--store", folder / "a.db", given=given)
+    first.communicate(given, timeout=60)
+    assert (second.returncode, first.returncode) == (1, 0), (second, first.returncode)
+    assert stat.S_IMODE((folder / "a.db").stat().st_mode) == 0o600
+    return f"5 of 5 refused: {last_line(second)[-40:]}"
+
+
+@attack("watch: half an emoji, control signs and line ends in every field of a record")
+def _fields(folder: Path) -> str:
+    odd = ["\\ud83d", "\\u0000", "\\n", "\\u001b]52;c;AAAA\\u0007", "\\u202e", "😀" * 3000]
+    lines = [
+        f'{{"id": "{n}{sign}", "text": "{_FIRE} {n} {sign}", "author": "{sign}", "url": "http://a.example/{sign}"}}'
+        for n, sign in enumerate(odd * 4)
+    ]
+    lines += ['{"delete": "\\ud83d"}', '{"delete": ' + "9" * 5000 + "}", '{"delete": {"status": {"id": "\\ud83d"}}}']
+    name = folder / os.fsdecode(b"\xff\n.jsonl")
+    name.write_text("\n".join(lines) + "\n")
+    done = call(*_WATCH, name, "--messages", "--store", folder / "a.db")
+    assert (done.returncode, _received(last_line(done))) == (0, 24), last_line(done)
+    return last_line(done)[:110]
+
+
+@attack("watch: input of 300 MB in one line, packed a thousandfold, of other kinds")
+def _inputs(folder: Path) -> str:
+    import gzip
+    import zlib
+
+    packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+    bomb = b"".join([*(packer.compress(b"x" * 2**20) for _ in range(500)), packer.flush()])
+    two = gzip.compress(_records(5)) + gzip.compress(_records(9)[len(_records(5)) :])
+    wanted = {"line": b"x" * 300_000_000, "bomb": bomb, "nested": b"[" * 50_000_000}
+    for name, given in wanted.items():
+        done = call(*_WATCH, given=given)
+        assert done.returncode in (0, 1), (name, last_line(done))
+    done = call(*_WATCH, given=two)
+    assert _received(last_line(done)) == 9, last_line(done)
+    for encoding in ("utf-16", "utf-16-be", "utf-8-sig"):
+        done = call(*_WATCH, given=_records(9).decode().encode(encoding))
+        assert _received(last_line(done)) == 9, (encoding, last_line(done))
+    return "read to the end; gzip in two parts, UTF-16 and marks are read"
