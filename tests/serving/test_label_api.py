@@ -14,8 +14,7 @@ from fake_service import client_of, fake_service
 
 from bongsu.inference.onnx import BundlePredictor
 from bongsu.labelling.desk import Desk
-from bongsu.labelling.queue import Candidate
-from bongsu.labelling.store import LabelStore
+from bongsu.labelling.store import Candidate, LabelStore
 from bongsu.serving.service import Service
 
 
@@ -86,7 +85,8 @@ def test_it_learns_and_goes_back_and_answers_name_the_version(serve: Callable[..
             while service._work:
                 await asyncio.sleep(0.01)
             status = (await client.get("/v1/labels/status")).json()
-            assert [(each["labels"], each["in_use"]) for each in status["versions"]] == [(10, False)]
+            assert [(each["labels"], each["verdict"]["why"]) for each in status["versions"]] == [(10, "few")]
+            assert status["used"] == 0
             learned = (await client.post("/v1/labels/learn", json={})).json()
             assert learned["labels"] == 10
             used = (await client.post("/v1/labels/use", json={"version": 1, "by": "kim"})).json()

@@ -18,8 +18,7 @@ from fake_service import ATTACK, FakePredictor, alert_of, fake_service, running,
 
 from bongsu.inference.onnx import BundlePredictor
 from bongsu.labelling.desk import Desk
-from bongsu.labelling.queue import Candidate
-from bongsu.labelling.store import LabelStore
+from bongsu.labelling.store import Candidate, LabelStore
 from bongsu.recipe import Classification
 from bongsu.serving.broadcast import Broadcaster
 from bongsu.serving.limits import Limits
