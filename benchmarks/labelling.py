@@ -65,6 +65,19 @@ class Event:
     labels: Int64
     times: Float64
 
+    @cached_property
+    def tables(self) -> tuple[Float32, csr_matrix]:
+        """The features of all messages as a correction weighs them."""
+        return self.learner.space.dense(self.rows), self.learner.space.sparse(self.rows.grams)
+
+    def logits(self, correction: LinearCorrection | None, places: Int64) -> Array:
+        """Return log-odds of some messages by a correction; without one the detector's own."""
+        if correction is None:
+            return self.rows.logits[places]
+        dense, sparse = (table[places] for table in self.tables)
+        found: Array = dense @ correction.weights + sparse @ correction.gram_weights
+        return found
+
     def halves(self, draw: np.random.Generator) -> tuple[Int64, Int64]:
         """Return a random half to label, and the other to measure on."""
         order = draw.permutation(len(self.labels))
@@ -162,16 +175,8 @@ class State:
     test: Int64
     """The messages that are measured on."""
     learned: LinearCorrection
-    in_use: Callable[[Rows], Array]
+    in_use: LinearCorrection | None
     """What the take-over would use."""
-
-    @cached_property
-    def labelled(self) -> Rows:
-        return self.event.rows.take(self.asked)
-
-    @cached_property
-    def measured(self) -> Rows:
-        return self.event.rows.take(self.test)
 
 
 Way = Callable[[State], Array | None]
@@ -188,7 +193,7 @@ def simulate(event: Event, seed: int, plan: Plan) -> Figures:
     asked: list[int] = []
     told: list[Label] = []
     used, newest = base, None
-    in_use: Callable[[Rows], Array] = lambda each: each.logits  # noqa: E731
+    in_use: LinearCorrection | None = None
     for step in STEPS[1:]:
         while len(asked) < min(step, len(pool)):
             left = np.setdiff1d(np.arange(len(pool)), asked)
@@ -201,10 +206,10 @@ def simulate(event: Event, seed: int, plan: Plan) -> Figures:
             asked.append(one)
         answers = np.array([each.label for each in told])
         correction = event.learner.fit(rows.take(np.array(asked)), answers)
-        scores = correction.logits(rows)
+        scores = event.logits(correction, pool)
         newest = expit(scores)
         if judge(told).taken:
-            in_use, used = correction.logits, newest
+            in_use, used = correction, newest
         state = State(event, pool[asked], answers, test, correction, in_use)
         for name, way in plan.ways.items():
             logits = way(state)
@@ -214,20 +219,20 @@ def simulate(event: Event, seed: int, plan: Plan) -> Figures:
 
 def learned(state: State) -> Array:
     """Old rows and new labels together: what the product does."""
-    return state.learned.logits(state.measured)
+    return state.event.logits(state.learned, state.test)
 
 
 def taken_over(state: State) -> Array:
     """The same, of what the take-over would have in use."""
-    return state.in_use(state.measured)
+    return state.event.logits(state.in_use, state.test)
 
 
 def recalibrated(state: State) -> Array:
     """Platt's scaling: two numbers learned from the labels."""
+    told, asked = (state.event.rows.logits[places][:, None] for places in (state.asked, state.test))
     if len(np.unique(state.answers)) < 2:
-        return state.measured.logits
-    model = LogisticRegression().fit(state.labelled.logits[:, None], state.answers)
-    scaled: Array = model.decision_function(state.measured.logits[:, None])
+        return asked[:, 0]
+    scaled: Array = LogisticRegression().fit(told, state.answers).decision_function(asked)
     return scaled
 
 
@@ -235,12 +240,10 @@ def alone(state: State) -> Array:
     """Logistic regression on vectors and words of the new labels alone."""
     if len(np.unique(state.answers)) < 2:
         return np.full(len(state.test), 20.0 * state.answers[0] - 10.0)
-    space, tables = state.event.learner.space, []
-    for each in (state.labelled, state.measured):
-        blank = Rows(each.pooled, np.zeros(len(each), dtype=np.float32), each.grams)
-        tables.append(hstack([csr_matrix(space.dense(blank)), space.sparse(blank.grams)]).tocsr())
-    model = LogisticRegression(C=10.0, max_iter=500).fit(tables[0], state.answers)
-    found: Array = model.decision_function(tables[1])
+    dense, sparse = state.event.tables
+    dense = np.delete(dense, dense.shape[1] - 2, axis=1)  # the detector's logit
+    told, asked = (hstack([csr_matrix(dense[each]), sparse[each]]).tocsr() for each in (state.asked, state.test))
+    found: Array = LogisticRegression(C=10.0, max_iter=500).fit(told, state.answers).decision_function(asked)
     return found
 
 

@@ -19,6 +19,7 @@ from bongsu.labelling.learning import fit_logistic
 
 _FEWEST = 3  # messages with a word
 _SHOWN = 8
+_ERRORS = 3.0  # standard errors from which on a difference of shares is more than chance
 _FOLDS = 2
 
 
@@ -58,10 +59,14 @@ def difference(before: Sequence[Collection[str]], now: Sequence[Collection[str]]
         weights = _weights(table[folds != fold], is_now[folds != fold])
         scores[folds == fold] = table[folds == fold] @ weights[1:] + weights[0]
     area = mannwhitneyu(scores[is_now == 1], scores[is_now == 0]).statistic / (len(before) * len(now))
-    shares = [np.asarray(table[is_now == part].mean(axis=0, dtype=np.float64)).ravel() for part in (0, 1)]
-    best = np.argsort(-np.abs(_weights(table, is_now)[1:]), kind="stable")[:_SHOWN]
+    ends = [np.bincount(table[is_now == part].indices, minlength=len(places)) for part in (0, 1)]
+    shares = np.stack(ends, axis=1) / [len(before), len(now)]
+    all_of = np.sum(ends, axis=0) / len(rows)
+    chance = np.sqrt(all_of * (1.0 - all_of) * (1.0 / len(before) + 1.0 / len(now)))
+    weights = np.where(np.abs(shares[:, 1] - shares[:, 0]) > _ERRORS * chance, np.abs(_weights(table, is_now)[1:]), 0.0)
+    best = [place for place in np.argsort(-weights, kind="stable")[:_SHOWN].tolist() if weights[place] > 0.0]
     names = list(places)
-    return Difference(float(area), [Telling(names[each], float(shares[0][each]), float(shares[1][each])) for each in best])
+    return Difference(float(area), [Telling(names[place], *shares[place].tolist()) for place in best])
 
 
 def _weights(table: csr_matrix, wanted: Float64) -> Float64:
