@@ -217,6 +217,7 @@ class DriftWatch:
             if not over:
                 return None
             drift = self._compared()
+            self._found = (self._clock(), drift)
             news = drift is not None and drift.advice != self._said
             self._said = None if drift is None else drift.advice
             return drift if news and self._said is not None else None

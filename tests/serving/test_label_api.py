@@ -129,10 +129,25 @@ def test_who_has_no_key_and_pages_of_other_sites_cannot_label(serve: Callable[..
     asyncio.run(main())
 
 
-def test_without_labels_there_is_no_desk() -> None:
+def test_without_labels_there_is_no_desk_and_drift_is_watched() -> None:
     async def main() -> None:
-        async with client_of(fake_service()) as client:
+        service = fake_service()
+        async with client_of(service) as client:
             assert (await client.get("/v1/labels/status")).status_code == 404
+            assert (await client.get("/v1/drift")).json() == {"drift": None}
+            assert service.drift is not None
+            for hour in range(7):
+                messages = [Candidate("s", str(each), "", f"word{each}", 3600.0 * hour, each / 100) for each in range(60)]
+                assert service.drift.add(messages) is None
+            await client.post("/v1/classify", json={"text": ["storm"]})
+            while not any(kept.words == {"storm"} for hour in service.drift._hours.values() for kept in hour.sample()):
+                await asyncio.sleep(0.01)
+            found = (await client.get("/v1/drift")).json()["drift"]
+            assert (found["alarm"], found["advice"], found["messages"]) == (False, None, 60)
+            assert {each["distance"] for each in found["changes"]} == {0.0}
+            metrics = (await client.get("/metrics")).text
+            assert "bongsu_drift_alarm 0.0" in metrics
+            assert 'bongsu_drift_mean{figure="characters",when="now"}' in metrics
 
     asyncio.run(main())
 
