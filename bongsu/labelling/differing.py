@@ -17,7 +17,7 @@ from scipy.stats import mannwhitneyu
 from bongsu.arrays import Float64
 from bongsu.labelling.learning import fit_logistic
 
-_FEWEST = 3  # messages with a word
+_FEWEST = 5  # messages with a word, so that nobody is quoted
 _SHOWN = 8
 _ERRORS = 3.0  # standard errors from which on a difference of shares is more than chance
 _FOLDS = 2
