@@ -137,8 +137,13 @@ class Desk:
             return self._queue.front(count)
 
     def show(self) -> None:
-        """Let other processes see the queue, with what each version says of it."""
-        front = self.front()
+        """Let other processes see the queue, with what each version says of it, without what they have answered."""
+        with self._lock:
+            answered = self.store.uids()
+            for asked in self.front():
+                if asked.uid in answered:
+                    self._queue.done(asked)
+            front = self.front()
         uids = [asked.uid for asked in front]
         if uids != self._front:
             self.store.show(self._predicted(front))

@@ -210,6 +210,10 @@ class LabelStore:
         query = f"SELECT number, label, by, at, {_COLUMNS} FROM labels WHERE undone IS NULL ORDER BY number"
         return [_label(row) for row in self._all(query)]
 
+    def uids(self) -> set[tuple[str, str]]:
+        """Return what names the messages whose answer stands."""
+        return set(self._all("SELECT source, id FROM labels WHERE undone IS NULL"))
+
     def answered(self) -> int:
         """Return how many answers stand that are no skips."""
         [(count,)] = self._all("SELECT count(*) FROM labels WHERE undone IS NULL AND label IS NOT NULL")

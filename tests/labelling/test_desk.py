@@ -177,6 +177,21 @@ def test_a_version_chosen_by_another_process_is_used(detector: BundlePredictor, 
     assert used == [desk.detector.version] == [f"{detector.version}+1"]
 
 
+def test_what_another_process_answered_is_asked_no_more(
+    detector: BundlePredictor, sentences: list[str], tmp_path: Path
+) -> None:
+    desk = open_desk(detector, tmp_path / "labels.db")
+    offer(desk, detector, sentences[200:300])
+    desk.show()
+    other = LabelStore(tmp_path / "labels.db")  # as `bongsu label watch.db` in another terminal
+    first = other.asked()
+    for asked in first[:7]:
+        other.add(asked, 1, "lee", 5.0)
+    desk.show()
+    assert other.asked()[:3] == first[7:]
+    assert len({each.uid for each in [*first, *other.asked()]}) == 17
+
+
 def test_progress_counts_random_labels_alone() -> None:
     labels = audit((0, 0.9, None, 1), (0, 0.9, None, 0), (0, 0.1, None, 1), (0, 0.2, None, 0))
     labels += audit((0, 0.9, None, 0), drawn="doubtful")
