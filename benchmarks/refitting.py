@@ -36,7 +36,6 @@ from bongsu.tokens.bpe import load_tokenizer
 from bongsu.tokens.inputs import cleaned, encode, pad
 from bongsu.training.optimizers import parameter_groups
 
-STEPS = (50, 200)
 EPOCHS, BATCH, RATE = 2, 32, 4e-4
 
 
@@ -81,10 +80,11 @@ class Refit:
     labels: Int64
     event: list[Int64]
     """The ids of the event's messages."""
+    steps: list[int]
     seconds: list[float] = field(default_factory=list)
 
     def __call__(self, state: State) -> Array | None:
-        if len(state.asked) not in STEPS:
+        if len(state.asked) not in self.steps:
             return None
         start, old, new = time.process_time(), len(self.rows), len(state.asked)
         weights = np.concatenate([np.ones(old), np.full(new, SHARE / (1.0 - SHARE) * old / new)]).astype(np.float32)
@@ -101,30 +101,40 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--rows", type=int, default=3000, help="training rows; as many others are stored")
     parser.add_argument("--most", type=int, default=3000, help="messages of an event")
+    parser.add_argument("--events", nargs="+", help="these alone")
+    parser.add_argument("--steps", type=int, nargs="+", default=[50, 200], help="labels after which it is fine-tuned anew")
+    parser.add_argument(
+        "--groups", type=Path, help="near-duplicates as `benchmarks.labelling --cache` keeps them: FOLDER/NAME.npz"
+    )
     arguments = parser.parse_args()
     folder = packaged("bongsu:beacon", "encoder")
     assert folder is not None
     rows = read_labelled(arguments.file)
     texts = cleaned(Cleaner(Classification(train="").cleaning), [row.text for row in rows])
-    first = np.sort(np.unique(near_groups(texts), return_index=True)[1])
+    groups = near_groups(texts) if arguments.groups is None else np.load(arguments.groups)["groups"]
+    first = np.sort(np.unique(groups, return_index=True)[1])
     labels = np.array([rows[row].label for row in first])
     times = np.array([rows[row].time for row in first])
     names, owner = np.unique([rows[row].event for row in first], return_inverse=True)
     kept = [texts[row] for row in first]
     ids = encode(load_tokenizer(folder), kept, LONGEST)
     for number, name in enumerate(names.tolist()):
+        if arguments.events and name not in arguments.events:
+            continue
         draw, start = np.random.default_rng(number), time.process_time()
         others = draw.permutation(np.flatnonzero(owner != number))
         training, stored = others[: arguments.rows], others[arguments.rows : 2 * arguments.rows]
         held = draw.permutation(np.flatnonzero(owner == number))[: arguments.most]
-        refit = Refit(folder, [ids[row] for row in training], labels[training], [ids[row] for row in held])
+        refit = Refit(folder, [ids[row] for row in training], labels[training], [ids[row] for row in held], arguments.steps)
         model = fine_tuned(folder, refit.rows, refit.labels, np.ones(len(training), np.float32))
         seconds = time.process_time() - start
         old, new = (
             Rows(*read(model, [ids[row] for row in part]), Grams.of([kept[row] for row in part])) for part in (stored, held)
         )
-        groups = owner[stored].astype(np.int64)
-        event = Event(name, Learner(Stored(old, labels[stored], groups, names.tolist(), None)), new, labels[held], times[held])
+        of_event = owner[stored].astype(np.int64)
+        event = Event(
+            name, Learner(Stored(old, labels[stored], of_event, names.tolist(), None)), new, labels[held], times[held]
+        )
         promises(name, [event])
         plan = Plan({"correction": learned, "correction, as taken over": taken_over, "full refit": refit})
         table(name, run(name, [event], [plan], arguments.seeds))
