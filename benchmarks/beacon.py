@@ -16,6 +16,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import zstandard
@@ -33,20 +34,36 @@ EVERYDAY = 50_000
 FLIPS = 1000
 
 
-def read_labelled(path: Path) -> list[tuple[str, int, str]]:
-    """Return text, class and event of the rows of a file that have a class."""
+class Labelled(NamedTuple):
+    """A message with its class."""
+
+    text: str
+    label: int
+    event: str
+    time: float
+    """When it was sent, seconds since 1970, read off a tweet's number; NaN without one."""
+
+
+def read_labelled(path: Path) -> list[Labelled]:
+    """Return the rows of a file that have a class."""
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     found = []
     for row in rows:
-        event = row.get("event") or ""
+        rest = row.get("event") or "", _sent(row.get("id") or "")
         if "target" in row:
-            found.append((row["text"], int(row["target"]), event))
+            found.append(Labelled(row["text"], int(row["target"]), *rest))
         elif row.get("label") in ("on-topic", "off-topic"):
-            found.append((row["text"], int(row["label"] == "on-topic"), event))
+            found.append(Labelled(row["text"], int(row["label"] == "on-topic"), *rest))
         elif (row.get("informativeness") or "").startswith(("Related", "Not related")):
-            found.append((row["text"], int(row["informativeness"].startswith("Related")), event))
+            found.append(Labelled(row["text"], int(row["informativeness"].startswith("Related")), *rest))
     return found
+
+
+def _sent(identity: str) -> float:
+    """Return when a tweet was sent: its number counts milliseconds since 4 November 2010 in all but its last 22 bits."""
+    number = identity.strip("'")
+    return ((int(number) >> 22) + 1_288_834_974_657) / 1000 if number.isdecimal() and len(number) > 15 else float("nan")
 
 
 def read_lines(path: Path) -> Iterator[str]:
@@ -97,9 +114,9 @@ def held_out(detector: Predictor, data: Path) -> None:
 def never_seen(detector: Predictor, name: str, path: Path) -> None:
     """Print accuracy, recall, false alarms and ROC-AUC on a labelled file, event by event and as their mean."""
     rows = read_labelled(path)
-    scores = probabilities(detector, [text for text, _, _ in rows])
-    labels = np.array([label for _, label, _ in rows])
-    events = np.array([event for _, _, event in rows])
+    scores = probabilities(detector, [row.text for row in rows])
+    labels = np.array([row.label for row in rows])
+    events = np.array([row.event for row in rows])
     names = sorted(set(events.tolist()))
     print(f"| {name} | rows | accuracy | recall | false alarms | ROC-AUC |\n|---|---|---|---|---|---|")
     table = []
@@ -146,7 +163,7 @@ def main() -> None:
     for name, path in (each.split("=", 1) for each in arguments.everyday):
         everyday(detector, name, Path(path))
     rows = read_labelled(arguments.data / "test.csv")
-    texts = [text for text, _, _ in random.Random(0).sample(rows, min(FLIPS, len(rows)))]
+    texts = [row.text for row in random.Random(0).sample(rows, min(FLIPS, len(rows)))]
     for flips in count_flips(texts, lambda given: [answer.label for answer in detector.predict(list(given))], 0):
         print(flips)
 

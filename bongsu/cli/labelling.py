@@ -20,7 +20,7 @@ from bongsu.printable import printable
 if TYPE_CHECKING:
     from bongsu.inference.onnx import BundlePredictor
     from bongsu.labelling.desk import Desk
-    from bongsu.labelling.store import Asked, LabelStore
+    from bongsu.labelling.store import Asked, LabelStore, Version
 
 Key = Literal["yes", "no", "skip", "undo", "quit"]
 _KEYS: dict[Key, str] = {"yes": "d1ㅇ", "no": "n0ㅜ", "skip": "s ㄴ", "undo": "u\x7f\bㅕ", "quit": "q\x03\x04ㅂ"}
@@ -45,6 +45,10 @@ def label(
     event: Annotated[str, typer.Option("--event", help="What the labels of --output are of: its column event")] = "event",
     text: Annotated[str, typer.Option("--text", help="The column with the text")] = "text",
     column: Annotated[str, typer.Option("--label", help="The column with the label, in --input")] = "label",
+    versions: Annotated[bool, typer.Option("--versions", help="List what was learned from the labels")] = False,
+    use: Annotated[
+        int | None, typer.Option("--use", help="Bring a version back; 0 is the bundle as it was exported", min=0)
+    ] = None,
     by: Annotated[str, typer.Option("--by", help="Who labels (default: the user's name)")] = "",
 ) -> None:
     """Label messages, one key each: the detector learns from every ten (docs/howto/label-an-event.md)."""
@@ -57,10 +61,14 @@ def label(
     if not watched and not what.is_file():
         raise BongsuError(f"{what}: no such file.")
     detector = _detector(model) if model is not None else None
-    if not watched and detector is None:
+    looks = versions or use is not None
+    if not watched and detector is None and not looks:
         raise BongsuError(f"{what}: name the detector that is to learn: bongsu label {what} --model RUN")
     labels = LabelStore(what if watched else store or what.with_name(f"{what.name}.labels.db"))
     try:
+        if looks:
+            _bring_back(labels, use, who)
+            return
         desk = None if detector is None else _desk(labels, detector, None if watched else what, text)
         if input is not None:
             _take_in(labels, desk, detector, input, who, text, column)
@@ -98,8 +106,7 @@ class _AtDesk:
             return ""
         with progress.console.status("learning"):
             version = self._desk.learn()
-        used = "in use" if version.taken else "not taken"
-        return f"version {version.number}, {version.labels} labels, {used}: {version.reason}\n{self._desk.status()['sentence']}"
+        return f"{_about(version)}\n{self._desk.status().progress.sentence}"
 
     def undo(self, by: str) -> bool:
         return self._desk.undo(by) is not None
@@ -162,6 +169,11 @@ def _keys() -> Iterator[Key | None]:
         yield next((key for key, signs in _KEYS.items() if pressed.lower() in signs), None)
 
 
+def _about(version: Version) -> str:
+    used = "in use" if version.verdict.taken else "not taken"
+    return f"version {version.number}, {version.labels:,} labels, {used}: {version.verdict}"
+
+
 def _take_in(
     labels: LabelStore, desk: Desk | None, detector: BundlePredictor | None, path: str, by: str, text: str, column: str
 ) -> None:
@@ -177,7 +189,23 @@ def _take_in(
     progress.note(progress.escape(f"{len(found):,} labels taken in from {path}"))
     if desk is not None and desk.due:
         version = desk.learn()
-        progress.note(f"version {version.number}: {'in use' if version.taken else 'not taken'} ({version.reason})")
+        progress.note(_about(version))
+
+
+def _bring_back(labels: LabelStore, number: int | None, by: str) -> None:
+    """Use a version of the bundle that was learned for last, when one is named; print all of them."""
+    bundles = labels.bundles()
+    if not bundles:
+        raise BongsuError("Nothing was learned from these labels yet.")
+    known = {each.number: each for each in labels.versions(bundles[-1])}
+    if number is not None and number not in {0, *known}:
+        raise BongsuError(f"--use {number}: no such version; there are {', '.join(map(str, [0, *known]))}.")
+    if number is not None:
+        labels.use(bundles[-1], number, by, time.time())
+    used, _ = labels.in_use(bundles[-1])
+    for each in (0, *known):
+        about = f"{known[each].labels:,} labels: {known[each].verdict}" if each else "as it was exported"
+        print(f"{'*' if each == used else ' '} {each}  {about}")
 
 
 def _write_queue(labels: LabelStore, desk: Desk | None, path: Path, count: int) -> None:
@@ -202,7 +230,8 @@ def _desk(labels: LabelStore, detector: BundlePredictor, messages: Path | None, 
     from bongsu.corpus.readers import ReadStats, read_rows
     from bongsu.labelling.desk import Desk
     from bongsu.labelling.exchange import FROM_FILE
-    from bongsu.labelling.queue import Candidate, Queue
+    from bongsu.labelling.queue import Queue
+    from bongsu.labelling.store import Candidate
     from bongsu.recipe import Source
 
     if messages is None:
@@ -220,7 +249,7 @@ def _desk(labels: LabelStore, detector: BundlePredictor, messages: Path | None, 
             part = rows[start : start + _BATCH]
             positive = used.probabilities([each[2] for each in part])[:, 1].tolist()
             labelled = zip(part, positive, strict=True)
-            desk.offer(Candidate(FROM_FILE, name, author, each, 0.0, value) for (name, author, each), value in labelled)
+            desk.offer([Candidate(FROM_FILE, name, author, each, 0.0, value) for (name, author, each), value in labelled])
             bar.advance(len(part))
     return desk
 

@@ -131,7 +131,7 @@ def watch(
     memory = Store(store)
     with ExitStack() as stack:
         stack.callback(memory.close)
-        desk = _desk(detector, store) if (page is not None or store is not None) and not alarm_class else None
+        desk = _desk(detector, store) if not alarm_class else None
         if desk is not None:
             stack.callback(desk.store.close)
             detector = desk.open(detector)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from scipy.special import expit
@@ -15,19 +15,43 @@ from scipy.special import expit
 from bongsu.errors import BongsuError, DataError
 from bongsu.inference.bundle import Bundle
 from bongsu.inference.onnx import BundlePredictor
-from bongsu.labelling.drift import DriftWatch, in_words
+from bongsu.labelling.drift import Drift, DriftWatch
 from bongsu.labelling.features import FEATURES, Rows, Stored, require_two_classes
 from bongsu.labelling.learning import Learner, LinearCorrection
-from bongsu.labelling.queue import FRONT, Candidate, Queue
-from bongsu.labelling.store import Asked, Label, LabelStore, Version, version_name
-from bongsu.labelling.trust import Neighbours, Progress, Share, expectation, judge, progress
+from bongsu.labelling.queue import FRONT, Queue
+from bongsu.labelling.store import Asked, Candidate, Label, LabelStore, Version, version_name
+from bongsu.labelling.trust import Expectation, Likeness, Neighbours, Progress, Setback, expectation, judge, progress, setback
 from bongsu.tasks.classification import ClassificationTask
 
 EVERY = 10
 """Labels after which the detector learns by itself."""
 _OUTLOOK = 200  # messages by which it is judged what to expect
-_SHOWN = 500  # steps of the accuracy that are shown
 Listener = Callable[[BundlePredictor], None]
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far to trust the detector now, by its labels."""
+
+    version: str
+    """The one in use."""
+    labels: int
+    skipped: int
+    missing: int | None
+    """Labels until it learns by itself; None when the bundle carries nothing to learn with."""
+    progress: Progress
+    setback: Setback | None
+    versions: list[Version]
+    used: int
+    """The number of the version in use; 0 is the bundle as it was exported."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What to expect of the detector without labels."""
+
+    expected: Expectation | None
+    likeness: Likeness | None
 
 
 class Desk:
@@ -53,7 +77,7 @@ class Desk:
         self._opened: _Opened | None = None
         self._queue = queue(0.5)
         self._front: list[tuple[str, str]] = []
-        self._outlook: tuple[float, str, dict[str, Any]] | None = None
+        self._outlook: tuple[float, str, Outlook] | None = None
 
     def open(self, detector: BundlePredictor) -> BundlePredictor:
         """Take labels for a bundle from now on; return the version of it that is in use.
@@ -70,6 +94,7 @@ class Desk:
             if number:
                 version = version_name(opened.bundle.version, number)
                 opened.used = opened.base.with_correction(self._correction(opened.learner, number), version)
+                opened.drift.restart(learned=True)
         with self._lock:
             waiting = self.store.asked()
             self._opened, self._queue = opened, self._make_queue(detector.threshold)
@@ -99,14 +124,12 @@ class Desk:
 
     # Asking and answering
 
-    def offer(self, candidates: Iterable[Candidate]) -> None:
-        """Take in messages of the stream, which may be asked about."""
+    def offer(self, candidates: Sequence[Candidate]) -> Drift | None:
+        """Take in messages of the stream, which may be asked about; return what has changed when there is news."""
         with self._lock:
-            drift = self._opened.drift if self._opened is not None else None
             for candidate in candidates:
                 self._queue.offer(candidate)
-                if drift is not None:
-                    drift.add(candidate.text, candidate.time, candidate.probability)
+        return self.drift.add(candidates)
 
     def front(self, count: int = FRONT) -> list[Asked]:
         """Return the messages to ask about now."""
@@ -114,8 +137,13 @@ class Desk:
             return self._queue.front(count)
 
     def show(self) -> None:
-        """Let other processes see the queue, with what each version says of it."""
-        front = self.front()
+        """Let other processes see the queue, with what each version says of it, without what they have answered."""
+        with self._lock:
+            answered = self.store.uids()
+            for asked in self.front():
+                if asked.uid in answered:
+                    self._queue.done(asked)
+            front = self.front()
         uids = [asked.uid for asked in front]
         if uids != self._front:
             self.store.show(self._predicted(front))
@@ -160,12 +188,9 @@ class Desk:
     def forget(self, source: str, identity: str = "", author: str = "") -> None:
         """Delete a message that was taken back, or all of an author."""
         with self._lock:
-            if author:
-                self._queue.forget(source, "author", author)
-                self.store.forget(source, "author", author)
-            else:
-                self._queue.forget(source, "id", identity)
-                self.store.forget(source, "id", identity)
+            column: Literal["id", "author"] = "author" if author else "id"
+            for each in (self._queue, self.store, self.drift):
+                each.forget(source, column, author or identity)
             self._open.rows.clear()
 
     # Learning
@@ -207,9 +232,7 @@ class Desk:
             if self._opened is not opened:
                 raise DataError("Another bundle was opened meanwhile; learn again.")
             verdict = judge(labels, self.store.in_use(bundle)[1])
-            version = self.store.add_version(
-                bundle, self._clock(), len(labels), verdict.taken, verdict.reason, correction.to_bytes()
-            )
+            version = self.store.add_version(bundle, self._clock(), len(labels), verdict, correction.to_bytes())
             opened.newest = correction
             if verdict.taken:
                 opened.used = opened.base.with_correction(correction, version.name)
@@ -229,51 +252,36 @@ class Desk:
         if number != 0 and (opened.learner is None or number not in known):
             there = ", ".join(map(str, [0, *known]))
             raise DataError(f"There is no version {number} of this bundle; there are {there}.")
-        correction = None if opened.learner is None or number == 0 else self._correction(opened.learner, number)
-        with self._lock:
-            self.store.use(bundle, number, by, self._clock())
-            opened.used = opened.base.with_correction(correction, version_name(bundle, number))
-        self._changed(opened)
+        self.store.use(bundle, number, by, self._clock())
+        self._swap(opened, number)
         return opened.used.version
+
+    def follow(self) -> None:
+        """Use the version that another process chose, as `bongsu label --use` does."""
+        opened = self._open
+        with self._learning:
+            number, _ = self.store.in_use(opened.bundle.version)
+            if opened.learner is not None and version_name(opened.bundle.version, number) != opened.used.version:
+                self._swap(opened, number)
 
     # What is known
 
-    def progress(self) -> Progress:
-        """Return how the detectors in use answered the labels drawn at random."""
-        return progress(self.store.labels(), self._open.base.threshold)
-
-    def status(self) -> dict[str, Any]:
-        """Return everything that the page shows, as JSON."""
-        opened, labels, known = self._open, self.store.labels(), self.progress()
+    def status(self) -> Status:
+        """Return how far the detector in use can be trusted, and its versions."""
+        opened, labels = self._open, self.store.labels()
         bundle = opened.bundle.version
-        used, _ = self.store.in_use(bundle)
-        return {
-            "version": opened.used.version,
-            "labels": len(_answered(labels)),
-            "skipped": sum(each.label is None for each in labels),
-            "missing": max(0, self.missing) if opened.learner is not None else None,
-            "learns": opened.learner is not None,
-            "since": known.since,
-            "accuracy": _share(known.accuracy),
-            "precision": _share(known.precision),
-            "recall": _share(known.recall),
-            "sentence": _sentence(known),
-            "steps": known.steps[-_SHOWN:],
-            "versions": [
-                {
-                    "number": each.number,
-                    "name": each.name,
-                    "made": each.made,
-                    "labels": each.labels,
-                    "taken": each.taken,
-                    "reason": each.reason,
-                    "in_use": each.number == used,
-                }
-                for each in self.store.versions(bundle)
-            ],
-        }
+        return Status(
+            opened.used.version,
+            len(_answered(labels)),
+            sum(each.label is None for each in labels),
+            max(0, self.missing) if opened.learner is not None else None,
+            progress(labels, opened.base.threshold),
+            setback(labels, opened.used.version) if opened.used is not opened.base else None,
+            self.store.versions(bundle),
+            self.store.in_use(bundle)[0],
+        )
 
-    def outlook(self, age: float = 60.0) -> dict[str, Any]:
+    def outlook(self, age: float = 60.0) -> Outlook:
         """Return what to expect of the messages of the last hours without any label, at most `age` seconds old."""
         opened, now = self._open, self._clock()
         if self._outlook is not None and self._outlook[1] == opened.used.version and now - self._outlook[0] < age:
@@ -282,34 +290,17 @@ class Desk:
             sample = self._queue.sample()[:_OUTLOOK]
         probabilities = np.array([each.probability for each in sample], dtype=np.float64)
         error = opened.stored.expected_error if opened.stored is not None else None
-        expected = expectation(probabilities, opened.base.threshold, error)
         likeness = None
         if sample and opened.neighbours is not None:
             likeness = opened.neighbours.of(Rows.of(opened.base, opened.base.examples([each.text for each in sample])))
-        found: dict[str, Any] = {
-            "expected": None
-            if expected is None
-            else {
-                "accuracy": expected.accuracy,
-                "band": expected.band,
-                "error": expected.error,
-                "measured": expected.measured,
-                "messages": expected.messages,
-            },
-            "likeness": None
-            if likeness is None
-            else {"strange": likeness.strange, "nearest": likeness.nearest, "share": likeness.share},
-        }
-        with self._lock:
-            drift = opened.drift.state()
-        found["drift"] = (
-            None
-            if drift is None
-            else {"alarm": drift.alarm, "hour": drift.hour, "messages": drift.messages, "passing": list(drift.passing)}
-            | {"changes": [asdict(change) for change in drift.changes], "words": in_words(drift)}
-        )
+        found = Outlook(expectation(probabilities, opened.base.threshold, error), likeness)
         self._outlook = (now, opened.used.version, found)
         return found
+
+    @property
+    def drift(self) -> DriftWatch:
+        """Whether the stream has changed since the version in use came into use."""
+        return self._open.drift
 
     @property
     def _open(self) -> _Opened:
@@ -319,6 +310,12 @@ class Desk:
 
     def _correction(self, learner: Learner, number: int) -> LinearCorrection:
         return LinearCorrection.from_bytes(learner.space, self.store.weights(number))
+
+    def _swap(self, opened: _Opened, number: int) -> None:
+        correction = None if opened.learner is None or number == 0 else self._correction(opened.learner, number)
+        with self._lock:
+            opened.used = opened.base.with_correction(correction, version_name(opened.bundle.version, number))
+        self._changed(opened)
 
     def _rows(self, opened: _Opened, labels: Sequence[Label]) -> Rows:
         """Return the features of labelled messages; each is computed once."""
@@ -350,7 +347,7 @@ class Desk:
             texts = self._queue.texts()
         found = opened.used.probabilities(texts)[:, 1].tolist() if texts else []
         with self._lock:
-            opened.drift.restart()
+            opened.drift.restart(opened.used.correction is not None)
             self._queue.rescore(dict(zip(texts, found, strict=True)))
 
 
@@ -378,16 +375,3 @@ def _answered(labels: Sequence[Label]) -> list[Label]:
 
 def _message(asked: Asked) -> tuple[str, str, str, str, float]:
     return asked.source, asked.id, asked.author, asked.text, asked.time
-
-
-def _share(share: Share) -> dict[str, Any]:
-    return {"part": share.part, "whole": share.whole, "value": share.value, "interval": share.interval}
-
-
-def _sentence(known: Progress) -> str:
-    """Return the accuracy in words, such as "since 14:05 UTC: 41 of 46 right (0.77 to 0.95)"."""
-    if known.since is None:
-        return "no message drawn at random has a label yet"
-    part, interval = known.accuracy, known.accuracy.interval or [0.0, 1.0]
-    clock = time.strftime("%H:%M", time.gmtime(known.since))
-    return f"since {clock} UTC: {part.part:,} of {part.whole:,} right ({interval[0]:.2f} to {interval[1]:.2f})"

@@ -21,7 +21,7 @@ import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
-from bongsu.arrays import Array, Float32, Int64
+from bongsu.arrays import Array, Bool, Float32, Int64
 from bongsu.errors import DataError, WorkspaceError
 from bongsu.files import write_bytes
 from bongsu.inference.predictor import Predictor
@@ -156,6 +156,19 @@ class Stored:
         except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as error:
             raise WorkspaceError(f"{path}: damaged ({error}). Export the run again.") from None
         return stored
+
+
+def known_buckets(path: Path) -> Bool:
+    """Return which buckets a row of a bundle's features has a gram of, [BUCKETS].
+
+    Raises:
+        WorkspaceError: when the file is damaged.
+    """
+    try:
+        with safe_open(path, "np") as file:
+            return np.bincount(file.get_tensor("buckets").astype(np.int64), minlength=BUCKETS) > 0
+    except (OSError, SafetensorError) as error:
+        raise WorkspaceError(f"{path}: damaged ({error}). Export the run again.") from None
 
 
 def bytes_of_a_row(rows: Rows) -> float:

@@ -16,7 +16,6 @@ from scipy.special import expit
 
 from bongsu.arrays import Array, Float32, Float64
 from bongsu.errors import WorkspaceError
-from bongsu.inference.predictor import Predictor
 from bongsu.labelling.features import BUCKETS, Grams, Rows, Stored, logit
 from bongsu.tasks.task import Example, Outputs
 
@@ -122,48 +121,33 @@ class Learner:
         of_new = SHARE / (1.0 - SHARE) * old / max(1, new)
         shares = np.concatenate([np.ones(old), np.full(new, of_new)])
         dense = np.concatenate([self._old[0], self.space.dense(rows)])
-        grams = _stacked(self._old[1], self.space.sparse(rows.grams))
+        grams = vstack([self._old[1], self.space.sparse(rows.grams)], format="csr")
         wanted = np.concatenate([self.stored.targets[self._kept], np.asarray(targets)]).astype(np.float64)
         split = dense.shape[1]
-        found = _fit(dense, grams, wanted, shares, _start(split, BUCKETS)).astype(np.float32)
+        start, penalty = np.zeros(split + BUCKETS), np.full(split + BUCKETS, _PENALTY)
+        start[split - 2] = 3.0  # answers as the detector did
+        penalty[split - 2 : split] = _LIGHT
+        found = fit_logistic(dense, grams, wanted, shares, start, penalty).astype(np.float32)
         return LinearCorrection(self.space, found[:split], found[split:])
 
 
-def update(detector: Predictor, stored: Stored, texts: Sequence[str], targets: Sequence[int], version: str) -> Predictor:
-    """Return a detector that has learned from labels; it answers as any other.
+def fit_logistic(
+    dense: Float32, sparse: csr_matrix, wanted: Float64, shares: Float64, start: Float64, penalty: Float64
+) -> Float64:
+    """Return the weights of logistic regression: they minimise log loss + penalty by L-BFGS (Liu and Nocedal 1989).
 
     Args:
-        detector: of two classes.
-        stored: the features that its bundle carries.
-        targets: 1 for the positive class.
-        version: the new detector's name.
+        dense, sparse: [N, D] and [N, S], the columns.
+        wanted: [N], 1 or 0.
+        shares: [N], what a row weighs.
+        start: [D + S], where to begin.
+        penalty: [D + S], of the square of each weight, halved.
     """
-    rows = Rows.of(detector, detector.examples(texts))
-    return detector.with_correction(Learner(stored).fit(rows, np.array(targets)), version)
-
-
-def _start(dense: int, sparse: int) -> Float64:
-    """Return the weights that answer as the detector did."""
-    start = np.zeros(dense + sparse)
-    start[dense - 2] = 3.0
-    return start
-
-
-def _stacked(above: csr_matrix, below: csr_matrix) -> csr_matrix:
-    return vstack([above, below], format="csr")
-
-
-def _fit(dense: Float32, grams: csr_matrix, wanted: Float64, shares: Float64, start: Float64) -> Float64:
-    """Minimise log loss + penalty by L-BFGS (Liu and Nocedal 1989); bias and logit are hardly penalised."""
-    split = dense.shape[1]
-    penalty = np.full(len(start), _PENALTY)
-    penalty[split - 2 : split] = _LIGHT
-    turned = grams.T.tocsr()
-    signs = 2.0 * wanted - 1.0
+    split, turned, signs = dense.shape[1], sparse.T.tocsr(), 2.0 * wanted - 1.0
 
     def objective(weights: Float64) -> tuple[float, Float64]:
         single = weights.astype(np.float32)
-        scores = (dense @ single[:split] + grams @ single[split:]).astype(np.float64)
+        scores = (dense @ single[:split] + sparse @ single[split:]).astype(np.float64)
         loss = shares @ np.logaddexp(0.0, -signs * scores) + 0.5 * penalty @ weights**2
         slope = (shares * (expit(scores) - wanted)).astype(np.float32)
         gradient = np.concatenate([dense.T @ slope, turned @ slope]).astype(np.float64) + penalty * weights

@@ -7,12 +7,12 @@ often it is right. So every second message is drawn at random, and those alone a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b
 
 from bongsu.corpus.cleaning import dedup_key
 from bongsu.corpus.dedup import NearDuplicates
-from bongsu.labelling.store import Asked, Drawn
+from bongsu.labelling.store import Asked, Candidate, Drawn
 
 HOURS = 6.0
 """The age in hours up to which messages are asked about."""
@@ -20,22 +20,6 @@ FRONT = 10
 """Messages that wait for a label at a time."""
 _KEPT = 60  # of an hour, at random and of the doubtful
 _ALIKE = 0.7
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A message that may be asked about."""
-
-    source: str
-    id: str
-    author: str
-    text: str
-    time: float
-    probability: float
-
-    def asked(self, drawn: Drawn) -> Asked:
-        """Return it as a message that is asked about."""
-        return Asked(self.source, self.id, self.author, self.text, self.time, drawn, probability=self.probability)
 
 
 class _Best:

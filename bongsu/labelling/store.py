@@ -20,7 +20,8 @@ from bongsu.errors import WorkspaceError
 
 Drawn = Literal["doubtful", "random", "chosen"]
 """Why a message was asked about: the model was in doubt, at random, or somebody chose it, as in a file of labels."""
-_FORM = 1
+Why = Literal["few", "worse_than_bundle", "worse_than_used", "not_worse"]
+_FORM = 2
 _MESSAGES = {"SQLITE_FULL": "the disk is full; nothing was changed."}
 _MESSAGE = "source TEXT NOT NULL, id TEXT NOT NULL, author TEXT NOT NULL, text TEXT NOT NULL, time REAL NOT NULL"
 TABLES = f"""
@@ -32,7 +33,7 @@ CREATE TABLE IF NOT EXISTS asked (
   {_MESSAGE}, drawn TEXT NOT NULL, version TEXT NOT NULL, probability REAL, base REAL, newest REAL, PRIMARY KEY (source, id));
 CREATE TABLE IF NOT EXISTS versions (
   number INTEGER PRIMARY KEY AUTOINCREMENT, bundle TEXT NOT NULL, made REAL NOT NULL, labels INTEGER NOT NULL,
-  taken INTEGER NOT NULL, reason TEXT NOT NULL, weights BLOB NOT NULL);
+  why TEXT NOT NULL, judged INTEGER NOT NULL, difference REAL NOT NULL, weights BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS uses (
   number INTEGER PRIMARY KEY AUTOINCREMENT, bundle TEXT NOT NULL, version INTEGER NOT NULL, at REAL NOT NULL,
   by TEXT NOT NULL, labels INTEGER NOT NULL);
@@ -68,6 +69,22 @@ class Asked:
 
 
 @dataclass(frozen=True)
+class Candidate:
+    """A message that may be asked about."""
+
+    source: str
+    id: str
+    author: str
+    text: str
+    time: float
+    probability: float
+
+    def asked(self, drawn: Drawn) -> Asked:
+        """Return it as a message that is asked about."""
+        return Asked(self.source, self.id, self.author, self.text, self.time, drawn, probability=self.probability)
+
+
+@dataclass(frozen=True)
 class Label:
     """An answer of somebody."""
 
@@ -80,6 +97,29 @@ class Label:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """Whether what was learned is taken into use, and why."""
+
+    why: Why
+    judged: int
+    """Labels drawn at random that it was judged by."""
+    difference: float = 0.0
+    """Its mean log loss on them, less that of what it was compared with: the version in use, or the bundle."""
+
+    @property
+    def taken(self) -> bool:
+        """Whether it is taken into use by itself."""
+        return self.why == "not_worse"
+
+    def __str__(self) -> str:
+        if self.why == "few":
+            return f"not judged yet: only {self.judged} random labels came after the version before it"
+        found = {"worse_than_bundle": "worse than", "worse_than_used": "worse than", "not_worse": "not worse than"}[self.why]
+        other = "the version in use" if self.why == "worse_than_used" else "the bundle"
+        return f"{found} {other} on {self.judged} random labels (log loss {self.difference:+.3f})"
+
+
+@dataclass(frozen=True)
 class Version:
     """What was learned at some moment."""
 
@@ -89,9 +129,7 @@ class Version:
     made: float
     labels: int
     """How many it learned from."""
-    taken: bool
-    """Whether it was taken into use by itself."""
-    reason: str
+    verdict: Verdict
 
     @property
     def name(self) -> str:
@@ -100,7 +138,9 @@ class Version:
 
     def event(self) -> dict[str, Any]:
         """Return it as an event of the live stream."""
-        return {"type": "version", "name": self.name, **asdict(self)}
+        about = {"number": self.number, "bundle": self.bundle, "name": self.name, "made": self.made, "labels": self.labels}
+        verdict = {"taken": self.verdict.taken, **asdict(self.verdict)}
+        return {"type": "version", **about, "verdict": verdict, "reason": str(self.verdict)}
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Asked))
@@ -170,6 +210,10 @@ class LabelStore:
         query = f"SELECT number, label, by, at, {_COLUMNS} FROM labels WHERE undone IS NULL ORDER BY number"
         return [_label(row) for row in self._all(query)]
 
+    def uids(self) -> set[tuple[str, str]]:
+        """Return what names the messages whose answer stands."""
+        return set(self._all("SELECT source, id FROM labels WHERE undone IS NULL"))
+
     def answered(self) -> int:
         """Return how many answers stand that are no skips."""
         [(count,)] = self._all("SELECT count(*) FROM labels WHERE undone IS NULL AND label IS NOT NULL")
@@ -195,20 +239,25 @@ class LabelStore:
 
     # Versions
 
-    def add_version(self, bundle: str, made: float, labels: int, taken: bool, reason: str, weights: bytes) -> Version:
+    def add_version(self, bundle: str, made: float, labels: int, verdict: Verdict, weights: bytes) -> Version:
         """Keep what was learned, and when it is taken, use it from now on."""
         with self._errors(), self._transaction() as run:
-            query = "INSERT INTO versions (bundle, made, labels, taken, reason, weights) VALUES (?, ?, ?, ?, ?, ?)"
-            number = run.execute(query, (bundle, made, labels, taken, reason, weights)).lastrowid
+            query = "INSERT INTO versions (bundle, made, labels, why, judged, difference, weights) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            number = run.execute(query, (bundle, made, labels, *astuple(verdict), weights)).lastrowid
             assert number is not None
-            if taken:
+            if verdict.taken:
                 self._use(run, bundle, number, "", made)
-        return Version(number, bundle, made, labels, taken, reason)
+        return Version(number, bundle, made, labels, verdict)
+
+    def bundles(self) -> list[str]:
+        """Return the bundles that a version was learned for, the latest last."""
+        return [name for (name,) in self._all("SELECT bundle FROM versions GROUP BY bundle ORDER BY max(number)")]
 
     def versions(self, bundle: str) -> list[Version]:
         """Return the versions of a bundle, the oldest first."""
-        query = "SELECT number, bundle, made, labels, taken != 0, reason FROM versions WHERE bundle = ? ORDER BY number"
-        return [Version(*row) for row in self._all(query, (bundle,))]
+        query = "SELECT number, bundle, made, labels, why, judged, difference FROM versions WHERE bundle = ? ORDER BY number"
+        rows = self._all(query, (bundle,))
+        return [Version(number, of, made, labels, Verdict(*verdict)) for number, of, made, labels, *verdict in rows]
 
     def learned(self, bundle: str) -> int:
         """Return how many labels the newest version of a bundle learned from."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,13 +12,13 @@ import numpy as np
 from bongsu.arrays import Float32, Float64
 from bongsu.evaluation.metrics import wilson
 from bongsu.labelling.features import Rows, Stored
-from bongsu.labelling.store import Label
+from bongsu.labelling.store import Label, Verdict
 
 FEWEST = 5
 """Labels drawn at random by which a new version is judged, at least."""
 LATEST = 25
 """...and at most: of earlier versions it says little."""
-UNMEASURED_ERROR = 0.136
+UNMEASURED_ERROR = 0.092
 """By how much confidence was wrong about the accuracy on CrisisLexT6's events, on average: for bundles that measured none."""
 _CLIP = 0.02  # one sure mistake must not decide alone
 _SAMPLE = 1000  # stored rows whose distances say what is usual
@@ -61,6 +62,15 @@ class Progress:
     steps: list[tuple[float, int, int]]
     """After each label: when, how many were right so far, of how many."""
 
+    @property
+    def sentence(self) -> str:
+        """The accuracy in words, such as "since 14:05 UTC: 41 of 46 right (0.77 to 0.95)"."""
+        if self.since is None:
+            return "no message drawn at random has a label yet"
+        part, [low, high] = self.accuracy, self.accuracy.interval or [0.0, 1.0]
+        clock = time.strftime("%H:%M", time.gmtime(self.since))
+        return f"since {clock} UTC: {part.part:,} of {part.whole:,} right ({low:.2f} to {high:.2f})"
+
 
 def progress(labels: Sequence[Label], threshold: float) -> Progress:
     """Return how the detectors in use did; labels of doubtful messages say nothing of the stream and are left out."""
@@ -77,14 +87,6 @@ def progress(labels: Sequence[Label], threshold: float) -> Progress:
     )
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """Whether what was learned is taken into use."""
-
-    taken: bool
-    reason: str
-
-
 def judge(labels: Sequence[Label], since: int = 0) -> Verdict:
     """Return whether what the learner makes is at least as good as the bundle, and as what is in use.
 
@@ -95,17 +97,35 @@ def judge(labels: Sequence[Label], since: int = 0) -> Verdict:
     """
     tried = [each for each in _audit(labels) if each.number > since and each.asked.newest is not None][-LATEST:]
     if len(tried) < FEWEST:
-        return Verdict(False, f"not judged yet: {len(tried)} of {FEWEST} random labels came after the version before it")
-    wanted = np.array([each.label for each in tried])
-    newest = _losses(wanted, [each.asked.newest for each in tried])
-    for name, others in (("the bundle", "base"), ("the version in use", "probability")):
-        values = [getattr(each.asked, others) for each in tried]
-        known = np.array([value is not None for value in values])
-        difference = float((newest - _losses(wanted, values))[known].mean()) if known.any() else 0.0
-        if difference > 0.0:
-            return Verdict(False, f"worse than {name} on {int(known.sum())} random labels (log loss {difference:+.3f})")
-    gain = float((newest - _losses(wanted, [each.asked.base for each in tried])).mean())
-    return Verdict(True, f"log loss {gain:+.3f} against the bundle on {len(tried)} random labels")
+        return Verdict("few", len(tried))
+    against_bundle, against_used = (_difference(tried, "newest", other) for other in ("base", "probability"))
+    for why, differences in (("worse_than_bundle", against_bundle), ("worse_than_used", against_used)):
+        if len(differences) and differences.mean() > 0.0:
+            return Verdict(why, len(differences), float(differences.mean()))  # type: ignore[arg-type]
+    return Verdict("not_worse", len(tried), float(against_bundle.mean()) if len(against_bundle) else 0.0)
+
+
+@dataclass(frozen=True)
+class Setback:
+    """The version in use answers worse than the bundle as it was exported: go back."""
+
+    labels: int
+    """Labels drawn at random on which both were measured."""
+    difference: float
+    """Of the mean log loss."""
+
+
+def setback(labels: Sequence[Label], version: str) -> Setback | None:
+    """Return by how much a version in use is worse than the bundle; None unless it is more than chance.
+
+    Compared are its own answers to labels drawn at random with those of the bundle; worse is a mean difference in log loss of
+    more than two standard errors.
+    """
+    own = [each for each in _audit(labels) if each.asked.version == version][-LATEST:]
+    differences = _difference(own, "probability", "base")
+    if len(differences) < FEWEST or differences.mean() <= 2.0 * differences.std(ddof=1) / np.sqrt(len(differences)):
+        return None
+    return Setback(len(differences), float(differences.mean()))
 
 
 def _audit(labels: Sequence[Label]) -> list[Label]:
@@ -113,9 +133,13 @@ def _audit(labels: Sequence[Label]) -> list[Label]:
     return [each for each in labels if each.asked.drawn == "random" and each.label is not None]
 
 
-def _losses(wanted: np.ndarray, values: Sequence[float | None]) -> Float64:
-    kept = np.clip(np.array([0.5 if value is None else value for value in values], dtype=np.float64), _CLIP, 1.0 - _CLIP)
-    result: Float64 = -np.log(np.where(wanted == 1, kept, 1.0 - kept))
+def _difference(labels: Sequence[Label], one: str, other: str) -> Float64:
+    """Return the log loss of one prediction less that of another, of the labels that have both."""
+    pairs = [(getattr(each.asked, one), getattr(each.asked, other), each.label) for each in labels]
+    table = np.array([pair for pair in pairs if None not in pair], dtype=np.float64).reshape(-1, 3)
+    kept = np.clip(table[:, :2], _CLIP, 1.0 - _CLIP)
+    losses = -np.log(np.where(table[:, 2:] == 1, kept, 1.0 - kept))
+    result: Float64 = losses[:, 0] - losses[:, 1]
     return result
 
 

@@ -32,6 +32,8 @@ from bongsu.serving.page import page
 from bongsu.serving.schemas import (
     ClassifyRequest,
     ClassifyResponse,
+    DriftAnswer,
+    DriftState,
     EmbedRequest,
     EmbedResponse,
     FillMaskRequest,
@@ -120,6 +122,15 @@ async def fill_mask(body: FillMaskRequest, request: Request, service: Serving) -
     if service.log_text:
         fields["text"] = [body.text]
     return await service.fill_mask(body)
+
+
+@api.get("/drift", tags=["detector"], responses=_problems(_404="The detector has not two classes"))
+async def drift(service: Serving) -> DriftAnswer:
+    """Whether the messages of the latest hour are answered otherwise than those of the first hours, why, and what to do."""
+    if service.drift is None:
+        raise ApiError(404, "Drift is watched of detectors of two classes alone.")
+    found = await run_in_threadpool(service.drift.state)
+    return DriftAnswer(drift=None if found is None else DriftState.model_validate(found))
 
 
 @api.get(

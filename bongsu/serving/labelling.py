@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import anyio.to_thread
@@ -24,16 +24,17 @@ from bongsu.serving.schemas import (
     Labelled,
     LabelQueue,
     LabelStatus,
-    LearnedVersion,
     Problem,
     StrictRequest,
     ToLabel,
     Undone,
     Used,
+    VersionInfo,
 )
 from bongsu.serving.service import Service
 
 _NAME = 64
+_STEPS = 500  # of the accuracy that are shown
 
 
 class Undo(StrictRequest):
@@ -120,15 +121,12 @@ async def undo(body: Undo, request: Request, desk: AtDesk) -> Undone:
 
 
 @labels.post("/learn")
-async def learn(desk: AtDesk) -> LearnedVersion:
+async def learn(desk: AtDesk) -> VersionInfo:
     """Learn from all labels now."""
     try:
-        version = await anyio.to_thread.run_sync(desk.learn)
+        return VersionInfo.model_validate(await anyio.to_thread.run_sync(desk.learn))
     except BongsuError as error:
         raise ApiError(409, str(error)) from None
-    return LearnedVersion(
-        number=version.number, name=version.name, labels=version.labels, taken=version.taken, reason=version.reason
-    )
 
 
 @labels.post("/use")
@@ -145,7 +143,7 @@ async def use(body: Use, request: Request, desk: AtDesk) -> Used:
 
 @labels.get("/status")
 async def status(desk: AtDesk) -> LabelStatus:
-    """How often the detector was right so far, what to expect of it, whether the stream has changed, and its versions."""
+    """How often the detector was right so far, what to expect of it, and its versions."""
     return await _status(desk)
 
 
@@ -159,10 +157,13 @@ async def export(desk: AtDesk, event: Annotated[str, Query(max_length=200)] = "e
 
 
 async def _status(desk: Desk) -> LabelStatus:
-    def collect() -> dict[str, Any]:
-        return {**desk.status(), **desk.outlook()}
+    def collect() -> LabelStatus:
+        known = desk.status()
+        steps, sentence = known.progress.steps[-_STEPS:], known.progress.sentence
+        found = {**vars(known), **vars(known.progress), **vars(desk.outlook()), "steps": steps, "sentence": sentence}
+        return LabelStatus.model_validate(found, from_attributes=True)
 
-    return LabelStatus(**await anyio.to_thread.run_sync(collect))
+    return await anyio.to_thread.run_sync(collect)
 
 
 def _who(request: Request, given: str) -> str:

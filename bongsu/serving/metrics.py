@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 
 if TYPE_CHECKING:
     from bongsu.labelling.desk import Desk
+    from bongsu.labelling.drift import DriftWatch
 
 __all__ = ["OPENMETRICS", "Metrics"]
 
@@ -47,6 +48,10 @@ class Metrics:
         """Read how the detector does by its labels whenever the figures are asked for."""
         self.registry.register(LabelCollector(desk))
 
+    def watch_drift(self, drift: Callable[[], DriftWatch | None]) -> None:
+        """Read whether the stream has changed whenever the figures are asked for."""
+        self.registry.register(DriftCollector(drift))
+
     def serves(self, version: str, engine: str) -> None:
         """Record which bundle serves from now on."""
         self.model.clear()
@@ -75,31 +80,56 @@ class LabelCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """See `Collector`."""
         status, outlook = self._desk.status(), self._desk.outlook()
-        yield CounterMetricFamily("bongsu_label_answers", "Messages labelled", value=status["labels"])
-        yield GaugeMetricFamily("bongsu_label_versions", "Versions learned from labels", value=len(status["versions"]))
-        for name, text in (
-            ("accuracy", "right of the messages drawn at random and labelled"),
-            ("precision", "what passed of them and should"),
-            ("recall", "what should have passed of them and did"),
+        yield CounterMetricFamily("bongsu_label_answers", "Messages labelled", value=status.labels)
+        yield GaugeMetricFamily("bongsu_label_versions", "Versions learned from labels", value=len(status.versions))
+        loss = status.setback.difference if status.setback is not None else 0.0
+        yield GaugeMetricFamily("bongsu_label_setback", "Log loss that going back would save", value=loss)
+        known = status.progress
+        for name, text, share in (
+            ("accuracy", "right of the messages drawn at random and labelled", known.accuracy),
+            ("precision", "what passed of them and should", known.precision),
+            ("recall", "what should have passed of them and did", known.recall),
         ):
-            share = status[name]
-            yield GaugeMetricFamily(f"bongsu_label_{name}_rows", f"Rows of: {text}", value=share["whole"])
-            if share["interval"] is not None:
-                about = f"Share: {text}, with its 95 % interval"
-                yield _with_bounds(f"bongsu_label_{name}", about, share["value"], share["interval"])
-        if (expected := outlook["expected"]) is not None:
+            yield GaugeMetricFamily(f"bongsu_label_{name}_rows", f"Rows of: {text}", value=share.whole)
+            if share.value is not None and share.interval is not None:
+                yield _with_bounds(
+                    f"bongsu_label_{name}", f"Share: {text}, with its 95 % interval", share.value, share.interval
+                )
+        if (expected := outlook.expected) is not None:
             about = "The accuracy to expect, with its band"
-            yield _with_bounds("bongsu_expected_accuracy", about, expected["accuracy"], expected["band"])
-        if outlook["likeness"] is not None:
-            strange = outlook["likeness"]["strange"]
+            yield _with_bounds("bongsu_expected_accuracy", about, expected.accuracy, expected.band)
+        if outlook.likeness is not None:
+            strange = outlook.likeness.strange
             yield GaugeMetricFamily("bongsu_strange_messages", "Share unlike any training row", value=strange)
-        if outlook["drift"] is not None:
-            alarm = float(outlook["drift"]["alarm"])
-            yield GaugeMetricFamily("bongsu_drift_alarm", "1 when the detector's answers have changed", value=alarm)
-            moved = GaugeMetricFamily("bongsu_drift_distance", "How far the latest hour is from the first", labels=["figure"])
-            for change in outlook["drift"]["changes"]:
-                moved.add_metric([change["figure"]], change["distance"])
-            yield moved
+
+
+class DriftCollector(Collector):
+    """Reads whether the stream has changed."""
+
+    def __init__(self, drift: Callable[[], DriftWatch | None]) -> None:
+        self._drift = drift
+
+    def describe(self) -> list[Metric]:
+        """Return nothing: what there is depends on the messages."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """See `Collector`."""
+        watch = self._drift()
+        if watch is None or (found := watch.state()) is None:
+            return
+        yield GaugeMetricFamily("bongsu_drift_alarm", "1 when the detector's answers have changed", value=float(found.alarm))
+        moved = GaugeMetricFamily("bongsu_drift_distance", "How far the latest hour is from the first", labels=["figure"])
+        means = GaugeMetricFamily("bongsu_drift_mean", "Mean of a figure", labels=["figure", "when"])
+        for change in found.changes:
+            moved.add_metric([change.figure], change.distance)
+            means.add_metric([change.figure, "before"], change.before)
+            means.add_metric([change.figure, "now"], change.now)
+        yield from (moved, means)
+        passing = GaugeMetricFamily("bongsu_drift_passing", "Share of messages that pass", labels=["when"])
+        for when, share in zip(("before", "now"), found.passing, strict=True):
+            passing.add_metric([when], share)
+        yield passing
 
 
 def _with_bounds(name: str, about: str, value: float, bounds: Sequence[float]) -> GaugeMetricFamily:

@@ -19,7 +19,7 @@ from starlette.responses import HTMLResponse
 from bongsu.serving.service import Service
 from bongsu.tasks.classification import ClassificationTask
 
-_SCRIPTS = ("base.js", "watch.js", "labels.js", "files.js", "classify.js")
+_SCRIPTS = ("base.js", "watch.js", "labels.js", "drift.js", "files.js", "classify.js")
 
 
 @cache
@@ -63,6 +63,7 @@ def _about(service: Service) -> dict[str, Any]:
         "demonstration": task.settings.train.startswith("bongsu:"),
         "watches": service.watches,
         "labels": service.desk is not None,
+        "drift": service.drift is not None,
         "items": service.limits.items,
         "explained": service.limits.explanations,
         "characters": service.limits.characters,

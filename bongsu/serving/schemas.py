@@ -203,7 +203,13 @@ class LabelAnswer(StrictRequest):
     by: str = Field("", max_length=64, description="Who says so; without a name the address of the client is kept.")
 
 
-class CountedShare(BaseModel):
+class Described(BaseModel):
+    """Made from an object with these attributes."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class CountedShare(Described):
     """So many of so many, with the 95 % Wilson interval."""
 
     part: int
@@ -212,19 +218,33 @@ class CountedShare(BaseModel):
     interval: list[float] | None
 
 
-class VersionInfo(BaseModel):
+class VerdictInfo(Described):
+    """Whether what was learned was taken into use by itself, and why."""
+
+    taken: bool
+    why: Literal["few", "worse_than_bundle", "worse_than_used", "not_worse"]
+    judged: int = Field(description="Labels drawn at random that it was judged by.")
+    difference: float = Field(description="Its mean log loss on them less that of the version in use, or of the bundle.")
+
+
+class VersionInfo(Described):
     """What was learned at some moment."""
 
     number: int
     name: str
     made: float
-    labels: int
-    taken: bool = Field(description="Whether it was taken into use by itself.")
-    reason: str
-    in_use: bool
+    labels: int = Field(description="How many it learned from.")
+    verdict: VerdictInfo
 
 
-class Expected(BaseModel):
+class SetbackInfo(Described):
+    """By how much the version in use is worse than the bundle as it was exported."""
+
+    labels: int = Field(description="Labels drawn at random on which both were measured.")
+    difference: float = Field(description="Of the mean log loss.")
+
+
+class Expected(Described):
     """The accuracy that confidence promises of the messages of the last hours, without any label."""
 
     accuracy: float
@@ -234,7 +254,7 @@ class Expected(BaseModel):
     messages: int
 
 
-class Likeness(BaseModel):
+class LikenessInfo(Described):
     """How messages compare with what the detector was trained on."""
 
     strange: float = Field(description="Share farther from all training rows than 95 % of these are from each other.")
@@ -242,7 +262,7 @@ class Likeness(BaseModel):
     share: float
 
 
-class ChangedFigure(BaseModel):
+class ChangedFigure(Described):
     """How a figure of the latest hour differs from the first hours."""
 
     figure: str
@@ -250,9 +270,25 @@ class ChangedFigure(BaseModel):
     now: float
     distance: float = Field(description="Between the two distribution functions (Kolmogorov and Smirnov), 0 to 1.")
     p_value: float = Field(description="Adjusted for all tests of the latest day.")
+    large: bool = Field(description="Whether it is neither chance nor trifling.")
 
 
-class DriftState(BaseModel):
+class TellingWord(Described):
+    """A word that is said more often, or less often, than before."""
+
+    word: str
+    before: float = Field(description="The share of messages with it.")
+    now: float
+
+
+class WordsSaid(Described):
+    """How the words differ; an explanation, never an alarm, for new events always have other words."""
+
+    auc: float = Field(description="How well words alone tell the latest hour from the first ones, 0.5 to 1.")
+    words: list[TellingWord] = Field(description="The most telling ones first.")
+
+
+class DriftState(Described):
     """Whether the stream has changed."""
 
     alarm: bool = Field(description="Whether the detector's answers have changed by more than chance and enough to matter.")
@@ -260,27 +296,35 @@ class DriftState(BaseModel):
     messages: int
     passing: list[float] = Field(description="The share of messages that pass: in the first hours, and now.")
     changes: list[ChangedFigure]
-    words: list[str] = Field(description="What has changed, and what to do.")
+    said: WordsSaid | None = Field(description="Which words differ; only of an alarm.")
+    advice: Literal["label", "adapt", "go back"] | None
+    words: list[str] = Field(description="What has changed, and what to do, as sentences.")
 
 
-class LabelStatus(BaseModel):
+class DriftAnswer(BaseModel):
+    """What is known of changes in the stream."""
+
+    drift: DriftState | None = Field(description="Null until there are hours enough to compare.")
+
+
+class LabelStatus(Described):
     """How far to trust the detector now."""
 
     version: str
     labels: int
     skipped: int
     missing: int | None = Field(description="Labels until it learns by itself; null when the bundle cannot learn.")
-    learns: bool
-    since: float | None
+    since: float | None = Field(description="When the first message drawn at random was labelled, seconds since 1970.")
     accuracy: CountedShare = Field(description="Of the messages drawn at random, each predicted before it was learned from.")
     precision: CountedShare
     recall: CountedShare
     sentence: str = Field(examples=["since 14:05 UTC: 41 of 46 right (0.77 to 0.95)"])
     steps: list[tuple[float, int, int]] = Field(description="After each such label: when, how many right, of how many.")
+    setback: SetbackInfo | None = Field(description="Not null: go back to the bundle as it was exported.")
     versions: list[VersionInfo]
+    used: int = Field(description="The number of the version in use; 0 is the bundle as it was exported.")
     expected: Expected | None
-    likeness: Likeness | None
-    drift: DriftState | None = Field(description="Null until there are hours enough to compare.")
+    likeness: LikenessInfo | None
 
 
 class Labelled(BaseModel):
@@ -297,16 +341,6 @@ class Undone(BaseModel):
     source: str | None
     id: str | None
     status: LabelStatus
-
-
-class LearnedVersion(BaseModel):
-    """What was learned."""
-
-    number: int
-    name: str
-    labels: int
-    taken: bool
-    reason: str
 
 
 class Used(BaseModel):

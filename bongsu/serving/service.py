@@ -7,10 +7,13 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, TypeVar
 
 from bongsu.errors import BongsuError
 from bongsu.inference.onnx import BundlePredictor
+from bongsu.labelling.drift import DriftWatch
+from bongsu.labelling.store import Candidate
 from bongsu.serving.api_errors import ApiError
 from bongsu.serving.batching import Batcher
 from bongsu.serving.broadcast import Broadcaster
@@ -63,7 +66,7 @@ class Service:
             log_text: let the log lines carry the messages.
             stream: where a watch in this process publishes; without one the page shows no watch.
             desk: where labels come in; `load` must have opened the bundle there. Without a watch, messages that clients send
-                may be asked about.
+                may be asked about. With or without a desk they are watched for drift, if there are two classes.
 
         Raises:
             BongsuError: when the bundle cannot be used.
@@ -82,8 +85,16 @@ class Service:
             desk.listeners.append(self.use)
             self.metrics.watch_labels(desk)
         self._batcher = Batcher(limits, observe=self.metrics.observe_batch)
+        self._drift = None if desk is not None or self.watches else DriftWatch.of(self.holder.model.predictor)
+        if desk is not None or self._drift is not None:
+            self.metrics.watch_drift(lambda: self.drift)
         self.metrics.watch_queue(lambda: self._batcher.waiting)
         self.metrics.serves(self.holder.model.version, self.holder.model.engine)
+
+    @property
+    def drift(self) -> DriftWatch | None:
+        """Whether the stream has changed; None where nobody looks."""
+        return self._drift if self.desk is None else self.desk.drift
 
     async def start(self) -> None:
         """Begin to take from the queue."""
@@ -149,8 +160,8 @@ class Service:
                     explanation=None if words is None else [Word(word=word.text, weight=word.weight) for word in words],
                 )
             )
-        if self.desk is not None and not self.watches:
-            asyncio.get_running_loop().run_in_executor(None, self._offer, self.desk, request.text, results)
+        if self.drift is not None and not self.watches:
+            asyncio.get_running_loop().run_in_executor(None, self._offer, request.text, results)
         threshold = model.predictor.threshold if len(model.predictor.task.schema.labels) == 2 else None
         return ClassifyResponse(model=model.version, threshold=threshold, results=results)
 
@@ -221,6 +232,7 @@ class Service:
             fields = {"reason": str(error) or type(error).__name__, "serving": self.holder.model.version}
             logger.error("swap refused", exc_info=None if isinstance(error, BongsuError) else error, extra={"fields": fields})
             raise
+        self._drift = DriftWatch.of(model.predictor) if self._drift is not None else None
         self.metrics.swaps.labels("done").inc()
         self.metrics.serves(model.version, model.engine)
         logger.info("swapped", extra={"fields": {"serving": model.version, "engine": model.engine}})
@@ -256,16 +268,19 @@ class Service:
         logger.info("learned", extra={"fields": version.event()})
         self.stream.publish(version.event())
 
-    def _offer(self, desk: Desk, texts: Sequence[str], results: Sequence[Classification | Problem]) -> None:
-        """Let messages be asked about."""
-        from bongsu.labelling.queue import Candidate
-
+    def _offer(self, texts: Sequence[str], results: Sequence[Classification | Problem]) -> None:
+        """Let messages be asked about, and say when the stream has changed."""
         now = time.time()
-        desk.offer(
+        messages = [
             Candidate("http", hashlib.blake2b(text.encode(), digest_size=12).hexdigest(), "", text, now, result.probability)
             for text, result in zip(texts, results, strict=True)
             if isinstance(result, Classification)
-        )
+        ]
+        news = self.desk.offer(messages) if self.desk is not None else self._drift.add(messages) if self._drift else None
+        if news is not None:
+            logger.warning(
+                "drift", extra={"fields": {"advice": news.advice, "changes": [asdict(each) for each in news.changes]}}
+            )
 
     async def _answers(
         self,

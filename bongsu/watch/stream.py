@@ -279,20 +279,23 @@ class Watch:
         self, desk: Desk, messages: Sequence[Message], of_text: dict[str, float], deletions: Sequence[Deletion]
     ) -> None:
         """Let messages be asked about, and learn when there are enough new labels, wherever they were given."""
-        from bongsu.labelling.queue import Candidate
+        from bongsu.labelling.store import Candidate
 
         candidates = [
             Candidate(one.source, one.id, one.author, one.text, one.time, of_text[one.text])
             for one in messages
             if one.text in of_text and one.uid not in self._tombstones
         ]
-        await asyncio.to_thread(desk.offer, candidates)
+        news = await asyncio.to_thread(desk.offer, candidates)
+        if news is not None:
+            self._report_line(" ".join(news.words))
         for deletion in deletions:
             await asyncio.to_thread(desk.forget, deletion.source, deletion.id, deletion.author)
         if (now := time.monotonic()) - self._looked < _TICK:
             return
         self._looked = now
         if self._store.lasting:
+            await asyncio.to_thread(desk.follow)
             await asyncio.to_thread(desk.show)
         if desk.due and (self._learning is None or self._learning.done()):
             self._learning = asyncio.create_task(self._learn(desk))
@@ -306,8 +309,8 @@ class Watch:
         if version is None:
             return
         self._publish(version.event())
-        used = "is used from now on" if version.taken else "is not used"
-        self._report_line(f"version {version.number}, learned from {version.labels:,} labels, {used}: {version.reason}")
+        used = "is used from now on" if version.verdict.taken else "is not used"
+        self._report_line(f"version {version.number}, learned from {version.labels:,} labels, {used}: {version.verdict}")
 
     def _now(self) -> float:
         return 0.0 if self._replayed else self._clock()

@@ -13,9 +13,8 @@ from bongsu.errors import DataError
 from bongsu.inference.onnx import BundlePredictor
 from bongsu.labelling.desk import Desk
 from bongsu.labelling.features import Stored
-from bongsu.labelling.queue import Candidate
-from bongsu.labelling.store import Asked, Label, LabelStore
-from bongsu.labelling.trust import FEWEST, LATEST, UNMEASURED_ERROR, Neighbours, Share, expectation, judge, progress
+from bongsu.labelling.store import Asked, Candidate, Label, LabelStore, Verdict
+from bongsu.labelling.trust import FEWEST, LATEST, UNMEASURED_ERROR, Neighbours, Share, expectation, judge, progress, setback
 
 
 def offer(desk: Desk, detector: BundlePredictor, texts: list[str]) -> None:
@@ -57,9 +56,9 @@ def test_a_detector_learns_and_every_version_can_be_brought_back(
     label(desk, 60)
     versions = desk.store.versions(detector.bundle.version)
     assert [each.labels for each in versions] == [10, 20, 30, 40, 50, 60]
-    assert not versions[0].taken  # nothing was predicted by it yet
-    assert any(each.taken for each in versions)
-    assert used == [each.name for each in versions if each.taken]
+    assert versions[0].verdict == Verdict("few", 0)  # nothing was predicted by it yet
+    assert any(each.verdict.taken for each in versions)
+    assert used == [each.name for each in versions if each.verdict.taken]
     texts = event(sentences[500:600])
     wanted = np.array([truth(text) for text in texts])
     right = [(one.probabilities(texts)[:, 1] >= 0.5) == wanted for one in (detector, desk.detector)]
@@ -86,12 +85,12 @@ def test_each_label_is_predicted_before_it_is_learned_from(detector: BundlePredi
         assert (each.asked.newest is None) == (each.number <= 10)
     status = desk.status()
     known = [each for each in desk.store.labels() if each.asked.drawn == "random"]
+    assert len(known) == 13
     right = sum((each.asked.probability >= detector.threshold) == (each.label == 1) for each in known)  # type: ignore[operator]
-    assert status["accuracy"]["whole"] == len(known) == 13
-    assert status["accuracy"]["part"] == right
-    assert status["sentence"].startswith("since ")
-    assert f"{right} of 13 right (" in status["sentence"]
-    assert status["missing"] == 5
+    assert status.progress.accuracy == Share(right, 13)
+    assert status.progress.sentence.startswith("since ")
+    assert f"{right} of 13 right (" in status.progress.sentence
+    assert status.missing == 5
 
 
 def test_answers_can_be_taken_back_and_nobody_answers_twice(detector: BundlePredictor, sentences: list[str]) -> None:
@@ -107,7 +106,7 @@ def test_answers_can_be_taken_back_and_nobody_answers_twice(detector: BundlePred
     assert desk.front(1)[0].uid == asked.uid
     assert desk.store.labels() == []
     desk.answer(*asked.uid, None, "kim")  # skipped
-    assert (desk.status()["labels"], desk.status()["skipped"]) == (0, 1)
+    assert (desk.status().labels, desk.status().skipped) == (0, 1)
     with pytest.raises(DataError, match="no label yet"):
         desk.learn()
 
@@ -126,7 +125,7 @@ def test_a_bundle_without_features_keeps_labels_and_says_why_it_does_not_learn(b
     desk = open_desk(plain)
     offer(desk, plain, sentences[200:300])
     label(desk, 12)
-    assert (desk.status()["learns"], desk.status()["labels"]) == (False, 12)
+    assert (desk.status().missing, desk.status().labels) == (None, 12)
     with pytest.raises(DataError, match="Export the run again"):
         desk.learn()
 
@@ -152,6 +151,45 @@ def test_a_version_is_taken_over_only_if_it_is_not_worse() -> None:
     assert judge(audit(*[(0.5, 0.5, 0.01, 1)] * 9, *[(0.5, 0.5, 0.9, 1)] * LATEST)).taken  # early versions were bad
     one_sure_mistake = audit(*[(0.5, 0.5, 0.9, 1)] * 9, (0.5, 0.5, 0.0, 1))
     assert judge(one_sure_mistake).taken
+
+
+def test_a_version_that_answers_worse_than_the_bundle_is_a_setback() -> None:
+    worse = audit(*[(0.9, 0.2, None, 1), (0.1, 0.3, None, 0)] * FEWEST)
+    found = setback(worse, "v")
+    assert found is not None
+    loss = (np.log(0.9 / 0.2) + np.log(0.9 / 0.7)) / 2
+    assert (found.labels, found.difference) == (2 * FEWEST, pytest.approx(loss))
+    assert setback(worse, "another") is None
+    assert setback(worse[: FEWEST - 1], "v") is None
+    assert setback(audit(*[(0.9, 0.1, None, 1), (0.1, 0.9, None, 1)] * FEWEST), "v") is None  # chance
+    assert setback(audit(*[(0.2, 0.9, None, 1), (0.3, 0.9, None, 1)] * FEWEST), "v") is None
+
+
+def test_a_version_chosen_by_another_process_is_used(detector: BundlePredictor, sentences: list[str], tmp_path: Path) -> None:
+    desk, used = open_desk(detector, tmp_path / "labels.db"), list[str]()
+    desk.listeners.append(lambda version: used.append(version.version))
+    offer(desk, detector, event(sentences[200:300]))
+    label(desk, 10)
+    other = LabelStore(tmp_path / "labels.db")
+    other.use(detector.version, 1, "lee", 5.0)
+    desk.follow()
+    desk.follow()
+    assert used == [desk.detector.version] == [f"{detector.version}+1"]
+
+
+def test_what_another_process_answered_is_asked_no_more(
+    detector: BundlePredictor, sentences: list[str], tmp_path: Path
+) -> None:
+    desk = open_desk(detector, tmp_path / "labels.db")
+    offer(desk, detector, sentences[200:300])
+    desk.show()
+    other = LabelStore(tmp_path / "labels.db")  # as `bongsu label watch.db` in another terminal
+    first = other.asked()
+    for asked in first[:7]:
+        other.add(asked, 1, "lee", 5.0)
+    desk.show()
+    assert other.asked()[:3] == first[7:]
+    assert len({each.uid for each in [*first, *other.asked()]}) == 17
 
 
 def test_progress_counts_random_labels_alone() -> None:
@@ -190,5 +228,7 @@ def test_what_is_unlike_the_training_rows_is_seen(detector: BundlePredictor, sen
     desk = open_desk(detector)
     offer(desk, detector, sentences[:100])
     outlook = desk.outlook()
-    assert outlook["expected"]["error"] == 0.04
-    assert outlook["likeness"]["nearest"] in ("2013 flood", "2014 storm")
+    assert outlook.expected is not None
+    assert outlook.likeness is not None
+    assert outlook.expected.error == 0.04
+    assert outlook.likeness.nearest in ("2013 flood", "2014 storm")

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bongsu.cli import app
-from bongsu.errors import DataError
+from bongsu.errors import BongsuError, DataError
 from bongsu.labelling.store import Asked, LabelStore
 
 TERMINAL = CliRunner()
@@ -45,6 +45,11 @@ def test_messages_of_a_file_are_labelled_key_by_key(messages: Path, with_feature
     assert {each.by for each in labels.labels()} == {"kim"}
     assert labels._all("SELECT labels FROM versions") == [(10,)]
     labels.close()
+    assert "* 0  as it was exported" in run(messages, "--versions")
+    assert "* 1  10 labels: not judged yet" in run(messages, "--use", 1, "--by", "lee")
+    assert run(tmp_path / "messages.csv.labels.db", "--versions") == run(messages, "--versions")
+    with pytest.raises(BongsuError, match="there are 0, 1"):
+        run(messages, "--use", 2)
     output = tmp_path / "rows.csv"
     run(messages, "--model", with_features, "--output", output, "--event", "mokpo")
     rows = rows_of(output)
@@ -93,8 +98,6 @@ def test_the_queue_of_a_watch_is_labelled_from_another_terminal(tmp_path: Path) 
 
 
 def test_what_is_missing_is_said(tmp_path: Path, messages: Path) -> None:
-    from bongsu.errors import BongsuError
-
     with pytest.raises(BongsuError, match="no such file"):
         run(tmp_path / "none.csv")
     with pytest.raises(BongsuError, match="--model RUN"):

@@ -13,20 +13,20 @@ from pathlib import Path
 import pytest
 
 from bongsu.errors import WorkspaceError
-from bongsu.labelling.store import Asked, LabelStore, version_name
+from bongsu.labelling.store import Asked, LabelStore, Verdict, version_name
 from bongsu.watch.messages import Deletion, Message
 from bongsu.watch.store import Store
 
 WRITER = """
 import sys
 from pathlib import Path
-from bongsu.labelling.store import Asked, LabelStore
+from bongsu.labelling.store import Asked, LabelStore, Verdict
 store = LabelStore(Path(sys.argv[1]))
 number = len(store.labels())
 while True:
     store.add(Asked("s", str(number), "", f"text {number}", 0.0, "random"), number % 2, "kim", 1.0)
     if number % 3 == 0:
-        store.add_version("b", 1.0, number, True, "", b"w" * 1000)
+        store.add_version("b", 1.0, number, Verdict("not_worse", 9), b"w" * 1000)
     number += 1
     print(number, flush=True)
 """
@@ -65,9 +65,9 @@ def test_answers_stand_until_they_are_undone_or_given_anew(tmp_path: Path) -> No
 def test_every_version_can_be_brought_back(tmp_path: Path) -> None:
     store = LabelStore(tmp_path / "labels.db")
     assert store.in_use("b") == (0, 0)
-    one = store.add_version("b", 1.0, 10, True, "better", b"one")
-    two = store.add_version("b", 2.0, 20, False, "worse", b"two")
-    store.add_version("other", 2.0, 20, True, "", b"of another bundle")
+    one = store.add_version("b", 1.0, 10, Verdict("not_worse", 9, -0.1), b"one")
+    two = store.add_version("b", 2.0, 20, Verdict("worse_than_used", 9, 0.1), b"two")
+    store.add_version("other", 2.0, 20, Verdict("not_worse", 9), b"of another bundle")
     assert store.in_use("b") == (one.number, 0)
     store.add(ask("1"), 1, "kim", 3.0)
     store.use("b", two.number, "kim", 3.0)
@@ -80,6 +80,8 @@ def test_every_version_can_be_brought_back(tmp_path: Path) -> None:
     assert again.weights(two.number) == b"two"
     assert [each.name for each in again.versions("b")] == ["b+1", "b+2"]
     assert version_name("b", 0) == "b"
+    assert again.bundles() == ["b", "other"]
+    assert str(two.verdict) == "worse than the version in use on 9 random labels (log loss +0.100)"
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -13,7 +13,7 @@ from bongsu.errors import DataError, WorkspaceError
 from bongsu.inference.onnx import BundlePredictor
 from bongsu.labelling import features, learning
 from bongsu.labelling.features import BUCKETS, Grams, Rows, Stored, logit
-from bongsu.labelling.learning import Learner, LinearCorrection, Space, update
+from bongsu.labelling.learning import Learner, LinearCorrection, Space
 from bongsu.recipe import Classification
 from bongsu.tasks.classification import ClassificationTask
 from bongsu.tasks.task import Schema
@@ -75,7 +75,8 @@ def test_an_updated_detector_is_a_detector_like_any_other(
     texts = [f"{text} rimo kota" for text in sentences[200:240]]
     before = detector.probabilities(texts)
     wrong = (before[:, 1] < np.median(before[:, 1])).astype(int).tolist()  # the opposite of what it thinks
-    updated = update(detector, stored, texts, wrong, "made+1")
+    rows = Rows.of(detector, detector.examples(texts))
+    updated = detector.with_correction(Learner(stored).fit(rows, np.array(wrong)), "made+1")
     after = updated.probabilities(texts)
     assert updated.version == "made+1"
     agrees = ((after[:, 1] >= 0.5) == np.array(wrong)).mean()

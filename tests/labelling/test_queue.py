@@ -7,7 +7,8 @@ import random
 import numpy as np
 from scipy.stats import kstest
 
-from bongsu.labelling.queue import Candidate, Queue
+from bongsu.labelling.queue import Queue
+from bongsu.labelling.store import Candidate
 
 WORDS = ["road", "school", "house", "water", "street", "people", "night", "rain", "car", "market", "bridge", "hill", "shop"]
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -37,6 +38,7 @@ class FakePredictor:
 
     task = ClassificationTask(Classification(train="x", names={"0": "other", "1": "disaster"}), Schema(["0", "1"]))
     threshold, engine, fills_masks = 0.5, "float32", True
+    bundle = SimpleNamespace(has=lambda name: False)
 
     def __init__(self, version: str = "one", gate: threading.Event | None = None) -> None:
         self.version = version

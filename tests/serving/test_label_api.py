@@ -14,8 +14,7 @@ from fake_service import client_of, fake_service
 
 from bongsu.inference.onnx import BundlePredictor
 from bongsu.labelling.desk import Desk
-from bongsu.labelling.queue import Candidate
-from bongsu.labelling.store import LabelStore
+from bongsu.labelling.store import Candidate, LabelStore
 from bongsu.serving.service import Service
 
 
@@ -86,7 +85,8 @@ def test_it_learns_and_goes_back_and_answers_name_the_version(serve: Callable[..
             while service._work:
                 await asyncio.sleep(0.01)
             status = (await client.get("/v1/labels/status")).json()
-            assert [(each["labels"], each["in_use"]) for each in status["versions"]] == [(10, False)]
+            assert [(each["labels"], each["verdict"]["why"]) for each in status["versions"]] == [(10, "few")]
+            assert status["used"] == 0
             learned = (await client.post("/v1/labels/learn", json={})).json()
             assert learned["labels"] == 10
             used = (await client.post("/v1/labels/use", json={"version": 1, "by": "kim"})).json()
@@ -129,10 +129,25 @@ def test_who_has_no_key_and_pages_of_other_sites_cannot_label(serve: Callable[..
     asyncio.run(main())
 
 
-def test_without_labels_there_is_no_desk() -> None:
+def test_without_labels_there_is_no_desk_and_drift_is_watched() -> None:
     async def main() -> None:
-        async with client_of(fake_service()) as client:
+        service = fake_service()
+        async with client_of(service) as client:
             assert (await client.get("/v1/labels/status")).status_code == 404
+            assert (await client.get("/v1/drift")).json() == {"drift": None}
+            assert service.drift is not None
+            for hour in range(7):
+                messages = [Candidate("s", str(each), "", f"word{each}", 3600.0 * hour, each / 100) for each in range(60)]
+                assert service.drift.add(messages) is None
+            await client.post("/v1/classify", json={"text": ["storm"]})
+            while not any(kept.words == {"storm"} for hour in service.drift._hours.values() for kept in hour.sample()):
+                await asyncio.sleep(0.01)
+            found = (await client.get("/v1/drift")).json()["drift"]
+            assert (found["alarm"], found["advice"], found["messages"]) == (False, None, 60)
+            assert {each["distance"] for each in found["changes"]} == {0.0}
+            metrics = (await client.get("/metrics")).text
+            assert "bongsu_drift_alarm 0.0" in metrics
+            assert 'bongsu_drift_mean{figure="characters",when="now"}' in metrics
 
     asyncio.run(main())
 

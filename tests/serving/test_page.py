@@ -18,8 +18,7 @@ from fake_service import ATTACK, FakePredictor, alert_of, fake_service, running,
 
 from bongsu.inference.onnx import BundlePredictor
 from bongsu.labelling.desk import Desk
-from bongsu.labelling.queue import Candidate
-from bongsu.labelling.store import LabelStore
+from bongsu.labelling.store import Candidate, LabelStore
 from bongsu.recipe import Classification
 from bongsu.serving.broadcast import Broadcaster
 from bongsu.serving.limits import Limits
@@ -80,10 +79,13 @@ def browser() -> Iterator[Any]:
 
 
 @contextmanager
-def shown(browser: Any, service: Service, locale: str = "en-US", zone: str = "Asia/Seoul") -> Iterator[Any]:
+def shown(
+    browser: Any, service: Service, locale: str = "en-US", zone: str = "Asia/Seoul", width: int = 360, touch: bool = True
+) -> Iterator[Any]:
     """The page of a service, in which no script may fail and nothing may be refused by the policy."""
     with running(service) as url:
-        context = browser.new_context(viewport={"width": 360, "height": 640}, locale=locale, timezone_id=zone)
+        size = {"width": width, "height": 640}
+        context = browser.new_context(viewport=size, has_touch=touch, is_mobile=touch, locale=locale, timezone_id=zone)
         page = context.new_page()
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -95,7 +97,7 @@ def shown(browser: Any, service: Service, locale: str = "en-US", zone: str = "As
 
 
 def until(page: Any, holds: Callable[[], object]) -> None:
-    for _ in range(200):
+    for _ in range(1000):
         if holds():
             return
         page.wait_for_timeout(50)
@@ -282,30 +284,39 @@ def test_a_lost_connection_is_said_and_no_rate_stays(browser: Any) -> None:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize(("locale", "sentence"), [("en-US", "of 10 right"), ("ko-KR", "10건 중")])
+@pytest.mark.parametrize(
+    ("locale", "width", "right", "learned", "why"),
+    [
+        ("en-US", 1440, "of 10 right", "from 19 labels", "random labels"),
+        ("ko-KR", 390, "10건 중", "라벨 19개로 학습한", "무작위 라벨"),
+    ],
+)
 def test_twenty_messages_are_labelled_by_keyboard_and_by_touch(
-    browser: Any, with_features: Path, sentences: list[str], locale: str, sentence: str
+    browser: Any, with_features: Path, sentences: list[str], locale: str, width: int, right: str, learned: str, why: str
 ) -> None:
+    touch = width < 1000
     detector, desk = BundlePredictor.load(with_features, "float32", sessions=1), Desk(LabelStore(None))
     service = fake_service(lambda: desk.open(detector), desk=desk)
     texts = [f"{text} 산불 대피" if number % 2 else text for number, text in enumerate(sentences[200:300])]
     rows = enumerate(zip(texts, detector.probabilities(texts)[:, 1].tolist(), strict=True))
     desk.offer(Candidate("s", str(number), "", text, 7200.0 + number, value) for number, (text, value) in rows)
-    with shown(browser, service, locale) as page:
+    with shown(browser, service, locale, width=width, touch=touch) as page:
         for count in range(20):
             until(page, lambda: page.is_enabled("#label-yes"))
             before = page.inner_text("#to-label")
             assert before in texts
             disaster = "산불" in before
-            if count < 10:
-                page.keyboard.press("d" if disaster else "n")
+            if touch:
+                page.tap("#label-yes" if disaster else "#label-no")
             else:
-                page.click("#label-yes" if disaster else "#label-no")
+                page.keyboard.press("d" if disaster else "n")
             until(page, lambda before=before: page.inner_text("#to-label") != before)
+            if count == 2:
+                until(page, lambda: right.replace("10", "2") in page.inner_text("#right"))
         labels = desk.store.labels()
         assert [each.label for each in labels] == [int("산불" in each.asked.text) for each in labels]
         assert len(labels) == 20
-        until(page, lambda: sentence in page.inner_text("#right"))
+        until(page, lambda: right in page.inner_text("#right"))
         assert page.is_visible("#steps")
         last = labels[-1].asked.text
         page.keyboard.press("u")
@@ -315,8 +326,30 @@ def test_twenty_messages_are_labelled_by_keyboard_and_by_touch(
         page.keyboard.press("d")  # typed into the field, it labels nothing
         assert len(desk.store.labels()) == 19
         page.click("#learn")
+        until(page, lambda: learned in page.inner_text("#label-note"))
+        assert why in page.inner_text("#label-note")
         until(page, lambda: page.locator("#versions li").count() >= 3)
         page.click("summary[data-say=versions]")
+        assert why in page.inner_text("#versions")
         page.locator("#versions button").first.click()
         until(page, lambda: desk.store.in_use(detector.version)[1] > 0)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@pytest.mark.browser
+def test_a_server_without_labels_tells_of_drift_in_both_languages(browser: Any) -> None:
+    service = fake_service()
+    assert service.drift is not None
+    for hour in range(8):
+        said, probability = ("mokpo flood", 0.9) if hour == 7 else ("good morning", 0.1)
+        when = hour * 3600.0
+        service.drift.add(Candidate("s", f"{hour}.{each}", "", said, when, probability + each / 1000) for each in range(60))
+    with shown(browser, service, "ko-KR") as page:
+        until(page, lambda: page.is_visible("#drift-alarm"))
+        text = page.inner_text("#drift-alarm")
+        assert "달라진 단어: " in text
+        assert "mokpo (0.0\u00a0% → 100.0\u00a0%)" in text
+        assert "권장 조치: 메시지 50건에 라벨을" in text
+        page.click("#language")
+        assert "label fifty messages" in page.inner_text("#drift-alarm")
+        assert "0.0\u00a0% did before" in page.inner_text("#drift-alarm")
