@@ -1,10 +1,11 @@
-"""Made text in English and Korean, and a small tokenizer, for every room's tests."""
+"""Made text in English and Korean, a small tokenizer, a small run, and a Ray cluster, for every room's tests."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,15 @@ from bongsu import recipe
 from bongsu.tokens.bpe import load_tokenizer, save_tokenizer, train_tokenizer
 
 VOCAB_SIZE = 600
-hypothesis.settings.register_profile("any speed", deadline=None)
-hypothesis.settings.load_profile("any speed")
+ANY_SPEED = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("bongsu", max_examples=60, **ANY_SPEED)
+hypothesis.settings.register_profile("thorough", max_examples=2000, **ANY_SPEED)
+hypothesis.settings.load_profile("bongsu")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests with Ray first, so that one worker of pytest-xdist has them all, and with them the only cluster."""
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 
 
 def make_sentences(count: int, seed: int) -> list[str]:
@@ -71,6 +79,20 @@ def processes() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["torch._dynamo", "bongsu.pipeline.running"])
     return context
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[str]:
+    """Join a Ray cluster of this machine that can import what the tests define; its address."""
+    # How long Ray Serve waits for its proxy, and Ray for a worker, to start: on a busy machine a proxy needs more than 5 s.
+    os.environ.update(RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S="300", RAY_worker_register_timeout_seconds="300")
+    from bongsu.cluster import LOCAL, SMALL, connected
+
+    environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
+    with connected(LOCAL, num_cpus=2, resources={"place": 1}, runtime_env=environment, **SMALL):
+        import ray
+
+        yield ray.get_runtime_context().gcs_address
 
 
 @pytest.fixture(scope="session")

@@ -4,13 +4,12 @@ loop; here, that they meet, and what is said when one fails."""
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from command_line import call
 
-from bongsu.cluster import SMALL, connected
 from bongsu.errors import TrainingError
 from bongsu.pipeline.launching import launch_on_ray
 from bongsu.pipeline.running import run
@@ -61,7 +60,14 @@ def losses(out: Path) -> list[float]:
     return [line.get("loss", line.get("validation_loss", 0.0)) for line in log]
 
 
-def test_workers_of_this_machine(recipe_file: Path, alone: list[float], tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_workers_of_this_machine(
+    recipe_file: Path,
+    alone: list[float],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     """The second of two fails as it starts, then it does not."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"
@@ -69,36 +75,28 @@ def test_workers_of_this_machine(recipe_file: Path, alone: list[float], tmp_path
         "    print('error: no driver here', file=sys.stderr)\n"
         "    os._exit(3)\n"
     )
-    command = [
-        sys.executable,
-        "-m",
-        "bongsu.cli",
-        "pretrain",
-        str(recipe_file),
-        "--out",
-        str(tmp_path / "run"),
-        "--workers",
-        "2",
-    ]
-    path = os.pathsep.join([str(tmp_path), *sys.path])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    broken = subprocess.run(command, env={**environment, "BROKEN": "1"}, capture_output=True, text=True, timeout=120)
-    assert broken.returncode == 1
-    assert "Process 1 of 2 ended with status 3: error: no driver here" in broken.stderr
-    assert "Traceback" not in broken.stderr
-    mended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
-    assert mended.returncode == 0, mended.stderr
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    command = ["pretrain", str(recipe_file), "--out", str(tmp_path / "run"), "--workers", "2"]
+    with monkeypatch.context() as broken:
+        broken.setenv("BROKEN", "1")
+        assert call(broken, *command) == 1
+    shown = capfd.readouterr().err
+    assert "Process 1 of 2 ended with status 3: error: no driver here" in shown
+    assert "Traceback" not in shown
+    assert call(monkeypatch, *command) == 0
     assert losses(tmp_path / "run") == pytest.approx(alone, rel=1e-5)
     assert (tmp_path / "run" / "pretrain" / "model" / "model.safetensors").is_file()
 
 
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
 def test_workers_of_a_ray_cluster(recipe_file: Path, alone: list[float], tmp_path: Path) -> None:
     """A run that diverges says so; one that does not takes the same steps."""
     out = run(load_recipe(recipe_file), tmp_path / "run", "encode").path
     diverging = load_recipe(recipe_file, ["pretrain.learning_rate=1e30", "pretrain.max_skipped=2", "pretrain.clip=1e9"])
-    with connected("local", **SMALL):
-        with pytest.raises(TrainingError, match=r"^Step \d: the loss is .*Try a lower learning_rate"):
-            launch_on_ray(diverging, out, 2, "local")
-        launch_on_ray(load_recipe(recipe_file), out, 2, "local")
+    with pytest.raises(TrainingError, match=r"^Step \d: the loss is .*Try a lower learning_rate"):
+        launch_on_ray(diverging, out, 1, "auto")
+    launch_on_ray(load_recipe(recipe_file), out, 2, "auto")
     assert losses(out) == pytest.approx(alone, rel=1e-5)
     assert not (out / "ray").exists()
