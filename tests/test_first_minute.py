@@ -222,6 +222,7 @@ def test_runs_that_share_no_rows_have_no_interval(runs: tuple[Path, Path], made_
         load_compared(made_run)
 
 
+@pytest.mark.usefixtures("known_graphs")
 def test_a_run_is_exported_when_its_model_is_new(made_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(made_run, run)
@@ -248,7 +249,11 @@ def test_the_demonstration_goes_all_the_way(
         "--set",
         'corpus.sources=[{path = "task:train"}]',
         "--set",
+        'task.where={split = "test"}',
+        "--set",
         "validation.folds=0",
+        "--set",
+        "validation.diagnose=false",
         "--set",
         "finetune.patience=1",
     ]

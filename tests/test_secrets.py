@@ -92,6 +92,7 @@ def test_errors_show_no_secret(url: str, made_run: Path, tmp_path: Path, words: 
     assert SECRET not in shown
 
 
+@pytest.mark.usefixtures("known_graphs")
 def test_an_export_holds_no_secret(url: str, made_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(made_run, tmp_path / "run")
     recipe = load_recipe(run / "recipe.toml")

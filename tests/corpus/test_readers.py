@@ -27,7 +27,7 @@ from corpus_samples import (
     parquet_bytes,
     texts,
 )
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bongsu.corpus import streams
@@ -250,7 +250,6 @@ CELL = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\r
 
 
 @given(st.lists(st.tuples(CELL, CELL), min_size=1, max_size=20), st.sampled_from([",", "\t"]))
-@settings(max_examples=150, deadline=None)
 def test_csv_gives_what_the_csv_module_wrote(tmp_path_factory: pytest.TempPathFactory, rows: list[Any], delimiter: str) -> None:
     path = tmp_path_factory.getbasetemp() / ("a.csv" if delimiter == "," else "a.tsv")
     path.write_bytes(csv_bytes([["text", "n"], *map(list, rows)], delimiter))

@@ -12,7 +12,7 @@ from typing import IO
 import fsspec
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bongsu.corpus import lines, streams
@@ -138,7 +138,6 @@ def test_a_copy_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @given(st.lists(st.binary(max_size=20).map(lambda part: part.replace(b"\n", b"").rstrip(b"\r"))))
-@settings(max_examples=100)
 def test_lines_are_those_that_were_written(written: list[bytes]) -> None:
     for end in (b"\n", b"\r\n"):
         data = b"".join(line + end for line in written)

@@ -34,7 +34,7 @@ def cnn_by_hand(head: SentenceCNN, text: np.ndarray) -> np.ndarray:
     return head.linear.weight.detach().numpy() @ np.array(features) + head.linear.bias.detach().numpy()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=4), spare=st.integers(0, 6))
 def test_cnn_is_kims_whatever_padding_follows(lengths: list[int], spare: int) -> None:
     head = SentenceCNN(6, HEAD).eval()

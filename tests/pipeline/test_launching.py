@@ -76,7 +76,6 @@ def test_workers_of_this_machine(
         "    os._exit(3)\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     command = ["pretrain", str(recipe_file), "--out", str(tmp_path / "run"), "--workers", "2"]
     with monkeypatch.context() as broken:
         broken.setenv("BROKEN", "1")

@@ -91,7 +91,8 @@ def test_vectors_are_the_teachers_means_and_the_student_learns_them(
 
 def test_goes_on_where_it_was_ended(tmp_path: Path, sentences: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teacher, "PART", 32)
-    whole = run(recipe_of(tmp_path, sentences), tmp_path / "whole").path
+    recipe = recipe_of(tmp_path, sentences[:200], steps=2, evaluations=1)
+    whole = run(recipe, tmp_path / "whole").path
     parts, ended = teacher.Teacher._vectors, []
 
     def end_at_the_third(self: teacher.Teacher, texts: list[str]) -> np.ndarray:
@@ -102,10 +103,10 @@ def test_goes_on_where_it_was_ended(tmp_path: Path, sentences: list[str], monkey
 
     monkeypatch.setattr(teacher.Teacher, "_vectors", end_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        run(recipe_of(tmp_path, sentences), tmp_path / "again")
+        run(recipe, tmp_path / "again")
     state = read_json(tmp_path / "again" / "pretrain" / "teacher" / "train.json")
     assert state["done"] == 64
-    again = run(recipe_of(tmp_path, sentences), tmp_path / "again").path
+    again = run(recipe, tmp_path / "again").path
     assert np.array_equal(*(np.load(each / "pretrain" / "teacher" / "train.npy") for each in (whole, again)))
 
 

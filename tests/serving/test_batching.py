@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from fake_service import run_in_virtual_time
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bongsu.serving.api_errors import ApiError
@@ -185,7 +185,6 @@ def test_a_request_larger_than_the_queue_is_taken_when_nothing_waits() -> None:
 CALL = st.sampled_from([double, negate])
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     requests=st.lists(st.tuples(CALL, st.lists(st.integers(), min_size=1, max_size=9), st.floats(0, 0.05)), max_size=25),
     batch=st.integers(1, 12),

@@ -29,7 +29,6 @@ PATHS = ["/v1/classify", "/v1/fill-mask"]
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 EACH = settings(
     max_examples=REQUESTS // 6,
-    deadline=None,
     database=None,
     derandomize=True,
     phases=[Phase.generate],

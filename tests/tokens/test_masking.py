@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -76,7 +76,6 @@ def test_special_tokens_are_left_alone() -> None:
     assert np.array_equal(seen[tokens < 3], tokens[tokens < 3])
 
 
-@settings(max_examples=60, deadline=None)
 @given(data=st.data(), whole=st.booleans())
 def test_a_sentence_is_masked_alike_in_any_company(data: st.DataObject, whole: bool) -> None:
     starts = np.arange(VOCAB) % 3 == 0 if whole else None

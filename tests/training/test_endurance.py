@@ -24,7 +24,7 @@ from bongsu.pretraining.masked_lm import MaskedLanguageModelling
 from bongsu.training.checkpoints import checkpoints
 from bongsu.training.log import read_log
 
-KILLS = int(os.environ.get("BONGSU_KILLS", "20"))
+KILLS = int(os.environ.get("BONGSU_KILLS", "12"))
 EPOCH = 540 / 24
 """Steps an epoch of `data` takes."""
 

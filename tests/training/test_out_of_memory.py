@@ -80,7 +80,6 @@ def starve(data: Path, folder: Path, said: Path) -> None:
     """Pre-trains with batches far larger than the memory the process may still take."""
     import tiny_pretraining as tiny
 
-    torch.set_num_threads(1)
     tiny.run(data, folder / "warm", tiny.recipe(steps=1))
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + 400 * 2**20,) * 2)

@@ -64,7 +64,6 @@ def together(processes: Any, count: int, data: Path, folder: Path, settings: Rec
 def _member(rank: int, count: int, port: int, data: Path, folder: Path, settings: Recipe, task: Any) -> None:
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(count), MASTER_ADDR="localhost", MASTER_PORT=str(port))
     os.fsync = lambda descriptor: None
-    torch.set_num_threads(1)
     words = folder.with_name(f"{folder.name}.said-{rank}")
     try:
         if task is not None:
@@ -94,7 +93,6 @@ def killed(data: Path, folder: Path, settings: Recipe, event: int) -> None:
     to the log, a file of a checkpoint written or written in part, a hash taken, a folder renamed or deleted.
     """
     os.fsync = lambda descriptor: None  # a kill is no power cut
-    torch.set_num_threads(1)
     counted, lock = itertools.count(1), threading.Lock()
 
     def moment() -> None:

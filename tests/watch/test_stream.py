@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from watching import START, Fake, Kept, made_stream, run, write
 
@@ -32,14 +32,12 @@ _NAMES = st.sampled_from(["id", "text", "time", "author", "MSG_CN", "SN", "CRT_D
 _VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.integers(), max_size=2)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200) | st.dictionaries(_NAMES, _VALUES, max_size=5).map(lambda record: json.dumps(record).encode()))
 def test_garbage_is_no_message_and_no_error(line: bytes) -> None:
     item = item_of(parsed(decoded(line)), "test", 0.0)
     assert item is None or not isinstance(item, Message) or item.text
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), st.lists(st.integers(1, 40), max_size=20))
 def test_lines_are_those_of_the_whole_however_it_is_cut(data: bytes, cuts: list[int]) -> None:
     lines, found, at = Lines(), list[bytes](), 0
