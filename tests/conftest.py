@@ -23,7 +23,7 @@ from bongsu import recipe
 from bongsu.tokens.bpe import load_tokenizer, save_tokenizer, train_tokenizer
 
 VOCAB_SIZE = 600
-ANY_SPEED = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+ANY_SPEED: dict[str, Any] = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
 hypothesis.settings.register_profile("bongsu", max_examples=60, **ANY_SPEED)
 hypothesis.settings.register_profile("thorough", max_examples=2000, **ANY_SPEED)
 hypothesis.settings.load_profile("bongsu")
@@ -56,7 +56,7 @@ def make_sentences(count: int, seed: int) -> list[str]:
 def _no_waiting_for_the_disk() -> Iterator[None]:
     """No power is cut during a test, and what a killed process wrote stays in the system's memory."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda descriptor: None)
+        patch.setattr(os, "fsync", lambda fd: None)
         yield
 
 

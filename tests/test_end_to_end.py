@@ -14,6 +14,8 @@ from bongsu import progress
 from bongsu.files import file_hash, read_json
 from bongsu.recipe import load_recipe
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """
 name = "tiny"
 [corpus]
@@ -143,7 +145,7 @@ def deadly_run(recipe_file: Path, out: Path, moment: str) -> None:
         replace(source, target)
 
     os.replace = deadly  # type: ignore[assignment]
-    os.fsync = lambda descriptor: None
+    os.fsync = lambda fd: None
     progress.console.quiet = True
     bongsu.run(recipe_file, out=out)
 
@@ -155,7 +157,7 @@ def test_killed_in_every_stage_the_weights_are_the_same(
     for moment in MOMENTS:
         child = processes.Process(target=deadly_run, args=(recipe_file, out, moment))
         child.start()
-        child.join(120)
+        child.join(600)
         assert child.exitcode == -signal.SIGKILL, moment
     bongsu.run(recipe_file, out=out)
     for name in OUTCOMES:

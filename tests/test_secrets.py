@@ -18,6 +18,8 @@ import pytest
 from bongsu.export.bundle import export_onnx
 from bongsu.recipe import load_recipe, show_recipe, write_recipe
 
+pytestmark = pytest.mark.slow
+
 SECRET = "geheim-5c1f"
 ROOT = Path(__file__).parents[1]
 

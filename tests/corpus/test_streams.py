@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tracemalloc
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -20,7 +21,7 @@ from bongsu.corpus.lines import numbered_lines
 from bongsu.corpus.streams import DAMAGED, open_bytes, open_seekable, read_some, resolve
 from bongsu.errors import DataError
 
-PACKERS = {".gz": gzip.compress, ".zst": zstandard.compress}
+PACKERS: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".zst": zstandard.compress}
 TEXT = "".join(f"줄 {n}: what stands here is {n * n}\n" for n in range(20_000)).encode()
 
 

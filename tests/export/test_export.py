@@ -31,6 +31,8 @@ from bongsu.recipe import load_recipe
 from bongsu.tasks.task import Calibration, Outputs
 from bongsu.tokens.special import MASK_ID
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def by_torch(made_run: Path) -> Predictor:

@@ -20,6 +20,8 @@ from bongsu.pipeline.running import run as run_recipe
 from bongsu.recipe import load_recipe
 from bongsu.tokens.inputs import encode
 
+pytestmark = pytest.mark.slow
+
 ODD = ["", "a", "[MASK] [SEP] <mask> bada", "bada gufe " * 60, "재난 문자 🔥", "rimo kota [LINK]"]
 
 

@@ -17,6 +17,8 @@ from bongsu.inference.torch_backend import load_predictor
 from bongsu.model.io import load_task_model
 from bongsu.tasks.task import Calibration
 
+pytestmark = pytest.mark.slow
+
 LEARNING = {"learning_rate": 0.01, "epochs": 3}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,7 +19,7 @@ from bongsu.model.encoder import Encoder, EncoderConfig, sinusoids
 from bongsu.model.masked_lm import MaskedLanguageModel
 
 PRESETS = ["classic", "modern"]
-CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
 
 
 def modernbert(config: EncoderConfig) -> ModernBertModel:

@@ -16,6 +16,8 @@ from bongsu.pipeline.running import run
 from bongsu.recipe import load_recipe
 from bongsu.training.log import read_log
 
+pytestmark = pytest.mark.slow
+
 RECIPE = """
 name = "tiny"
 [corpus]
@@ -60,7 +62,6 @@ def losses(out: Path) -> list[float]:
     return [line.get("loss", line.get("validation_loss", 0.0)) for line in log]
 
 
-@pytest.mark.slow
 def test_workers_of_this_machine(
     recipe_file: Path,
     alone: list[float],

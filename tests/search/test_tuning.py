@@ -24,6 +24,8 @@ from bongsu.search.study import load_study
 from bongsu.search.trial import run_trial
 from bongsu.search.tuning import _run, search
 
+pytestmark = pytest.mark.slow
+
 RECIPE: dict[str, Any] = {
     "corpus": {"validation": 0.1, "sources": [{"path": "bongsu:demo.csv"}]},
     "tokenizer": {"vocab_size": 500},
@@ -96,7 +98,6 @@ main()
 
 
 @pytest.mark.ray
-@pytest.mark.slow
 def test_killed_and_gone_on_with_no_finished_trial_is_lost(ray_cluster: str, tmp_path: Path) -> None:
     book = ledger(tmp_path, {"pretrain.learning_rate": [1e-3, 2e-3]}, seeds=2)
     command = [sys.executable, "-c", KILLED, "tune", str(tmp_path / "study.toml"), "--out", str(book.out), "--ray", ray_cluster]

@@ -29,7 +29,7 @@ class Slow:
     async def execute(self, call: Any, values: list[Any]) -> Sequence[Any]:
         self.batches.append(values)
         await asyncio.sleep(SECONDS_A_BATCH + SECONDS_AN_ITEM * len(values))
-        return call(values)
+        return call(values)  # type: ignore[no-any-return]
 
     @staticmethod
     def rate(limits: Limits) -> float:
@@ -125,7 +125,7 @@ def test_one_bad_item_does_not_fail_its_neighbours() -> None:
     async def main() -> None:
         batcher = Batcher(Limits(), Slow().execute)
         await batcher.start()
-        answers = await asyncio.gather(
+        answers: list[Any] = await asyncio.gather(
             *(batcher.submit(invert, values, [1] * len(values)) for values in ([1], [0], [2], [4, 0])), return_exceptions=True
         )
         assert answers[0] == [1.0]

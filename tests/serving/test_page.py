@@ -84,6 +84,7 @@ def shown(browser: Any, service: Service, locale: str = "en-US", zone: str = "As
     """The page of a service, in which no script may fail and nothing may be refused by the policy."""
     with running(service) as url:
         context = browser.new_context(viewport={"width": 360, "height": 640}, locale=locale, timezone_id=zone)
+        context.set_default_timeout(300_000)
         page = context.new_page()
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -95,7 +96,7 @@ def shown(browser: Any, service: Service, locale: str = "en-US", zone: str = "As
 
 
 def until(page: Any, holds: Callable[[], object]) -> None:
-    for _ in range(200):
+    for _ in range(6000):
         if holds():
             return
         page.wait_for_timeout(50)
@@ -301,7 +302,7 @@ def test_twenty_messages_are_labelled_by_keyboard_and_by_touch(
                 page.keyboard.press("d" if disaster else "n")
             else:
                 page.click("#label-yes" if disaster else "#label-no")
-            until(page, lambda before=before: page.inner_text("#to-label") != before)
+            until(page, lambda before=before: page.inner_text("#to-label") != before)  # type: ignore[misc]
         labels = desk.store.labels()
         assert [each.label for each in labels] == [int("산불" in each.asked.text) for each in labels]
         assert len(labels) == 20

@@ -30,9 +30,9 @@ def test_replicas_answer_like_the_server() -> None:
         port = probe.getsockname()[1]
     try:
         serve.start(http_options={"host": "127.0.0.1", "port": port})
-        serve.run(deployed(build, Settings(bundle=".")))
+        serve.run(deployed(build, Settings.model_validate({"bundle": "."})))
         key = {"Authorization": "Bearer k"}
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=key, timeout=120) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", headers=key, timeout=600) as client:
             answer = client.post("/v1/classify", json={"text": ["fire", "지진"]})
             assert len(answer.json()["results"]) == 2
             assert client.post("/v1/classify", json={}).json() == {"error": "text: is missing."}
@@ -47,4 +47,4 @@ def test_a_bundle_that_is_not_there_is_told_before_anything_is_deployed(tmp_path
     from bongsu.serving.ray import app
 
     with pytest.raises(BongsuError, match="no such folder"):
-        called_by_ray(app, {"bundle": str(tmp_path / "nothere"), "replicas": "2"})
+        called_by_ray(app, {"bundle": str(tmp_path / "nothere"), "replicas": "2"})  # type: ignore[arg-type]

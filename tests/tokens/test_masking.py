@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -25,7 +27,7 @@ def many(seed: int, sentences: int = 20_000) -> tuple[np.ndarray, np.ndarray, np
 
 def near(count: float, total: float, share: float) -> bool:
     """Within four standard deviations of a binomial count."""
-    return abs(count - share * total) < 4 * np.sqrt(total * share * (1 - share))
+    return abs(count - share * total) < 4 * math.sqrt(total * share * (1 - share))
 
 
 @pytest.mark.parametrize("rate", [0.15, 0.4])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,6 @@ import pytest
 import torch
 import toy
 
-from bongsu.training import log as module
 from bongsu.training.devices import peak_flops, published_flops
 from bongsu.training.log import Outcome, Step, Window, read_log
 
@@ -19,7 +19,7 @@ from bongsu.training.log import Outcome, Step, Window, read_log
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, to be set by hand."""
     now = [100.0]
-    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     return now
 
 
