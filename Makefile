@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test quick coverage install format clean
+.PHONY: demo test quick coverage sbom install format clean
 
 demo: $(VENV)/demo
 	$(BIN)/bongsu demo
@@ -28,6 +28,12 @@ quick: install
 # Against the floor in pyproject.toml; apart from `test`, which it would slow down.
 coverage: install
 	$(PYTEST) --cov
+
+# What is installed, as CycloneDX lists it; the tool has an environment of its own.
+sbom: install
+	$(BIN)/python -m venv build/sbom
+	build/sbom/bin/pip install --quiet cyclonedx-bom==7.5.0
+	build/sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file build/sbom.json $(BIN)/python
 
 install: $(VENV)/dev
 
