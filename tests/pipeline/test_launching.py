@@ -4,11 +4,11 @@ loop; here, that they meet, and what is said when one fails."""
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from command_line import call
 
 from bongsu.errors import TrainingError
 from bongsu.pipeline.launching import launch_on_ray
@@ -62,13 +62,7 @@ def losses(out: Path) -> list[float]:
     return [line.get("loss", line.get("validation_loss", 0.0)) for line in log]
 
 
-def test_workers_of_this_machine(
-    recipe_file: Path,
-    alone: list[float],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_workers_of_this_machine(recipe_file: Path, alone: list[float], tmp_path: Path) -> None:
     """The second of two fails as it starts, then it does not."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os, sys\n"
@@ -76,15 +70,24 @@ def test_workers_of_this_machine(
         "    print('error: no driver here', file=sys.stderr)\n"
         "    os._exit(3)\n"
     )
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
-    command = ["pretrain", str(recipe_file), "--out", str(tmp_path / "run"), "--workers", "2"]
-    with monkeypatch.context() as broken:
-        broken.setenv("BROKEN", "1")
-        assert call(broken, *command) == 1
-    shown = capfd.readouterr().err
-    assert "Process 1 of 2 ended with status 3: error: no driver here" in shown
-    assert "Traceback" not in shown
-    assert call(monkeypatch, *command) == 0
+    command = [
+        sys.executable,
+        "-m",
+        "bongsu.cli",
+        "pretrain",
+        str(recipe_file),
+        "--out",
+        str(tmp_path / "run"),
+        "--workers",
+        "2",
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    broken = subprocess.run(command, env={**environment, "BROKEN": "1"}, capture_output=True, text=True, timeout=600)
+    assert broken.returncode == 1
+    assert "Process 1 of 2 ended with status 3: error: no driver here" in broken.stderr
+    assert "Traceback" not in broken.stderr
+    mended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert mended.returncode == 0, mended.stderr
     assert losses(tmp_path / "run") == pytest.approx(alone, rel=1e-5)
     assert (tmp_path / "run" / "pretrain" / "model" / "model.safetensors").is_file()
 
