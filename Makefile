@@ -3,19 +3,37 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test install format clean
+.PHONY: demo test quick coverage sbom install format clean
 
 demo: $(VENV)/demo
 	$(BIN)/bongsu demo
 	@echo
 	@echo "To use it from here on: . $(BIN)/activate"
 
+PYTEST := $(BIN)/pytest -n 2 --dist worksteal
+
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2
+	$(BIN)/deptry .
+	$(PYTEST)
+
+# What tells most in little time: no test that trains, joins a Ray cluster or opens a browser.
+quick: install
+	$(BIN)/ruff check .
+	$(PYTEST) -m "not (slow or ray or browser)"
+
+# Against the floor in pyproject.toml; apart from `test`, which it would slow down.
+coverage: install
+	$(PYTEST) --cov
+
+# What is installed, as CycloneDX lists it; the tool has an environment of its own.
+sbom: install
+	$(BIN)/python -m venv build/sbom
+	build/sbom/bin/pip install --quiet cyclonedx-bom==7.5.0
+	build/sbom/bin/cyclonedx-py environment --pyproject pyproject.toml --output-file build/sbom.json $(BIN)/python
 
 install: $(VENV)/dev
 

@@ -1,13 +1,19 @@
-"""Made text in English and Korean, and a small tokenizer, for every room's tests."""
+"""Made text in English and Korean, a small tokenizer, a small run, and a Ray cluster, for every room's tests."""
 
 from __future__ import annotations
 
 import multiprocessing
 import os
 import random
+import shutil
+import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+# Before anything imports torch: two threads that share a small matrix wait for each other, long on a busy machine.
+os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="passive")
 
 import hypothesis
 import pytest
@@ -17,8 +23,15 @@ from bongsu import recipe
 from bongsu.tokens.bpe import load_tokenizer, save_tokenizer, train_tokenizer
 
 VOCAB_SIZE = 600
-hypothesis.settings.register_profile("any speed", deadline=None)
-hypothesis.settings.load_profile("any speed")
+ANY_SPEED: dict[str, Any] = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow]}
+hypothesis.settings.register_profile("bongsu", max_examples=60, **ANY_SPEED)
+hypothesis.settings.register_profile("thorough", max_examples=2000, **ANY_SPEED)
+hypothesis.settings.load_profile("bongsu")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests with Ray first, so that one worker of pytest-xdist has them all, and with them the only cluster."""
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
 
 
 def make_sentences(count: int, seed: int) -> list[str]:
@@ -43,7 +56,7 @@ def make_sentences(count: int, seed: int) -> list[str]:
 def _no_waiting_for_the_disk() -> Iterator[None]:
     """No power is cut during a test, and what a killed process wrote stays in the system's memory."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(os, "fsync", lambda descriptor: None)
+        patch.setattr(os, "fsync", lambda fd: None)
         yield
 
 
@@ -69,8 +82,22 @@ def tokenizer(tokenizer_folder: Path) -> Tokenizer:
 def processes() -> Any:
     """Fresh processes of their own, quick to start: all that takes long to import is there."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch._dynamo", "bongsu.pipeline.running"])
+    context.set_forkserver_preload(["torch._dynamo", "bongsu.pipeline.running", "datasketch", "sklearn.linear_model"])
     return context
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[str]:
+    """Join a Ray cluster of this machine that can import what the tests define; its address."""
+    # How long Ray Serve waits for its proxy, and Ray for a worker, to start: on a busy machine a proxy needs more than 5 s.
+    os.environ.update(RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S="300", RAY_worker_register_timeout_seconds="300")
+    from bongsu.cluster import LOCAL, SMALL, connected
+
+    environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
+    with connected(LOCAL, num_cpus=2, resources={"place": 1}, runtime_env=environment, **SMALL):
+        import ray
+
+        yield ray.get_runtime_context().gcs_address
 
 
 @pytest.fixture(scope="session")
@@ -89,6 +116,19 @@ def bundle(made_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made") / "bundle"
     export_onnx(made_run, folder, int8=True, licence="cc-by-4.0")
     return folder
+
+
+@pytest.fixture
+def known_graphs(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports of `made_run` take the graphs of its bundle, which are the same and take torch seconds; they are compared all the
+    same."""
+    for export, name in (("export_task_model", "model.onnx"), ("export_masked_lm", "masked_lm.onnx")):
+        copy = partial(_copy_graph, bundle / name)
+        monkeypatch.setattr(f"bongsu.export.bundle.{export}", copy)
+
+
+def _copy_graph(source: Path, model: object, path: Path) -> None:
+    shutil.copyfile(source, path)
 
 
 @pytest.fixture(scope="session")

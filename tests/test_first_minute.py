@@ -168,12 +168,14 @@ def test_init_writes_over_nothing_and_names_columns(tmp_path: Path, monkeypatch:
 # Runs
 
 
+@pytest.mark.slow
 def test_what_init_wrote_runs(runs: tuple[Path, Path]) -> None:
     answers = load(runs[0]).predict(["help needed, the river is over the road"])
     assert set(answers[0].probabilities) == {"0", "help"}
     assert (runs[0] / "evaluation" / "report.html").is_file()
 
 
+@pytest.mark.slow
 def test_info_of_a_run_and_of_a_bundle(
     runs: tuple[Path, Path], bundle: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -189,6 +191,7 @@ def test_info_of_a_run_and_of_a_bundle(
     assert "neither a run's folder" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_compare_shows_figures_and_the_paired_interval(
     runs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,6 +214,7 @@ def test_compare_shows_figures_and_the_paired_interval(
     assert (same.found.difference, same.better) == (0.0, None)
 
 
+@pytest.mark.slow
 def test_runs_that_share_no_rows_have_no_interval(runs: tuple[Path, Path], made_run: Path) -> None:
     first = load_compared(runs[0])
     other = load_compared(runs[1])
@@ -222,6 +226,7 @@ def test_runs_that_share_no_rows_have_no_interval(runs: tuple[Path, Path], made_
         load_compared(made_run)
 
 
+@pytest.mark.usefixtures("known_graphs")
 def test_a_run_is_exported_when_its_model_is_new(made_run: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(made_run, run)
@@ -241,6 +246,7 @@ def test_a_run_is_exported_when_its_model_is_new(made_run: Path, tmp_path: Path)
         ready_bundle(run)
 
 
+@pytest.mark.slow
 def test_the_demonstration_goes_all_the_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,7 +254,11 @@ def test_the_demonstration_goes_all_the_way(
         "--set",
         'corpus.sources=[{path = "task:train"}]',
         "--set",
+        'task.where={split = "test"}',
+        "--set",
         "validation.folds=0",
+        "--set",
+        "validation.diagnose=false",
         "--set",
         "finetune.patience=1",
     ]

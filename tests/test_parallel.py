@@ -56,7 +56,7 @@ def test_quotas_of_control_groups(tmp_path: Path, files: dict[str, str], quota: 
 
 @pytest.mark.parametrize(("quota", "expected"), [(None, 64), (1.0, 1), (0.2, 1), (1.5, 2), (100.0, 64)])
 def test_a_quota_bounds_the_cores(monkeypatch: pytest.MonkeyPatch, quota: float | None, expected: int) -> None:
-    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
     monkeypatch.setattr(parallel, "cpu_quota", lambda: quota)
     assert cores() == expected
 

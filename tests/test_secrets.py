@@ -18,6 +18,8 @@ import pytest
 from bongsu.export.bundle import export_onnx
 from bongsu.recipe import load_recipe, show_recipe, write_recipe
 
+pytestmark = pytest.mark.slow
+
 SECRET = "geheim-5c1f"
 ROOT = Path(__file__).parents[1]
 
@@ -92,6 +94,7 @@ def test_errors_show_no_secret(url: str, made_run: Path, tmp_path: Path, words: 
     assert SECRET not in shown
 
 
+@pytest.mark.usefixtures("known_graphs")
 def test_an_export_holds_no_secret(url: str, made_run: Path, tmp_path: Path) -> None:
     run = shutil.copytree(made_run, tmp_path / "run")
     recipe = load_recipe(run / "recipe.toml")

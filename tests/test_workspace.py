@@ -143,7 +143,7 @@ def test_time_is_counted_over_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def hold(path: Path, held: Any, release: Any) -> None:
     with Workspace(path).locked():
         held.set()
-        release.wait(60)
+        release.wait(600)
 
 
 def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ def test_a_second_process_is_kept_out(tmp_path: Path) -> None:
     held, release = context.Event(), context.Event()
     other = context.Process(target=hold, args=(tmp_path / "run", held, release))
     other.start()
-    assert held.wait(60)
+    assert held.wait(600)
     with pytest.raises(WorkspaceError, match="another process is at work"), Workspace(tmp_path / "run").locked():
         raise AssertionError("went in")
     # A process that is killed does not leave the folder locked.

@@ -24,7 +24,7 @@ from bongsu.cli import (  # noqa: F401
     starting,
     watching,
 )
-from bongsu.cli.common import app
+from bongsu.cli.common import app as app
 from bongsu.cli.contents import arrange
 from bongsu.cluster import show_token
 from bongsu.errors import BongsuError

@@ -109,7 +109,7 @@ def launch_on_ray(recipe: Recipe, out: Path, workers: int, address: str) -> None
         from ray.train.torch import TorchConfig, TorchTrainer
 
         assert recipe.pretrain is not None
-        use_gpu = recipe.pretrain.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= workers  # type: ignore[no-untyped-call]
+        use_gpu = recipe.pretrain.device != "cpu" and ray.cluster_resources().get("GPU", 0) >= workers
         trainer = TorchTrainer(
             _work,
             train_loop_config={"recipe": recipe.model_dump(mode="json"), "out": str(out.resolve()), "folder": os.getcwd()},

@@ -163,7 +163,7 @@ def _timed_steps(
         start = time.perf_counter()
         with autocast(device, precision):
             outcome = trainable.loss(batch)
-        outcome.loss.backward()  # type: ignore[no-untyped-call]
+        outcome.loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         float(outcome.loss.detach())  # waits for the device

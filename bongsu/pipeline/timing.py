@@ -211,7 +211,7 @@ def _step_seconds(recipe: Recipe, training: FineTuning) -> float:
         start = time.perf_counter()
         with autocast(device, precision):
             outcome = training.loss(training.batch(len(times)))
-        outcome.loss.backward()  # type: ignore[no-untyped-call]
+        outcome.loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         training.after_step()

@@ -177,7 +177,7 @@ def _scheduler(plan: Plan) -> TrialScheduler:
     search = plan.study.search
     if search.scheduler == "asha":
         return AsyncHyperBandScheduler(max_t=10**6, grace_period=search.grace, reduction_factor=search.reduction)
-    return FIFOScheduler()  # type: ignore[no-untyped-call]
+    return FIFOScheduler()
 
 
 def _claim(ledger: Ledger) -> None:

@@ -132,7 +132,7 @@ def train(
                         outcome = compute_loss(batch)
                     # Averaged over the processes, this is the mean over the targets of them all.
                     part = outcome.share * processes.count / settings.accumulate
-                    (outcome.loss * part).backward()  # type: ignore[no-untyped-call]
+                    (outcome.loss * part).backward()
                 outcomes.append(outcome)
             norm = nn.utils.clip_grad_norm_(parameters, settings.clip or float("inf"))
             step = reduce_step(outcomes, float(norm), processes)

@@ -47,7 +47,7 @@ def parquet_bytes(columns: dict[str, Any], **options: Any) -> bytes:
 def workbook_bytes(rows: list[list[Any]]) -> bytes:
     book = openpyxl.Workbook()
     for row in rows:
-        book.active.append(row)  # type: ignore[union-attr]
+        book.active.append(row)
     buffer = io.BytesIO()
     book.save(buffer)
     return buffer.getvalue()

@@ -36,7 +36,7 @@ def test_partitions_agree_with_a_dictionary(tmp_path: Path, partition: int) -> N
     hashes[:3] = [0, 2**64 - 1, 0]
     hashes.tofile(tmp_path / "hashes")
     keep = first_occurrences(tmp_path / "hashes", 1000, tmp_path / "keep.npy", partition)
-    first = {}
+    first: dict[int, int] = {}
     for row, value in enumerate(hashes.tolist()):
         first.setdefault(value, row)
     assert np.flatnonzero(keep).tolist() == sorted(first.values())

@@ -221,7 +221,7 @@ def mixed_sources(tmp_path: Path) -> list[Source]:
     (tmp_path / "b.csv").write_text("id,text\n" + rows, encoding="utf-8")
     (tmp_path / "c.txt.gz").write_bytes(gzip.compress("\n".join(messages(400)[::2]).encode()))
     names = [("a.jsonl", {"sentences": True}), ("b.csv", {}), ("c.txt.gz", {"limit": 150})]
-    return [Source.model_validate({"path": str(tmp_path / name), **more}) for name, more in names]
+    return [Source.model_validate({"path": str(tmp_path / name), **more}) for name, more in names]  # type: ignore[dict-item]
 
 
 def test_blocks_and_processes_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

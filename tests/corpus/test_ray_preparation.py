@@ -19,8 +19,6 @@ from bongsu.recipe import Corpus, Source, Tokenizer
 from bongsu.tokens.bpe import load_tokenizer, save_tokenizer, train_tokenizer
 from bongsu.tokens.shards import encode_texts, write_shards
 
-ray = pytest.importorskip("ray")
-
 
 def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
@@ -34,6 +32,8 @@ def dying(block: blocks.Block, mark: Path, **rest: object) -> staging.Staged:
     return staging.stage(block, **rest)  # type: ignore[arg-type]
 
 
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
 def test_a_cluster_that_loses_a_worker_makes_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = messages(600)
     for name, part in (("a.jsonl", lines[:400]), ("b.jsonl", lines[200:])):
@@ -45,21 +45,16 @@ def test_a_cluster_that_loses_a_worker_makes_the_same_bytes(tmp_path: Path, monk
     report = prepare(corpus, tmp_path / "here")
     assert report["dropped"] == {"exact duplicate": 200}
 
-    paths = os.pathsep.join([str(Path(__file__).parents[2]), str(Path(__file__).parent)])
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": paths}})
-    try:
-        monkeypatch.setattr("bongsu.corpus.prepare.stage", partial(dying, mark=tmp_path / "died"))
-        assert prepare(corpus, tmp_path / "there", ray="auto") == report
-        assert (tmp_path / "died").exists()
-        assert tree(tmp_path / "there") == tree(tmp_path / "here")
+    monkeypatch.setattr("bongsu.corpus.prepare.stage", partial(dying, mark=tmp_path / "died"))
+    assert prepare(corpus, tmp_path / "there", ray="auto") == report
+    assert (tmp_path / "died").exists()
+    assert tree(tmp_path / "there") == tree(tmp_path / "here")
 
-        save_tokenizer(train_tokenizer(Tokenizer(vocab_size=300), texts(tmp_path / "here", "train")), tmp_path / "tok", 64)
-        tokenizer = load_tokenizer(tmp_path / "tok")
-        alone = encode_texts(texts(tmp_path / "here", "train"), tokenizer)
-        by_ray = _encoded(parts(tmp_path / "here", "train"), tmp_path / "tok", "auto")
-        with progress.bar("encode", None, "MB") as bar:
-            write_shards(tmp_path / "ids there", "train", by_ray, tokenizer, bar)
-            write_shards(tmp_path / "ids here", "train", alone, tokenizer, bar)
-        assert tree(tmp_path / "ids there") == tree(tmp_path / "ids here")
-    finally:
-        ray.shutdown()
+    save_tokenizer(train_tokenizer(Tokenizer(vocab_size=300), texts(tmp_path / "here", "train")), tmp_path / "tok", 64)
+    tokenizer = load_tokenizer(tmp_path / "tok")
+    alone = encode_texts(texts(tmp_path / "here", "train"), tokenizer)
+    by_ray = _encoded(parts(tmp_path / "here", "train"), tmp_path / "tok", "auto")
+    with progress.bar("encode", None, "MB") as bar:
+        write_shards(tmp_path / "ids there", "train", by_ray, tokenizer, bar)
+        write_shards(tmp_path / "ids here", "train", alone, tokenizer, bar)
+    assert tree(tmp_path / "ids there") == tree(tmp_path / "ids here")

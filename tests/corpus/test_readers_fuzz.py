@@ -111,7 +111,7 @@ def test_nothing_but_a_bongsu_error(reader: str, tmp_path: Path) -> None:
     name, options, files = READERS[reader]
     path = tmp_path / name
 
-    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=EXAMPLES, database=None, suppress_health_check=list(HealthCheck))
     @given(files)
     def check(data: bytes) -> None:
         path.write_bytes(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tracemalloc
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import IO
@@ -12,7 +13,7 @@ from typing import IO
 import fsspec
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bongsu.corpus import lines, streams
@@ -20,7 +21,7 @@ from bongsu.corpus.lines import numbered_lines
 from bongsu.corpus.streams import DAMAGED, open_bytes, open_seekable, read_some, resolve
 from bongsu.errors import DataError
 
-PACKERS = {".gz": gzip.compress, ".zst": zstandard.compress}
+PACKERS: dict[str, Callable[[bytes], bytes]] = {".gz": gzip.compress, ".zst": zstandard.compress}
 TEXT = "".join(f"줄 {n}: what stands here is {n * n}\n" for n in range(20_000)).encode()
 
 
@@ -138,7 +139,6 @@ def test_a_copy_has_a_largest_size(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @given(st.lists(st.binary(max_size=20).map(lambda part: part.replace(b"\n", b"").rstrip(b"\r"))))
-@settings(max_examples=100)
 def test_lines_are_those_that_were_written(written: list[bytes]) -> None:
     for end in (b"\n", b"\r\n"):
         data = b"".join(line + end for line in written)

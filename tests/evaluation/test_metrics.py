@@ -78,7 +78,6 @@ def test_what_cannot_be_measured_is_refused(labels: list[int], table: np.ndarray
 
 
 @given(st.integers(1, 5000).flatmap(lambda rows: st.tuples(st.integers(0, rows), st.just(rows))))
-@settings(max_examples=60, deadline=None)
 def test_wilson_is_that_of_scipy(case: tuple[int, int]) -> None:
     right, rows = case
     expected = binomtest(right, rows).proportion_ci(0.95, method="wilson")
@@ -86,7 +85,7 @@ def test_wilson_is_that_of_scipy(case: tuple[int, int]) -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(1, 60))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_threshold_is_what_counting_gives(seed: int, rows: int) -> None:
     rng = np.random.default_rng(seed)
     labels, score = rng.integers(0, 2, rows), rng.integers(0, 101, rows) / 100  # on the thresholds themselves

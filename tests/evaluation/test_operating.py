@@ -25,7 +25,7 @@ def test_operating_points_are_counted() -> None:
     assert 3 * misses + false <= 1.02 * min(costs)  # of calibrated probabilities no threshold is much better
     strict = points["precision 0.90"]
     assert strict["precision"] == pytest.approx(0.90, abs=0.02)
-    assert 0 < strict["recall"] < three["recall"]
+    assert 0 < strict["recall"] < three["recall"]  # type: ignore[operator]
 
 
 def test_the_threshold_of_a_precision() -> None:

@@ -31,6 +31,8 @@ from bongsu.recipe import load_recipe
 from bongsu.tasks.task import Calibration, Outputs
 from bongsu.tokens.special import MASK_ID
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def by_torch(made_run: Path) -> Predictor:
@@ -47,7 +49,7 @@ def small(bundle: Path) -> BundlePredictor:
     return BundlePredictor.load(bundle, "int8", sessions=2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(texts=st.lists(st.text(max_size=30) | st.text("bada gufe 바다 [LINK]🔥", max_size=400), max_size=5))
 def test_probabilities_are_those_of_torch(by_torch: Predictor, exact: BundlePredictor, texts: list[str]) -> None:
     expected = by_torch.probabilities(texts)
@@ -76,6 +78,7 @@ def held_out(run: Path) -> tuple[Data, list[str], np.ndarray]:
     return data, [example.raw[0] for example in examples], np.array([int(example.target) for example in examples])
 
 
+@pytest.mark.usefixtures("known_graphs")
 def test_an_ensembles_partner_goes_along(made_run: Path, sentences: list[str], tmp_path: Path) -> None:
     run = shutil.copytree(made_run, tmp_path / "run")
     data, texts, labels = held_out(run)
@@ -168,6 +171,7 @@ def test_other_shapes_of_model_are_exported_too(tokenizer_folder: Path, sentence
     assert not predictor.fills_masks
 
 
+@pytest.mark.usefixtures("known_graphs")
 def test_a_graph_that_answers_otherwise_is_not_written(made_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("bongsu.export.bundle.TOLERANCE", 0.0)
     with pytest.raises(WorkspaceError, match="away from torch's; nothing is written"):
@@ -175,6 +179,7 @@ def test_a_graph_that_answers_otherwise_is_not_written(made_run: Path, tmp_path:
     assert not (tmp_path / "bundle").exists()
 
 
+@pytest.mark.usefixtures("known_graphs")
 def test_int8_is_measured_on_test_rows_where_there_are_some_and_on_none_where_there_are_none(
     made_run: Path, sentences: list[str], tmp_path: Path
 ) -> None:
@@ -261,6 +266,7 @@ def test_the_card_tells_what_was_measured(bundle: Path, made_run: Path, tmp_path
         assert expected in card
 
 
+@pytest.mark.usefixtures("known_graphs")
 def test_features_are_those_of_rows_that_were_measured(made_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = shutil.copytree(made_run, tmp_path / "run")
     data = load_data(load_recipe(run / "recipe.toml"), run / "finetune" / "data")

@@ -16,8 +16,11 @@ from bongsu.cli import main
 from bongsu.errors import RecipeError
 from bongsu.export.bundle import export_onnx
 from bongsu.inference.onnx import BundlePredictor
+from bongsu.pipeline.running import run as run_recipe
 from bongsu.recipe import load_recipe
 from bongsu.tokens.inputs import encode
+
+pytestmark = pytest.mark.slow
 
 ODD = ["", "a", "[MASK] [SEP] <mask> bada", "bada gufe " * 60, "재난 문자 🔥", "rimo kota [LINK]"]
 
@@ -31,9 +34,10 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     (folder / "recipe.toml").write_text(
         f'name = "hub"\n[task]\ntrain = "{folder}/train.csv"\nmax_length = 24\n[task.head]\nfilters = 4\n'
         f'[finetune]\nencoder = "hf:{folder}/encoder"\nepochs = 1\naugmentation = "aeda"\nlayer_decay = 0.8\n'
-        "remove_last = 1\nencoder_dropout = 0.2\n[validation]\nfolds = 2\n[ensemble]\ntfidf = true\n"
+        "remove_last = 1\nencoder_dropout = 0.2\nrefit = false\n[validation]\nfolds = 0\ndiagnose = false\n"
+        "[ensemble]\ntfidf = true\n"
     )
-    return bongsu.run(folder / "recipe.toml", out=folder / "run").path
+    return run_recipe(load_recipe(folder / "recipe.toml"), folder / "run", "finetune").path
 
 
 def test_texts_are_read_as_the_models_own_tokenizer_reads_them(run: Path, sentences: list[str]) -> None:

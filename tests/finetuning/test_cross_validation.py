@@ -17,6 +17,8 @@ from bongsu.finetuning.cross_validation import load_outputs, save_outputs
 from bongsu.finetuning.trainable import predict
 from bongsu.tasks.task import Calibration, Outputs
 
+pytestmark = pytest.mark.slow
+
 
 def test_no_fold_trains_on_what_it_measures_and_no_text_twice(tokenizer: Tokenizer, tmp_path: Path) -> None:
     work = work_of(make(tokenizer, tmp_path, validation={"folds": 3, "development": 0.2}), tmp_path)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from tiny_task import finish, log_odds, make
+from tiny_task import finish, log_odds, make, work_of
 from tokenizers import Tokenizer
 
 from bongsu.evaluation.temperature import fit_temperature
 from bongsu.finetuning.cross_validation import CrossValidation
-from bongsu.finetuning.ensemble import ROBUSTNESS_ROWS
+from bongsu.finetuning.ensemble import ROBUSTNESS_ROWS, assemble, load_measured
 from bongsu.finetuning.trainable import predict
 from bongsu.inference.torch_backend import load_predictor
 from bongsu.model.io import load_task_model
 from bongsu.tasks.task import Calibration, Outputs
+
+pytestmark = pytest.mark.slow
 
 LEARNING = {"learning_rate": 0.01, "epochs": 3}
 
@@ -122,17 +123,21 @@ def test_without_a_partner_none_is_kept(tokenizer: Tokenizer, tmp_path: Path) ->
     assert kept.task.schema == work.task.schema
 
 
-@pytest.mark.parametrize(("evaluate", "threshold"), [({}, 0.5), ({"miss_cost": 4.0}, 0.2), ({"threshold": 0.9}, 0.9)])
-def test_the_threshold_of_the_recipe_is_kept_with_the_model(
-    tokenizer: Tokenizer, tmp_path: Path, evaluate: dict[str, Any], threshold: float
-) -> None:
-    _, _, measured = finish(make(tokenizer, tmp_path, evaluate=evaluate, validation={"diagnose": False}), tmp_path)
-    kept = load_predictor(tmp_path / "model")
-    assert kept.threshold == threshold
-    assert [each.thresholds for each in measured.calibrations] == [[threshold]] * 3
+def test_the_threshold_of_the_recipe_is_kept_with_the_model(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    quick = {"diagnose": False}
+    work, baselines, _ = finish(make(tokenizer, tmp_path, validation=quick), tmp_path)
     texts = [f"a flood of number {n * 7}" for n in range(30)]
-    table = kept.probabilities(texts)
-    assert [answer.value for answer in kept.predict(texts)] == ["1" if row[1] >= threshold else "0" for row in table]
+    settings: list[tuple[dict[str, float], float]] = [({}, 0.5), ({"miss_cost": 4.0}, 0.2), ({"threshold": 0.9}, 0.9)]
+    for evaluate, threshold in settings:  # of the same folds: a threshold trains nothing
+        folder = tmp_path / f"model-{threshold}"
+        folder.mkdir()
+        changed = work_of(make(tokenizer, tmp_path, evaluate=evaluate, validation=quick), tmp_path, work.data)
+        assemble(changed, baselines, tmp_path / "refit" / "model", folder)
+        kept = load_predictor(folder)
+        assert kept.threshold == threshold
+        assert [each.thresholds for each in load_measured(folder).calibrations] == [[threshold]] * 3
+        table = kept.probabilities(texts)
+        assert [answer.value for answer in kept.predict(texts)] == ["1" if row[1] >= threshold else "0" for row in table]
 
 
 def test_test_rows_are_answered_by_the_model_that_is_kept(tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -16,6 +16,8 @@ from bongsu.model.io import load_task_model
 from bongsu.tokens.bpe import load_tokenizer
 from bongsu.training.log import read_log
 
+pytestmark = pytest.mark.slow
+
 
 def test_all_rows_are_learned_for_as_long_as_the_folds_took_on_average(tokenizer: Tokenizer, tmp_path: Path) -> None:
     settings = {"epochs": 4, "patience": 1, "batch_size": 8, "learning_rate": 0.01, "log_every": 1}

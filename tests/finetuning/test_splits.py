@@ -23,7 +23,7 @@ def test_near_duplicates_share_a_group() -> None:
 
 
 @given(seed=st.integers(0, 1000), count=st.integers(2, 5), rows=st.integers(40, 120))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_folds_cover_every_row_once_and_split_no_group(seed: int, count: int, rows: int) -> None:
     generator = np.random.default_rng(seed)
     labels = np.arange(rows) % 2
@@ -39,7 +39,7 @@ def test_folds_cover_every_row_once_and_split_no_group(seed: int, count: int, ro
 
 
 @given(seed=st.integers(0, 1000), count=st.integers(2, 9))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_what_is_left_out_is_never_trained_on(seed: int, count: int) -> None:
     generator = np.random.default_rng(seed)
     values = generator.choice(["flood", "fire", "quake", "storm", "war"], 90)

@@ -108,6 +108,7 @@ def test_an_engine_that_is_not_there_is_refused(shipped: Path) -> None:
         BundlePredictor.load(shipped, "float32")
 
 
+@pytest.mark.slow
 def test_it_answers_where_only_the_core_is_installed(root: Path, tmp_path: Path) -> None:
     before = f"{WITHOUT}\nimport pathlib, bongsu.models\nbongsu.models.ROOT = pathlib.Path({str(root)!r})"
     said = bongsu("predict", "bada gufe", before=before)
@@ -254,6 +255,7 @@ def test_a_watch_of_two_classes_takes_the_detectors_threshold() -> None:
         np.testing.assert_allclose(alarm.probabilities(["a"]), [probability], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_watch_without_a_model_uses_the_one_that_ships(root: Path, tmp_path: Path) -> None:
     threshold = load(root / "beacon" / "detector").threshold
     lines = [{"text": f"bada gufe {number}"} for number in range(4)]

@@ -24,6 +24,8 @@ from bongsu.model.initialization import initialize
 from bongsu.model.task_model import TaskModel
 from bongsu.tokens.inputs import Encoded
 
+pytestmark = pytest.mark.slow
+
 LONGEST = 48
 SHAPES: dict[str, tuple[HeadConfig, bool]] = {
     "texts": (CNNConfig(3, (2, 5), 6), False),
@@ -59,7 +61,7 @@ def exported(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
 def rows_of(model: TaskModel, count: int = 40) -> list[Encoded]:
     """Rows of 1 to the most tokens."""
     draw = np.random.default_rng(3)
-    rows = []
+    rows: list[Encoded] = []
     for length in [1, 2, LONGEST, *draw.integers(1, LONGEST, count).tolist()]:
         first = int(draw.integers(0, length + 1))
         text_ids = np.array([0] * first + [1] * (length - first)) if model.pairs else None
@@ -125,12 +127,12 @@ def test_with_fixed_scales_batches_are_made_and_nothing_is_rounded_by_its_own_te
     kinds = {file: [node.op_type for node in onnx.load(exported.folder / f"{file}.onnx").graph.node] for file in FILES}
     assert kinds["fixed"].count("MatMulIntegerToFloat") == kinds["small"].count("MatMulInteger") > 8
     assert not {"DynamicQuantizeLinear", "MatMulInteger"} & set(kinds["fixed"])
-    rows, sizes = rows_of(exported.model), {}
+    rows, sizes = rows_of(exported.model), dict[str, list[int]]()
     for file in FILES:
         found = engine(exported, file)
         sizes[file] = []
         run = found._run
-        found._run = lambda rows, step, file=file, run=run: sizes[file].append(len(rows)) or run(rows, step)  # type: ignore[method-assign]
+        found._run = lambda rows, step, file=file, run=run: sizes[file].append(len(rows)) or run(rows, step)  # type: ignore[method-assign,misc]
         found.run(rows[:4])
     assert sizes == {"exact": [4], "small": [1, 1, 1, 1], "fixed": [4]}
 

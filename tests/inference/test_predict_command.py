@@ -27,7 +27,7 @@ def predict(bundle: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
 
     def call(*words: str, stdin: bytes = b"", verb: str = "predict") -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["bongsu", verb, str(bundle), *words])
-        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin))))  # type: ignore[type-var]
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin))))
         capfd.readouterr()
         code = 0
         try:

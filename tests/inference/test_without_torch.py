@@ -13,6 +13,8 @@ import pytest
 
 from bongsu.inference.onnx import BundlePredictor
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 ABSENT = ("torch", "sklearn", "pyarrow", "transformers", "onnx", "onnxscript", "datasketch", "matplotlib")
 WITHOUT = f"""

@@ -74,7 +74,7 @@ def test_labels_of_another_process_are_learned_from_while_the_watch_runs(
         memory.close()
         return watch
 
-    watch = asyncio.run(asyncio.wait_for(main(), 120))
+    watch = asyncio.run(asyncio.wait_for(main(), 600))
     assert watch.statistics.received == 100
     store = LabelStore(path)
     assert "0" not in {each.asked.id for each in store.labels()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,7 +19,7 @@ from bongsu.model.encoder import Encoder, EncoderConfig, sinusoids
 from bongsu.model.masked_lm import MaskedLanguageModel
 
 PRESETS = ["classic", "modern"]
-CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
 
 
 def modernbert(config: EncoderConfig) -> ModernBertModel:
@@ -121,7 +123,7 @@ def test_sinusoids_are_those_of_the_paper() -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(lengths=st.lists(st.integers(1, 7), min_size=1, max_size=4), spare=st.integers(0, 5), heads=st.sampled_from([1, 2, 4]))
 def test_packed_sentences_do_not_see_each_other(preset: str, lengths: list[int], spare: int, heads: int) -> None:
     encoder = Encoder(small(preset, n_heads=heads, n_layers=2)).eval()

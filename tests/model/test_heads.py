@@ -10,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny_encoders import shake
+from torch import nn
 
 from bongsu import recipe
 from bongsu.model.heads import CNNConfig, SentenceCNN, TokenConfig, TokenHead, build_head, head_config
@@ -23,6 +24,8 @@ def cnn_by_hand(head: SentenceCNN, text: np.ndarray) -> np.ndarray:
     text = np.concatenate([text, np.zeros((max(0, widest - len(text)), text.shape[1]), np.float32)])
     features = []
     for convolution in head.convolutions:
+        assert isinstance(convolution, nn.Conv1d)
+        assert convolution.bias is not None
         kernel, bias = convolution.weight.detach().numpy(), convolution.bias.detach().numpy()  # [filters, d, k]
         for number in range(len(kernel)):
             k = kernel.shape[2]
@@ -31,10 +34,11 @@ def cnn_by_hand(head: SentenceCNN, text: np.ndarray) -> np.ndarray:
                 for start in range(len(text) - k + 1)
             ]
             features.append(max(places))
-    return head.linear.weight.detach().numpy() @ np.array(features) + head.linear.bias.detach().numpy()
+    logits: np.ndarray = head.linear.weight.detach().numpy() @ np.array(features) + head.linear.bias.detach().numpy()
+    return logits
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(lengths=st.lists(st.integers(0, 9), min_size=1, max_size=4), spare=st.integers(0, 6))
 def test_cnn_is_kims_whatever_padding_follows(lengths: list[int], spare: int) -> None:
     head = SentenceCNN(6, HEAD).eval()
@@ -89,7 +93,7 @@ def test_every_token_goes_through_one_linear_layer_whatever_stands_beside_it() -
     hidden, valid = torch.randn(2, 5, 6), torch.ones(2, 5, dtype=torch.bool)
     with torch.no_grad():
         outputs = head(hidden, valid)
-    weight, bias = head.linear.weight.detach().numpy(), head.linear.bias.detach().numpy()
+    weight, bias = head.linear.weight.detach().numpy(), head.linear.bias.detach().numpy()  # type: ignore[no-any-return]
     np.testing.assert_allclose(outputs.numpy(), hidden.numpy() @ weight.T + bias, rtol=1e-5, atol=1e-5)
     before = head.linear.weight.detach().clone()
     head.after_step()  # nothing is bounded

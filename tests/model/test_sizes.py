@@ -13,7 +13,7 @@ from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.model.sizes import flops_per_token, parameter_count
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     preset=st.sampled_from(["classic", "modern"]),
     activation=st.sampled_from(["relu", "gelu", "swish", "geglu", "swiglu"]),

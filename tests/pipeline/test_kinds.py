@@ -23,6 +23,8 @@ from bongsu.pipeline.running import run
 from bongsu.recipe import parse_recipe
 from bongsu.tokens.bpe import save_tokenizer
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["bada", "gufe", "rimo", "kota", "lapi", "바다"]
 TEXTS = [f"{WORDS[n % 6]} {WORDS[n % 5]} number {n * 37} {WORDS[(n * n) % 6]}" for n in range(60)]
 
@@ -72,7 +74,9 @@ def encoder(tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 @pytest.mark.parametrize("kind", sorted(FILES))
-def test_a_kind_goes_the_whole_way(kind: str, encoder: Path, tmp_path: Path) -> None:
+def test_a_kind_goes_the_whole_way(kind: str, encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The masked language model that goes along is the same for all kinds, and looked at elsewhere.
+    monkeypatch.setattr("bongsu.export.bundle.masked_lm_folder", lambda run, recipe: None)
     name, content, settings = FILES[kind]
     source = tmp_path / name
     source.write_text(content, encoding="utf-8")

@@ -17,6 +17,8 @@ from bongsu.pretraining.adapt import adapt, texts
 from bongsu.recipe import Recipe, parse_recipe
 from bongsu.tokens.bpe import save_tokenizer
 
+pytestmark = pytest.mark.slow
+
 
 def recipe(folder: Path, rows: int = 60) -> Recipe:
     training = "".join(f"train {n} http://t.co/x,{n % 2},fire\n" for n in range(rows))

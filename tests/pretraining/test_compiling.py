@@ -18,6 +18,8 @@ from bongsu.recipe import Model
 from bongsu.tokens.batches import Batch
 from bongsu.training.devices import compiles
 
+pytestmark = pytest.mark.slow
+
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
 
@@ -56,7 +58,7 @@ def test_the_same_loss_and_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
         task = MaskedLanguageModelling(model, None, [], torch.zeros(0), 1e-3, 0.0, compiled=compiled)  # type: ignore[arg-type]
         model.zero_grad()
         loss = task.loss(batch).loss
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         found.append(
             [loss.detach(), *(parameter.grad.clone() for parameter in model.parameters() if parameter.grad is not None)]
         )

@@ -29,6 +29,8 @@ from bongsu.tokens.bpe import load_tokenizer
 from bongsu.tokens.shards import Shards, open_shards
 from bongsu.tokens.sharing import shard_batch
 
+pytestmark = pytest.mark.slow
+
 KOREAN = [f"강물이 넘쳐 다리 {n}개가 잠겼다" for n in range(40)]
 
 
@@ -91,7 +93,8 @@ def test_vectors_are_the_teachers_means_and_the_student_learns_them(
 
 def test_goes_on_where_it_was_ended(tmp_path: Path, sentences: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(teacher, "PART", 32)
-    whole = run(recipe_of(tmp_path, sentences), tmp_path / "whole").path
+    recipe = recipe_of(tmp_path, sentences[:200], steps=10, evaluations=1)
+    whole = run(recipe, tmp_path / "whole").path
     parts, ended = teacher.Teacher._vectors, []
 
     def end_at_the_third(self: teacher.Teacher, texts: list[str]) -> np.ndarray:
@@ -102,10 +105,10 @@ def test_goes_on_where_it_was_ended(tmp_path: Path, sentences: list[str], monkey
 
     monkeypatch.setattr(teacher.Teacher, "_vectors", end_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        run(recipe_of(tmp_path, sentences), tmp_path / "again")
+        run(recipe, tmp_path / "again")
     state = read_json(tmp_path / "again" / "pretrain" / "teacher" / "train.json")
     assert state["done"] == 64
-    again = run(recipe_of(tmp_path, sentences), tmp_path / "again").path
+    again = run(recipe, tmp_path / "again").path
     assert np.array_equal(*(np.load(each / "pretrain" / "teacher" / "train.npy") for each in (whole, again)))
 
 
@@ -121,8 +124,15 @@ def test_shares_of_several_processes_add_up(sentences: list[str], tokenizer: Tok
     model = MaskedLanguageModel(EncoderConfig(vocab_size, "modern", 16, 1, 2, 32, "geglu", 0.0, 64))
     initialize(model, 0)
     task = MaskedLanguageModelling(
-        model, None, [], torch.zeros(0), 1e-3, 0.0, student=StudentModel(model, 8, 0), teacher_weight=5.0
-    )  # type: ignore[arg-type]
+        model,
+        None,  # type: ignore[arg-type]
+        [],
+        torch.zeros(0),
+        1e-3,
+        0.0,
+        student=StudentModel(model, 8, 0),
+        teacher_weight=5.0,
+    )
     whole = task.loss(batch).loss.item()
     shares = [task.loss(shard_batch(batch, part, 2)) for part in range(2)]
     assert sum(each.loss.item() * each.share for each in shares) == pytest.approx(whole, rel=1e-5)

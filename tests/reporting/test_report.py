@@ -335,7 +335,7 @@ def test_a_long_log_is_thinned_and_holes_are_passed_over() -> None:
     long = [{"step": n, "loss": 1.0} for n in range(50_000)]
     assert len(charts.training_curves(long)) < 60_000
     holes = [{"step": 1, "loss": None}, {"step": 2, "loss": float("nan")}, {"step": 3, "validation_loss": 0.5}]
-    ElementTree.fromstring(charts.training_curves(holes))
+    ElementTree.fromstring(charts.training_curves(holes))  # type: ignore[arg-type]
     ElementTree.fromstring(charts.training_curves([]))
 
 
@@ -375,7 +375,7 @@ def test_korean_names_in_latin_letters_where_no_font_has_hangul() -> None:
 
 
 def test_a_font_with_hangul_is_found_whatever_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
-    fonts = drawing.font_manager.fontManager.ttflist
+    fonts = drawing.font_manager.fontManager.ttflist  # type: ignore[attr-defined]
     latin = next(font for font in fonts if font.name == "DejaVu Sans")
     assert not drawing._has_hangul(latin.fname)
     assert not drawing._has_hangul(__file__)

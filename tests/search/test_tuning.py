@@ -6,12 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import ray
 import tomli_w
 import torch
 
@@ -25,6 +23,8 @@ from bongsu.search.searchers import configuration
 from bongsu.search.study import load_study
 from bongsu.search.trial import run_trial
 from bongsu.search.tuning import _run, search
+
+pytestmark = pytest.mark.slow
 
 RECIPE: dict[str, Any] = {
     "corpus": {"validation": 0.1, "sources": [{"path": "bongsu:demo.csv"}]},
@@ -43,13 +43,6 @@ def ledger(folder: Path, space: dict[str, Any], **study: Any) -> Ledger:
     return Ledger(load_study(folder / "study.toml"), folder / "out", 4e9, "cpu")
 
 
-@pytest.fixture(scope="module")
-def _cluster() -> Iterator[None]:
-    ray.init("local", num_cpus=2, include_dashboard=False, object_store_memory=100 * 2**20, log_to_driver=False)
-    yield
-    ray.shutdown()
-
-
 ARMS = {
     "fine": {},
     "diverging": {"pretrain": {"learning_rate": 1e30}},
@@ -58,7 +51,8 @@ ARMS = {
 }
 
 
-@pytest.mark.usefixtures("_cluster")
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
 def test_each_trial_ends_as_it_should_and_the_page_tells(tmp_path: Path) -> None:
     book = ledger(tmp_path, {"shape": {"arms": ARMS}}, seeds=2)
     search(book)
@@ -103,17 +97,16 @@ main()
 """
 
 
-@pytest.mark.usefixtures("_cluster")
-def test_killed_and_gone_on_with_no_finished_trial_is_lost(tmp_path: Path) -> None:
+@pytest.mark.ray
+def test_killed_and_gone_on_with_no_finished_trial_is_lost(ray_cluster: str, tmp_path: Path) -> None:
     book = ledger(tmp_path, {"pretrain.learning_rate": [1e-3, 2e-3]}, seeds=2)
-    command = [sys.executable, "-c", KILLED, "tune", str(tmp_path / "study.toml"), "--out", str(book.out), "--at-once", "1"]
-    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
-    killed = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-c", KILLED, "tune", str(tmp_path / "study.toml"), "--out", str(book.out), "--ray", ray_cluster]
+    killed = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     assert killed.returncode == -signal.SIGKILL
     before = {path: path.stat().st_mtime_ns for path in (book.out / "trials").glob("*.json")}
     stages = {path: path.stat().st_mtime_ns for path in (book.out / "shared").glob("*/stage.json")}
     assert len(before) >= 2
-    search(book)
+    search(book, at_once=1)
     assert [record.status for record in book.records().values()] == ["finished"] * 4
     for kept, dates in ((before, "trials"), (stages, "shared")):
         assert all(path.stat().st_mtime_ns == date for path, date in kept.items()), dates
@@ -142,7 +135,8 @@ def test_a_trial_that_was_stopped_goes_on_from_its_last_evaluation(tmp_path: Pat
     assert record.metrics == whole.metrics
 
 
-@pytest.mark.usefixtures("_cluster")
+@pytest.mark.ray
+@pytest.mark.usefixtures("ray_cluster")
 def test_parzen_and_halving(tmp_path: Path) -> None:
     space = {"pretrain.learning_rate": {"log_range": [1e-9, 1e-2]}, "model.d_model": {"choice": [16, 32768]}}
     settings = {"searcher": "tpe", "scheduler": "asha", "trials": 5, "grace": 1, "reduction": 2}

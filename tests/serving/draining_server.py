@@ -27,7 +27,7 @@ class Waiting(FakePredictor):
         return super().predict(texts, context)
 
 
-service = Service(Waiting, Limits(sessions=1, batch_items=1))
+service = Service(Waiting, Limits(sessions=1, batch_items=1))  # type: ignore[arg-type]
 listening = listen("127.0.0.1", 0)
 print(listening.getsockname()[1], flush=True)
 asyncio.run(run_server(service, listening))

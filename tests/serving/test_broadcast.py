@@ -23,7 +23,7 @@ def test_who_comes_late_is_told_and_nothing_that_was_taken_back() -> None:
         stream.publish({"type": "deletion", "id": "59", "author": "", "source": "s"})
         stream.publish({"type": "deletion", "id": "a", "author": "", "source": "s"})
         stream.publish({"type": "deletion", "id": "58", "author": "", "source": "another"})
-        return await anext(stream.subscribe().events(60))  # type: ignore[return-value]
+        return await anext(stream.subscribe().events(60))  # type: ignore[arg-type]
 
     snapshot = asyncio.run(main())
     assert [message["id"] for message in snapshot["messages"]] == [str(number) for number in range(10, 59)]

@@ -50,7 +50,7 @@ def test_a_watch_ends_in_peace_when_told_to(bundle: Path, tmp_path: Path, senten
         assert watch.stdout is not None
         assert json.loads(watch.stdout.readline())["type"] == "message"
         watch.send_signal(signal.SIGTERM)
-        shown = watch.communicate(timeout=20)[1]
+        shown = watch.communicate(timeout=600)[1]
     assert watch.returncode == 0
     assert "dropped" in shown
     assert "Traceback" not in shown

@@ -86,6 +86,7 @@ def shown(
     with running(service) as url:
         size = {"width": width, "height": 640}
         context = browser.new_context(viewport=size, has_touch=touch, is_mobile=touch, locale=locale, timezone_id=zone)
+        context.set_default_timeout(300_000)
         page = context.new_page()
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -97,7 +98,7 @@ def shown(
 
 
 def until(page: Any, holds: Callable[[], object]) -> None:
-    for _ in range(1000):
+    for _ in range(6000):
         if holds():
             return
         page.wait_for_timeout(50)
@@ -310,7 +311,7 @@ def test_twenty_messages_are_labelled_by_keyboard_and_by_touch(
                 page.tap("#label-yes" if disaster else "#label-no")
             else:
                 page.keyboard.press("d" if disaster else "n")
-            until(page, lambda before=before: page.inner_text("#to-label") != before)
+            until(page, lambda before=before: page.inner_text("#to-label") != before)  # type: ignore[misc]
             if count == 2:
                 until(page, lambda: right.replace("10", "2") in page.inner_text("#right"))
         labels = desk.store.labels()

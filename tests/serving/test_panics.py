@@ -34,7 +34,7 @@ def hostile(bundle: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def client(hostile: Path) -> Iterator[httpx.Client]:
     service = Service(lambda: BundlePredictor.load(hostile, sessions=2), Limits(sessions=2, seconds=20))
-    with running(service) as url, httpx.Client(base_url=url, timeout=60) as client:
+    with running(service) as url, httpx.Client(base_url=url, timeout=600) as client:
         yield client
 
 
@@ -88,7 +88,7 @@ def test_ready_says_when_every_worker_is_stuck() -> None:
     gate.set()
     predictor = FakePredictor(gate=gate)
     service = fake_service(lambda: predictor, Limits(sessions=1, seconds=0.2))
-    with running(service) as url, httpx.Client(base_url=url, timeout=60) as client:
+    with running(service) as url, httpx.Client(base_url=url, timeout=600) as client:
         gate.clear()
         assert client.post("/v1/classify", json={"text": "a"}).status_code == 503
         while (answer := client.get("/health/ready")).status_code == 200:

@@ -26,7 +26,7 @@ async def until(client: httpx.AsyncClient, line: str) -> None:
 
 async def talk(process: subprocess.Popen[str], port: int) -> None:
     limits = httpx.Limits(max_connections=ACCEPTED + 5)
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=limits) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=600, limits=limits) as client:
         await until(client, 'bongsu_model{engine="float32",version="version-1"}')
         process.send_signal(signal.SIGHUP)
         await until(client, 'bongsu_model{engine="float32",version="version-2"}')
@@ -47,8 +47,8 @@ def test_sigterm_loses_no_accepted_request_and_sighup_reloads() -> None:
     process = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stdout is not None
-        asyncio.run(asyncio.wait_for(talk(process, int(process.stdout.readline())), 100))
-        assert process.wait(30) in (0, -signal.SIGTERM)
+        asyncio.run(asyncio.wait_for(talk(process, int(process.stdout.readline())), 600))
+        assert process.wait(600) in (0, -signal.SIGTERM)
     finally:
         process.kill()
         process.communicate()

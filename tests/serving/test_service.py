@@ -152,7 +152,7 @@ def test_a_body_without_end_is_cut_off() -> None:
 
     async def main() -> int:
         async with client_of(fake_service(limits=Limits(body_bytes=5000))) as client:
-            return (await client.post("/v1/classify", content=endless())).status_code
+            return (await client.post("/v1/classify", content=endless())).status_code  # type: ignore[no-any-return,no-untyped-call]
 
     assert asyncio.run(main()) == 413
     assert sent <= 7000
@@ -165,14 +165,18 @@ def test_a_body_that_does_not_arrive_is_given_up() -> None:
 
     async def main() -> int:
         async with client_of(fake_service(limits=Limits(seconds=0.05))) as client:
-            return (await client.post("/v1/classify", content=stalled())).status_code
+            return (await client.post("/v1/classify", content=stalled())).status_code  # type: ignore[no-any-return,no-untyped-call]
 
     assert asyncio.run(main()) == 408
 
 
 def test_api_key() -> None:
     def statuses(**headers: str) -> list[int]:
-        closed = ("/v1/classify", {"text": "a"}), ("/v1/fill-mask", {"text": "[MASK]"}), ("/v1/admin/reload", {})
+        closed: tuple[tuple[str, dict[str, str]], ...] = (
+            ("/v1/classify", {"text": "a"}),
+            ("/v1/fill-mask", {"text": "[MASK]"}),
+            ("/v1/admin/reload", {}),
+        )
         return [answer.status_code for answer in ask(fake_service(api_key="secret"), *closed, "/health/live", "/", **headers)]
 
     assert statuses() == [401, 401, 401, 200, 200]
@@ -292,7 +296,7 @@ def test_a_bundle_that_answers_nonsense_is_refused() -> None:
 
 def test_metrics_and_health() -> None:
     service = fake_service()
-    posts = ("/v1/classify", {"text": ["a", "b", "c"]}), ("/v1/classify", {})
+    posts: tuple[tuple[str, dict[str, Any]], ...] = ("/v1/classify", {"text": ["a", "b", "c"]}), ("/v1/classify", {})
     answers = ask(service, *posts, "/made/up", "/health/live", "/health/ready", "/metrics")
     assert [answer.status_code for answer in answers] == [200, 422, 404, 200, 200, 200]
     figures = dict(line.rsplit(" ", 1) for line in answers[-1].text.splitlines() if not line.startswith("#"))

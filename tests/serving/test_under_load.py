@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bongsu.files import read_json, write_json
 from bongsu.inference.bundle import MANIFEST, write_manifest
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +26,8 @@ def test_nothing_is_lost_whatever_happens_to_the_bundle(bundle: Path, tmp_path: 
     write_manifest(another, "onnx")
     messages = tmp_path / "messages.txt"
     messages.write_text("\n".join(sentences[:100]), encoding="utf-8")
-    command = [sys.executable, "-m", "benchmarks.swapping", bundle, another, messages, "--seconds", "0.4", "--clients", "12"]
+    files = [str(path) for path in (bundle, another, messages)]
+    command = [sys.executable, "-m", "benchmarks.swapping", *files, "--seconds", "0.4", "--clients", "12"]
     found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
     for reason in ("its content has changed", "ONNX Runtime cannot open it", "pickle form", "no such folder"):

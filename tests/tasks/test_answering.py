@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ def example(question: str, answers: list[str] | None = None, text: str = TEXT) -
     return Example(question, (question, text), (question, text), question, found)
 
 
-def squad(*questions: dict[str, object], context: str = TEXT) -> str:
+def squad(*questions: Mapping[str, object], context: str = TEXT) -> str:
     return json.dumps({"data": [{"title": "Fire", "paragraphs": [{"context": context, "qas": list(questions)}]}]})
 
 

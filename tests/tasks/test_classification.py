@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def example(text: str, target: str = "0") -> Example[str]:
     return Example("", (text,), (text,), text, target)
 
 
-def examples_of(labels: Sequence[int]) -> list[Example[str]]:
+def examples_of(labels: Iterable[int]) -> list[Example[str]]:
     return [example(f"text {number}", str(label)) for number, label in enumerate(labels)]
 
 
@@ -107,7 +107,7 @@ def test_labels_may_be_numbers_in_a_recipe(tmp_path: Path) -> None:
     file = write(tmp_path / "a.csv", "text,target\none,1\ntwo,0\n")
     settings = parse_recipe({"task": {"train": file, "positive": 0, "names": {"0": 7}}, "finetune": {"encoder": "x"}}).task
     assert settings is not None
-    task = read(settings)[0]
+    task = read(settings)[0]  # type: ignore[arg-type]
     assert task.schema.labels == ["1", "0"]
     assert task.names == ["1", "7"]
 

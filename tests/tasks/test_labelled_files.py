@@ -76,9 +76,9 @@ def test_what_cannot_be_found_can_be_said(tmp_path: Path) -> None:
     examples, _ = read(Classification(train=str(path), **written))  # type: ignore[arg-type]
     assert [example.raw[0] for example in examples] == [text for text, _ in rows]
     task = build_task(Classification(train="x"))
-    assert [each.raw[0] for each in task.read_unlabelled(str(path), written=TextFormat(**written))] == [
+    assert [each.raw[0] for each in task.read_unlabelled(str(path), written=TextFormat(**written))] == [  # type: ignore[arg-type]
         text for text, _ in rows
-    ]  # type: ignore[arg-type]
+    ]
 
 
 def test_a_quote_may_be_a_character_as_any_other(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
@@ -72,7 +72,6 @@ def test_a_vocabulary_too_large_says_the_size_that_fits() -> None:
         train_tokenizer(recipe.Tokenizer(vocab_size=fits + 1), texts)
 
 
-@settings(max_examples=150, deadline=None)
 @given(parts=TEXT)
 @example(parts=["한국어", "\u1112\u1161\u11ab", "ﬁ①", "İΣς", "\x00\x01\t\r\n  ", "é", "e\u0301", "Å"])
 def test_any_text_comes_back(normalizing: tuple[Tokenizer, Form, bool], parts: list[str]) -> None:
@@ -108,7 +107,7 @@ def test_special_tokens_in_a_text_are_text(literal: str, tokenizer: Tokenizer) -
 def test_placeholders_are_one_token(token: str, tokenizer: Tokenizer) -> None:
     own = tokenizer.token_to_id(token)
     assert tokenizer.encode(token).ids == [own]
-    assert tokenizer.encode(f"see{token}now {token}").ids.count(own) == 2
+    assert tokenizer.encode(f"see{token}now {token}").ids.count(own) == 2  # type: ignore[arg-type]
     assert token_bytes(tokenizer)[own] == len(token)
     assert word_starts(tokenizer)[own]
 

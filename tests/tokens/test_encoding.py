@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from panicking import POISON, make_tokenizer_panic, panic
 from tokenizers import Tokenizer
@@ -58,7 +57,6 @@ def test_the_ids_are_those_of_tokenizers(tokenizer: Tokenizer) -> None:
     assert same(tokenizer, [])
 
 
-@hypothesis_settings(deadline=None)  # a tokenizer is trained for each
 @given(texts=st.lists(st.text(max_size=40) | st.lists(st.sampled_from(PIECES), max_size=9).map("".join), max_size=8))
 def test_the_ids_of_any_text_are_those_of_tokenizers(texts: list[str]) -> None:
     made = bpe.train_tokenizer(SETTINGS[1], TEXTS * 3)

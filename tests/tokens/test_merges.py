@@ -37,7 +37,7 @@ def fast_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     pytest.importorskip("gigabpe")
     calls: list[str] = []
     learn = merges._learn_fast
-    monkeypatch.setattr(merges, "_learn_fast", lambda path, *rest: calls.append(path) or learn(path, *rest))
+    monkeypatch.setattr(merges, "_learn_fast", lambda path, *rest: calls.append(path) or learn(path, *rest))  # type: ignore[func-returns-value]
     return calls
 
 

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bongsu.tokens.packing import batch_shape, pack, rows_needed, sentences_for_tokens
@@ -27,7 +27,6 @@ def cover(lengths: np.ndarray, rows: int, row_length: int) -> np.ndarray:
     return used
 
 
-@settings(max_examples=200, deadline=None)
 @given(data=st.data(), row_length=st.integers(1, 40))
 def test_sentences_do_not_overlap_and_all_are_placed_when_there_is_room(data: st.DataObject, row_length: int) -> None:
     lengths = np.array(data.draw(st.lists(st.integers(1, row_length), min_size=1, max_size=60)), dtype=np.int64)
@@ -43,7 +42,6 @@ def test_sentences_do_not_overlap_and_all_are_placed_when_there_is_room(data: st
     assert fewer.max() == 1
 
 
-@settings(max_examples=100, deadline=None)
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=7))
 def test_few_rows_more_than_the_best_packing(lengths: list[int]) -> None:
     """Against the fewest rows there are, by exhaustive search."""

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from bongsu.tokens.batches import IGNORE, Batch
@@ -39,7 +39,6 @@ def told(batch: Batch) -> list[tuple[object, ...]]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     counts=st.lists(st.integers(0, 8), min_size=1, max_size=12),
     spare=st.integers(0, 5),

@@ -1,25 +1,15 @@
-"""One thread for small matrices: two that wait for each other on a busy machine are a hundred times slower."""
+"""Shards to train on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from tokenizers import Tokenizer
 
 from bongsu import progress
 from bongsu.files import write_json
 from bongsu.tokens.shards import encode_texts, write_shards
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

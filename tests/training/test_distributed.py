@@ -17,6 +17,8 @@ from bongsu.training.checkpoints import checkpoints
 from bongsu.training.distributed import SINGLE_PROCESS, number_of_processes
 from bongsu.training.log import read_log
 
+pytestmark = pytest.mark.slow
+
 
 def lines(folder: Path) -> list[dict[str, float]]:
     return read_log(folder / "checkpoints" / "metrics.jsonl")

@@ -24,7 +24,9 @@ from bongsu.pretraining.masked_lm import MaskedLanguageModelling
 from bongsu.training.checkpoints import checkpoints
 from bongsu.training.log import read_log
 
-KILLS = int(os.environ.get("BONGSU_KILLS", "20"))
+pytestmark = pytest.mark.slow
+
+KILLS = int(os.environ.get("BONGSU_KILLS", "16"))
 EPOCH = 540 / 24
 """Steps an epoch of `data` takes."""
 
@@ -52,7 +54,7 @@ def test_killed_at_random_moments(data: Path, processes: Any, tmp_path: Path) ->
     for _ in range(KILLS):
         child = processes.Process(target=tiny.killed, args=(data, folder, settings, draw.randint(1, 60)))
         child.start()
-        child.join(60)
+        child.join(600)
         assert child.exitcode == -signal.SIGKILL
         in_a_save += bool(list((folder / "checkpoints").glob(".step-*.tmp")))
     assert in_a_save >= KILLS // 4

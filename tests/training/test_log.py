@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import toy
 
-from bongsu.training import log as module
 from bongsu.training.devices import peak_flops, published_flops
 from bongsu.training.log import Outcome, Step, Window, read_log
 
@@ -17,7 +19,7 @@ from bongsu.training.log import Outcome, Step, Window, read_log
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time, to be set by hand."""
     now = [100.0]
-    monkeypatch.setattr(module.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     return now
 
 
@@ -48,12 +50,21 @@ def test_a_part_of_a_batch() -> None:
     assert outcome.totals() == [1.0, 3.0, 10.0, 200.0]
 
 
-def test_a_run_tells_how_long_it_waited(tmp_path: Path) -> None:
-    import time
+def test_a_run_tells_how_long_it_waited(clock: list[float], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each batch is waited for 3 s, each step takes 1 s more, and nothing else takes time."""
 
-    toy.run(tmp_path, 10, toy.Toy(on_batch=lambda n: time.sleep(0.01)))
-    waits = [line["data_wait"] for line in read_log(tmp_path / "metrics.jsonl") if "loss" in line]
-    assert waits[1] > 0.5  # a step takes far less than the batch does
+    def slow(source: toy.Toy, numbers: range) -> Iterator[Any]:
+        for number in numbers:
+            clock[0] += 3.0
+            yield source.batch(number)
+
+    def step(self: toy.Toy) -> None:
+        clock[0] += 1.0
+
+    monkeypatch.setattr("bongsu.training.prefetch._by_thread", slow)
+    monkeypatch.setattr(toy.Toy, "after_step", step)
+    toy.run(tmp_path, 10)
+    assert [line["data_wait"] for line in read_log(tmp_path / "metrics.jsonl") if "loss" in line] == [0.75, 0.75]
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,10 @@ from bongsu.training.checkpoints import State, Writer, checkpoints, load_checkpo
 def gate(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Saves go no further than this before it is set."""
     opened = threading.Event()
-    save_file = module.save_file
+    save_file = module.save_file  # type: ignore[attr-defined]
 
     def waiting(tensors: Any, path: Path) -> None:
-        assert opened.wait(10)
+        assert opened.wait(600)
         save_file(tensors, path)
 
     monkeypatch.setattr(module, "save_file", waiting)

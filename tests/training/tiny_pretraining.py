@@ -56,15 +56,14 @@ def together(processes: Any, count: int, data: Path, folder: Path, settings: Rec
     for child in children:
         child.start()
     for child in children:
-        child.join(60)
+        child.join(600)
         child.kill()
     return [child.exitcode for child in children]
 
 
 def _member(rank: int, count: int, port: int, data: Path, folder: Path, settings: Recipe, task: Any) -> None:
     os.environ.update(RANK=str(rank), WORLD_SIZE=str(count), MASTER_ADDR="localhost", MASTER_PORT=str(port))
-    os.fsync = lambda descriptor: None
-    torch.set_num_threads(1)
+    os.fsync = lambda fd: None
     words = folder.with_name(f"{folder.name}.said-{rank}")
     try:
         if task is not None:
@@ -93,8 +92,7 @@ def killed(data: Path, folder: Path, settings: Recipe, event: int) -> None:
     Moments are those at which something has just been done, or is half done: a batch made, a step taken, a line written
     to the log, a file of a checkpoint written or written in part, a hash taken, a folder renamed or deleted.
     """
-    os.fsync = lambda descriptor: None  # a kill is no power cut
-    torch.set_num_threads(1)
+    os.fsync = lambda fd: None  # a kill is no power cut
     counted, lock = itertools.count(1), threading.Lock()
 
     def moment() -> None:
@@ -119,8 +117,7 @@ def killed(data: Path, folder: Path, settings: Recipe, event: int) -> None:
         moment()
         path.write_bytes(whole)
 
-    save_file = checkpoints.save_file
-    checkpoints.save_file = in_two_parts
+    save_file, checkpoints.save_file = checkpoints.save_file, in_two_parts  # type: ignore[attr-defined,assignment]
     for owner, name in ((Batches, "batch"), (MaskedLanguageModelling, "after_step"), (Log, "write"), (checkpoints, "file_hash"),
                         (os, "replace"), (shutil, "rmtree")):  # fmt: skip
         followed(owner, name)

@@ -16,7 +16,6 @@ from bongsu.watch.messages import Deletion, Message, Reference
 from bongsu.watch.tracking import Settings
 
 
-@settings(deadline=None)
 @given(st.integers(0, 3000), st.floats(0.1, 3000), st.floats(0.5, 200), st.sampled_from([1, 5, 15]))
 def test_the_tail_is_the_negative_binomial_one(count: int, shape: float, rate: float, exposure: int) -> None:
     true = nbinom.sf(count - 1, shape, rate / (rate + exposure))
@@ -104,7 +103,7 @@ def test_forgotten_keys_are_not_taken_for_new_ones() -> None:
     assert small.surprise("often", 30, 15) == large.surprise("often", 30, 15)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.integers(0, 3), st.randoms(use_true_random=False))
 def test_order_and_repetition_change_nothing(seed: int, draw: random.Random) -> None:
     messages = made_stream(seed, hours=2, quiet=100)
@@ -119,7 +118,7 @@ def test_near_duplicates_are_one_message() -> None:
     assert find([Message("first", "rain", START), *copies]) == []
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(st.integers(1, 330))
 def test_goes_on_from_its_state_as_if_nothing_had_been(cut: int) -> None:
     messages = [message for message in made_stream(5, hours=2, quiet=100) if "lovely" not in message.text]

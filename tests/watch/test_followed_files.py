@@ -36,7 +36,7 @@ class Reading:
 
     async def follow(self, source: File, steps: list[Any], at_end: int) -> None:
         """Take what comes; whenever nothing more comes, do the next step; stop after the last."""
-        async with aclosing(source.arrivals(self.cursor)) as arrivals:
+        async with aclosing(source.arrivals(self.cursor)) as arrivals:  # type: ignore[type-var]
             left = list(steps)
             while True:
                 try:
@@ -58,7 +58,7 @@ class Reading:
                     self.cursor = json.loads(json.dumps(arrival.cursor))
 
     def run(self, *steps: Any) -> list[str]:
-        asyncio.run(asyncio.wait_for(self.follow(File(self.path, **self._options), list(steps), 0), 30))
+        asyncio.run(asyncio.wait_for(self.follow(File(self.path, **self._options), list(steps), 0), 600))
         return self.ids
 
 

@@ -52,7 +52,7 @@ def sent(tmp_path: Path, answer: Answer, times: int = 1, path: str = "/x", **opt
                 await hook.send(seq, ALERT)
             return hook, seen
 
-    return asyncio.run(asyncio.wait_for(main(), 60))
+    return asyncio.run(asyncio.wait_for(main(), 600))
 
 
 def test_an_alert_at_a_place_that_is_not_ascii_is_delivered(tmp_path: Path) -> None:
