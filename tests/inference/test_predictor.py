@@ -145,7 +145,7 @@ def test_details_come_back_and_damaged_ones_are_refused() -> None:
     assert isinstance(Predictor(again, None, None).task, ClassificationTask)  # type: ignore[arg-type]
     whole = details.to_dict()
     damaged: list[dict[str, Any]] = [{name: part for name, part in whole.items() if name != left} for left in whole]
-    damaged += [{**whole, "schema": {"lables": []}}, {**whole, "task": {**whole["task"], "kind": "poetry"}}]
+    damaged += [{**whole, "schema": {"lables": []}}, {**whole, "task": {**task.model_dump(mode="json"), "kind": "poetry"}}]
     for values in damaged:
         with pytest.raises(WorkspaceError, match="another version or damaged"):
             ModelDetails.from_dict(values)

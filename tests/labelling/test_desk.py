@@ -20,7 +20,7 @@ from bongsu.labelling.trust import FEWEST, LATEST, UNMEASURED_ERROR, Neighbours,
 def offer(desk: Desk, detector: BundlePredictor, texts: list[str]) -> None:
     positive = detector.probabilities(texts)[:, 1].tolist()
     rows = enumerate(zip(texts, positive, strict=True))
-    desk.offer(Candidate("s", str(number), "", text, 3600.0 + number, value) for number, (text, value) in rows)
+    desk.offer([Candidate("s", str(number), "", text, 3600.0 + number, value) for number, (text, value) in rows])
 
 
 def event(sentences: list[str]) -> list[str]:
@@ -158,7 +158,8 @@ def test_a_version_that_answers_worse_than_the_bundle_is_a_setback() -> None:
     found = setback(worse, "v")
     assert found is not None
     loss = (np.log(0.9 / 0.2) + np.log(0.9 / 0.7)) / 2
-    assert (found.labels, found.difference) == (2 * FEWEST, pytest.approx(loss))
+    assert found.labels == 2 * FEWEST
+    assert found.difference == pytest.approx(loss)
     assert setback(worse, "another") is None
     assert setback(worse[: FEWEST - 1], "v") is None
     assert setback(audit(*[(0.9, 0.1, None, 1), (0.1, 0.9, None, 1)] * FEWEST), "v") is None  # chance

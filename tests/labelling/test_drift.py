@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bongsu.labelling.differing import difference
-from bongsu.labelling.drift import DriftWatch
+from bongsu.labelling.drift import Advice, DriftWatch
 from bongsu.labelling.features import BUCKETS, bucket_of
 from bongsu.labelling.store import Candidate
 
@@ -40,7 +40,7 @@ def run(then: Say, hours: int = 12, changed: int = 3, seed: int = 0, before: Say
     return watch
 
 
-def feed(watch: DriftWatch, say: Say, hour: int, draw: random.Random, count: int = 300) -> list[str | None]:
+def feed(watch: DriftWatch, say: Say, hour: int, draw: random.Random, count: int = 300) -> list[Advice | None]:
     """Messages of an hour; returns the advice of all news."""
     found = []
     for number in range(count):

@@ -25,7 +25,7 @@ CLOSE: dict[str, Any] = {"rtol": 1e-5, "atol": 1e-5}
 def modernbert(config: EncoderConfig) -> ModernBertModel:
     hidden_activation = {"geglu": "gelu", "swiglu": "silu"}[config.activation]
     rope = {"rope_type": "default", "rope_theta": config.rope_theta}
-    return ModernBertModel(
+    model: ModernBertModel = ModernBertModel(
         ModernBertConfig(
             vocab_size=config.vocab_size,
             hidden_size=config.d_model,
@@ -42,9 +42,11 @@ def modernbert(config: EncoderConfig) -> ModernBertModel:
             eos_token_id=None,
             cls_token_id=None,
             sep_token_id=None,
-            attn_implementation="eager",
+            attn_implementation="eager",  # type: ignore[call-arg]
         )
-    ).eval()
+    )
+    model.eval()
+    return model
 
 
 @pytest.mark.parametrize("activation", ["geglu", "swiglu"])

@@ -67,7 +67,8 @@ def test_the_model_is_measured_at_its_threshold_with_the_baselines(threshold: fl
 def test_curves_of_thresholds_are_of_two_classes_alone() -> None:
     table = np.full((5, 3), 1 / 3)
     section = classification_section(recipe_of(), LABELS, table, {TFIDF: table}, ["a", "b", "c"], "by hand")
-    assert section.scores is section.thresholds is None
+    assert section.scores is None
+    assert section.thresholds is None
 
 
 def test_a_message_that_stands_twice_is_shown_once_and_with_signs() -> None:

@@ -31,7 +31,7 @@ def serve(detector: BundlePredictor, sentences: list[str]) -> Callable[..., Serv
         texts = sentences[200:400]
         positive = detector.probabilities(texts)[:, 1].tolist()
         rows = enumerate(zip(texts, positive, strict=True))
-        desk.offer(Candidate("s", str(number), "", text, 7200.0 + number, value) for number, (text, value) in rows)
+        desk.offer([Candidate("s", str(number), "", text, 7200.0 + number, value) for number, (text, value) in rows])
         return service
 
     return make

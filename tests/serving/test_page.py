@@ -300,7 +300,7 @@ def test_twenty_messages_are_labelled_by_keyboard_and_by_touch(
     service = fake_service(lambda: desk.open(detector), desk=desk)
     texts = [f"{text} 산불 대피" if number % 2 else text for number, text in enumerate(sentences[200:300])]
     rows = enumerate(zip(texts, detector.probabilities(texts)[:, 1].tolist(), strict=True))
-    desk.offer(Candidate("s", str(number), "", text, 7200.0 + number, value) for number, (text, value) in rows)
+    desk.offer([Candidate("s", str(number), "", text, 7200.0 + number, value) for number, (text, value) in rows])
     with shown(browser, service, locale, width=width, touch=touch) as page:
         for count in range(20):
             until(page, lambda: page.is_enabled("#label-yes"))

@@ -13,12 +13,12 @@ from bongsu import progress
 from bongsu.errors import WorkspaceError
 from bongsu.files import write_json
 from bongsu.tokens import shards as writing
-from bongsu.tokens.shards import Shards, encode_texts, open_shards, write_shards
+from bongsu.tokens.shards import Shards, SplitEntry, encode_texts, open_shards, write_shards
 
 PARTS = ("tokens", "offsets", "bytes")
 
 
-def write(folder: Path, texts: list[str], tokenizer: Tokenizer) -> dict[str, Any]:
+def write(folder: Path, texts: list[str], tokenizer: Tokenizer) -> SplitEntry:
     with progress.bar("encoding", None, "MB") as bar:
         entry = write_shards(folder, "train", encode_texts(texts, tokenizer), tokenizer, bar)
     write_json(folder / "tokens.json", {"splits": {"train": entry}})

@@ -56,7 +56,7 @@ def test_a_bad_step_leaves_the_weights_alone(tmp_path: Path, factor: float) -> N
 
 @pytest.mark.parametrize("stop_at", [13, 16, 20])
 def test_the_guard_goes_on_as_if_never_stopped(tmp_path: Path, stop_at: int) -> None:
-    straight, wanted = toy.run(tmp_path / "straight", 30, Bursting(NAN, range(12, 16)), spike=5.0)  # type: ignore[assignment]
+    straight, wanted = toy.run(tmp_path / "straight", 30, Bursting(NAN, range(12, 16)), spike=5.0)
     task = Bursting(NAN, range(12, 16), stop_at)
     with pytest.raises(InterruptedError):
         toy.run(tmp_path / "stopped", 30, task, spike=5.0, checkpoint_minutes=1e-9)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import torch
 import toy
 
@@ -109,7 +110,7 @@ def test_a_full_disk_is_told_by_whatever_comes_next(tmp_path: Path, monkeypatch:
 def test_a_full_disk_ends_training_with_the_last_checkpoint_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """And once there is room, the same command goes on to the same weights."""
     straight, _ = toy.run(tmp_path / "straight", 20)
-    save_file, saves = module.save_file, iter(range(100))
+    save_file, saves = safetensors.torch.save_file, iter(range(100))
 
     def full(tensors: Any, path: Path) -> None:
         if next(saves) == 13:  # in the middle of the seventh checkpoint
