@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-MARGIN = 0.25  # accuracy above the majority class, on the test messages
+MARGIN = 0.35  # accuracy above the majority class, on the test messages
 
 run = Path(sys.argv[1])
 page = (run / "evaluation" / "report.html").read_text(encoding="utf-8")

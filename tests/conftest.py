@@ -8,6 +8,7 @@ import random
 import shutil
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,17 @@ def ray_cluster() -> Iterator[str]:
     # How long Ray Serve waits for its proxy, and Ray for a worker, to start: on a busy machine a proxy needs more than 5 s.
     os.environ.update(RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S="300", RAY_worker_register_timeout_seconds="300")
     from bongsu.cluster import LOCAL, SMALL, connected
+    from bongsu.errors import BongsuError
 
     environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(sys.path)}}
-    with connected(LOCAL, num_cpus=2, resources={"place": 1}, runtime_env=environment, **SMALL):
+    with ExitStack() as stack:
+        for attempt in range(5):  # Ray gives a node up that has not started within 30 s
+            try:
+                stack.enter_context(connected(LOCAL, num_cpus=2, resources={"place": 1}, runtime_env=environment, **SMALL))
+                break
+            except BongsuError:
+                if attempt == 4:
+                    raise
         import ray
 
         yield ray.get_runtime_context().gcs_address

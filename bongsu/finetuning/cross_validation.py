@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from bongsu import progress
 from bongsu.arrays import Array, Int64
@@ -155,7 +156,17 @@ class CrossValidation:
         """Return the model a fold was measured with."""
         training = self.training(self.data.take(self.rows(result.fold)[0]), [], result.fold + 1000 * result.seed)
         load_best(self.fold_folder(result.fold, result.seed) / "checkpoints", training.model, result.state)
-        return training.best
+        return self.finished(training)
+
+    def finished(self, training: FineTuning) -> TaskModel:
+        """Return the best model of a training, its encoder interpolated with the one it started from."""
+        model, share = training.best, self.settings.interpolation
+        if share < 1.0:
+            start = dict(self.start(training.seed).encoder.named_parameters())
+            with torch.no_grad():
+                for name, parameter in model.encoder.named_parameters():
+                    parameter.lerp_(start[name], 1.0 - share)
+        return model
 
     def _measure(self, fold: int, seed: int, split: Split) -> None:
         """Train on a fold's rows and measure on the others."""
@@ -168,13 +179,14 @@ class CrossValidation:
         training = self.training(self.data.take(rows), development, fold + 1000 * seed)
         state = train(training, self.plan(training, title), self.settings, folder / "checkpoints", self.on_evaluation)
         load_best(folder / "checkpoints", training.model, state)
+        model = self.finished(training)
         neutral = Calibration()
-        outputs = predict(self.task, training.best, self.tokenizer, held_out)
+        outputs = predict(self.task, model, self.tokenizer, held_out)
         metrics = self.task.score(held_out, self.task.probabilities(outputs, neutral), neutral)
         shown = ", ".join(f"{metric.title} {metrics[metric.name]:.3f}" for metric in self.task.metrics[:2])
         progress.note(f"{title}: {shown} on {len(held_out):,} rows held out")
         save_outputs(folder / "held_out", outputs)
-        save_outputs(folder / "development", predict(self.task, training.best, self.tokenizer, development))
+        save_outputs(folder / "development", predict(self.task, model, self.tokenizer, development))
         _save_array(folder / "development_rows.npy", development_rows)
         epochs = (state.best_step or state.step) * self.settings.accumulate / training.batches_per_epoch
         write_json(folder / "result.json", asdict(FoldResult(fold, seed, epochs, state, metrics)))  # last: the fold is done

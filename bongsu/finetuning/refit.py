@@ -30,4 +30,4 @@ def _on_all_rows(work: CrossValidation, folder: Path, epochs: float) -> TaskMode
     steps = max(1, round(epochs * training.batches_per_epoch / work.settings.accumulate))
     plan = dataclasses.replace(work.plan(training, "final"), stop_after=steps, patience=None, evaluate_every=10**9)
     train(training, plan, work.settings, folder / "checkpoints")
-    return training.best
+    return work.finished(training)

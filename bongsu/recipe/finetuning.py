@@ -44,6 +44,9 @@ class Finetune(Optimization):
     """Share of training texts that `augmentation` changes."""
     ema: Probability = 0.0
     """Keep an exponential moving average of the weights with this decay, such as 0.99, instead of the last ones."""
+    interpolation: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """After training, weigh the encoder's weights by this much and those it started from by the rest, such as 0.8: it keeps
+    more of what it knew of other text (WiSE-FT, Wortsman et al. 2022)."""
     batch_size: Positive = 32
     """Rows in a batch."""
     epochs: Positive = 6

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import accuracy_score, log_loss
 from tiny_task import data_of, make, work_of
 from tokenizers import Tokenizer
@@ -152,3 +153,17 @@ def test_outputs_come_back_from_files(tmp_path: Path) -> None:
     again = load_outputs(tmp_path / "some")
     assert [table.tolist() for table in again.tables()] == [table.tolist() for table in tables]
     assert [table.tolist() for table in again.take(np.array([2, 0])).tables()] == [tables[2].tolist(), tables[0].tolist()]
+
+
+def test_interpolated_weights_lie_between_the_start_and_the_tuned_encoder(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    weights = []
+    for name, share in (("tuned", 1.0), ("between", 0.8)):
+        recipe = make(tokenizer, tmp_path, finetune={"learning_rate": 0.01, "interpolation": share})
+        work = work_of(recipe, tmp_path)
+        work.folder = tmp_path / name
+        work.run()
+        model = work.best_model(work.load()[0][0].result)
+        weights.append({key: value.detach() for key, value in model.encoder.named_parameters()})
+        assert not torch.equal(model.head.linear.weight, work.start(0).head.linear.weight)
+    for name, start in work.start(0).encoder.named_parameters():
+        torch.testing.assert_close(weights[1][name], 0.8 * weights[0][name] + 0.2 * start.detach())
