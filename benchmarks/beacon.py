@@ -4,7 +4,7 @@
 
 Labelled files are CSV with `text` and either `target` (1 or 0), `label` (on-topic or not) or `informativeness`
 (CrisisLexT26); a column `event` is measured event by event. Each row of the table of held-out rows has TF-IDF with
-logistic regression, fitted on the same training rows, beside it, both at 0.5; differences carry 95 % paired bootstrap intervals.
+logistic regression of the same training rows beside it, both at 0.5; differences carry 95 % paired bootstrap intervals.
 """
 
 from __future__ import annotations
