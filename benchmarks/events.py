@@ -63,7 +63,7 @@ def write_rows(files: list[Path], most: int, path: Path) -> None:
     for file in files:
         with open(file, encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
-                if target := CLASSES.get(row.get("label") or row["informativeness"]):
+                if target := CLASSES.get(row.get("label") or row.get("informativeness") or ""):
                     events[row["event"].casefold()].setdefault(row["text"], target)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
