@@ -141,6 +141,23 @@ def test_columns_are_found_by_looking(tmp_path: Path, content: str, text: str, l
     assert (loaded.task.kind if loaded.task else None) == (kind if label else None)
 
 
+def test_an_audit_finds_the_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = [f"산불이 마을 {number}번지까지 내려왔어요,1\n오늘 경기 {number}회에 불을 뿜었다,0" for number in range(12)]
+    Path("mine.csv").write_text(
+        "메시지,구분\n" + "\n".join([*rows, "산불이 마을 3번지까지 내려왔어요,0"]) + "\n", encoding="utf-8"
+    )
+    assert call(monkeypatch, "audit", "mine.csv") == 0
+    said = capsys.readouterr()
+    assert "text in '메시지', label in '구분'" in said.out + said.err
+    assert "산불이 마을 3번지까지 내려왔어요" in Path("audit.csv").read_text(encoding="utf-8")
+    Path("unlabelled.csv").write_text("메시지\n산불이 났다\n비가 온다\n", encoding="utf-8")
+    assert call(monkeypatch, "audit", "unlabelled.csv") == 1
+    assert "no column looks like labels" in capsys.readouterr().err
+
+
 def test_init_asks_on_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_messages(tmp_path / "mine.csv")

@@ -9,7 +9,8 @@ import typer
 
 from bongsu import progress
 from bongsu.cli.common import Delimiter, Encoding, MaxBad, Quoting, app, need, text_format
-from bongsu.errors import MissingColumnError
+from bongsu.cli.drafting import look
+from bongsu.errors import DataError, MissingColumnError
 from bongsu.files import redacted, write_bytes
 
 
@@ -17,8 +18,8 @@ from bongsu.files import redacted, write_bytes
 def audit(
     train: Annotated[str, typer.Argument(help="A labelled CSV, TSV, JSON Lines or Parquet file", show_default=False)],
     test: Annotated[str | None, typer.Argument(help="A file to look for near-duplicates in")] = None,
-    text: Annotated[str, typer.Option("--text", help="The text column")] = "text",
-    label: Annotated[str, typer.Option("--label", help="The label column")] = "target",
+    text: Annotated[str | None, typer.Option("--text", help="The text column; by default found by looking")] = None,
+    label: Annotated[str | None, typer.Option("--label", help="The label column; by default found by looking")] = None,
     id: Annotated[str, typer.Option("--id", help="The id column")] = "id",
     context: Annotated[list[str] | None, typer.Option("--context", help="A column put before the text")] = None,
     run: Annotated[Path | None, typer.Option("--run", help="Take the probabilities of this run's folds")] = None,
@@ -31,20 +32,22 @@ def audit(
     """Find copies, contradictions, near-duplicates and likely label errors in a labelled file."""
     need("torch", "train")
     from bongsu.export.bundle import run_recipe
-    from bongsu.finetuning.audit import audit as look
+    from bongsu.finetuning.audit import audit as examine
     from bongsu.finetuning.audit import of_run, render, summary
     from bongsu.finetuning.data import load_data
     from bongsu.recipe import Classification
     from bongsu.tasks.classification import ClassificationTask
 
     written = text_format(encoding, delimiter, quoting, max_bad)
-    columns = {"text": text, "label": label, "id": id, "context": context or []}
+    seen = look(train, text, label, written)
+    if seen.label is None:
+        raise DataError(f"{redacted(train)}: no column looks like labels; name one with --label.")
+    columns = {"text": seen.text, "label": seen.label, "id": id, "context": context or []}
     task = ClassificationTask(Classification(**{"train": train, **columns, **written.model_dump()}))
     try:
         examples = task.read(train, {})
     except MissingColumnError as error:
-        option = next((name for name, column in (("--text", text), ("--label", label)) if column == error.column), "--context")
-        raise error.advise(f"Name another with {option}.") from None
+        raise error.advise("Name another with --context.") from None
     task.schema = task.learn_schema(examples)
     others: list[str] = []
     if test is not None:
@@ -53,8 +56,12 @@ def audit(
     known = None
     if run is not None:
         known = of_run(load_data(run_recipe(run), run / "finetune" / "data"), run / "finetune" / "model", examples)
-    found = look(task, examples, others, known)
-    progress.table(f"{redacted(train)}: {len(examples):,} rows", ["", "groups", "rows"], summary(found, len(others)))
+    found = examine(task, examples, others, known)
+    progress.table(
+        f"{redacted(train)}: {len(examples):,} rows, text in {seen.text!r}, label in {seen.label!r}",
+        ["", "groups", "rows"],
+        summary(found, len(others)),
+    )
     write_bytes(output, render(found, task, examples))
     progress.note(
         f"{output}: every row worth a look. Fill in its column `correction` (a label, or drop), then "

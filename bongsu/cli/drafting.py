@@ -15,7 +15,7 @@ from typing import Literal
 from bongsu.corpus.readers import ReadStats, read_rows, resolve
 from bongsu.errors import DataError, MissingColumnError, RecipeError
 from bongsu.models import DEFAULT
-from bongsu.recipe import Source, Tokenizer
+from bongsu.recipe import Source, TextFormat, Tokenizer
 from bongsu.recipe.section import BYTES, SPECIAL_TOKENS
 from bongsu.tokens.bpe import train_tokenizer
 
@@ -63,16 +63,18 @@ class Look:
     """Share of letters that are Hangul."""
 
 
-def look(path: str, text: str | None = None, label: str | None = None) -> Look:
+def look(path: str, text: str | None = None, label: str | None = None, written: TextFormat | None = None) -> Look:
     """Look at the first rows of a file.
 
     Args:
         text, label: the columns, where they are known; otherwise they are guessed by name, and then by content.
+        written: how the file is written; by default this is found by looking.
 
     Raises:
         DataError: when the file cannot be read, holds no column with text, or lacks a column that was named.
     """
-    rows = [row for _, row in islice(read_rows(Source(path=path), ReadStats(quiet=True), [], None), LOOKED_AT + 1)]
+    source = Source(path=path, **(written or TextFormat()).model_dump())
+    rows = [row for _, row in islice(read_rows(source, ReadStats(quiet=True), [], None), LOOKED_AT + 1)]
     complete = len(rows) <= LOOKED_AT
     rows = rows[:LOOKED_AT]
     columns = list(dict.fromkeys(name for row in rows for name in row))

@@ -76,7 +76,7 @@ def _words(found: Difference | None) -> str:
         return "no row was measured by both in the same kind of task, so only the metrics above can be compared."
     low, high = found.found.interval
     where = f"the same {found.rows:,} rows" if found.all_rows else f"the {found.rows:,} rows that both measured"
-    verdict = {True: "better", False: "worse", None: "no difference that is more than chance"}[found.better]
+    verdict = {True: "better", False: "worse", None: "no significant difference"}[found.better]
     return (
         f"{verdict}. {found.metric} {found.found.difference:+.4f}, 95 % interval {low:+.4f} to {high:+.4f} "
         f"(paired, on {where})."
