@@ -15,10 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 from bongsu import progress
-from bongsu.arrays import Float32, Int64
+from bongsu.arrays import Float32, Float64, Int64
 from bongsu.evaluation.robustness import FlipCount, count_flips, sum_flips
 from bongsu.files import atomic_file, read_json, record_hashes, write_json
-from bongsu.finetuning.baselines import Baselines
+from bongsu.finetuning.baselines import Baseline, Baselines
 from bongsu.finetuning.cross_validation import CrossValidation, FoldOutputs, load_outputs, save_outputs
 from bongsu.finetuning.data import AnyExample, Data
 from bongsu.inference.explain import Word
@@ -82,12 +82,16 @@ def assemble(work: CrossValidation, baselines: Baselines, refitted: Path, folder
         progress.warn(f"ensemble.tfidf: a {task.kind} task has no TF-IDF baseline; the encoder decides alone")
     thresholds = task.fixed_thresholds(work.recipe.evaluate)
     rows, fold_of = _measured_rows(data)
-    members = [_members(work, baselines, seed, rows, fold_of, ensemble) for seed in folds]
-    calibrations = [_calibrations(task, member, thresholds) for member in members]
-    merged = [member.merged(task) for member in members]
+    tfidf_outputs = _tfidf_outputs(work, baselines.tfidf, rows, folds[0][0]) if ensemble and baselines.tfidf else None
+    members = [_members(work, seed, rows, fold_of, tfidf_outputs) for seed in folds]
+    merged = [each.measured.merged(task, np.take(each.scales, fold_of)) for each in members]
+    calibrations = [
+        _calibrations(task, each, outputs, fold_of, thresholds) for each, outputs in zip(members, merged, strict=True)
+    ]
     seeds = [_calibrated_by_fold(task, outputs, fold_of, chosen) for outputs, chosen in zip(merged, calibrations, strict=True)]
-    scale = members[0].kept_scale(task)
-    final = task.calibrate(data.take(rows), members[0].merged(task, scale), thresholds)
+    measured_rows = members[0].measured
+    scale = measured_rows.scale(task)
+    final = task.calibrate(measured_rows.examples, measured_rows.merged(task, scale), thresholds)
     details = ModelDetails(task.settings, task.schema, final)
     model, _ = load_task_model(refitted)
     save_task_model(folder, model, details.to_dict())
@@ -105,7 +109,7 @@ def assemble(work: CrossValidation, baselines: Baselines, refitted: Path, folder
         fold=fold_of,
         raw=merged[0],
         seeds=seeds,
-        encoder=members[0].encoder,
+        encoder=measured_rows.encoder,
         calibrations=calibrations[0],
         final=final,
         test=predictor.outputs_of(data.test),
@@ -164,6 +168,11 @@ class _Rows(NamedTuple):
     encoder: Outputs
     tfidf: Outputs | None
 
+    def take(self, places: Int64) -> _Rows:
+        """Return some of the examples."""
+        examples = [self.examples[place] for place in places.tolist()]
+        return _Rows(examples, self.encoder.take(places), self.tfidf.take(places) if self.tfidf else None)
+
     def scale(self, task: AnyTask) -> float:
         """Return the factor that makes TF-IDF's logits as confident as the encoder's: the ratio of their temperatures.
 
@@ -173,42 +182,26 @@ class _Rows(NamedTuple):
             return 1.0
         return task.calibrate(self.examples, self.encoder).temperature / task.calibrate(self.examples, self.tfidf).temperature
 
-    def merged(self, task: AnyTask, scale: float) -> Outputs:
-        """Return the outputs of the ensemble."""
+    def merged(self, task: AnyTask, scale: float | Float64) -> Outputs:
+        """Return the outputs of the ensemble.
+
+        Args:
+            scale: TF-IDF's factor, of all examples or of each, [examples].
+        """
         if self.tfidf is None:
             return task.merge([self.encoder])
-        return task.merge([self.encoder, self.tfidf.with_values(self.tfidf.values * scale)])
+        factors = np.repeat(np.broadcast_to(scale, len(self.examples)), self.tfidf.lengths).astype(np.float32)
+        return task.merge([self.encoder, self.tfidf.with_values(self.tfidf.values * factors[:, None])])
 
 
-@dataclass(frozen=True)
-class _Members:
-    """What the members of an ensemble say of the measured rows, for one seed."""
+class _Members(NamedTuple):
+    """The outputs of the ensemble's members, for one seed."""
 
     measured: _Rows
-    fold_of: Int64
     chosen_on: list[_Rows]
-    """Of each fold the rows that its scale and calibration are chosen on."""
+    """The rows that the scale and the calibration of each fold are chosen on."""
     scales: list[float]
     """Of each fold."""
-
-    @property
-    def encoder(self) -> Outputs:
-        return self.measured.encoder
-
-    def kept_scale(self, task: AnyTask) -> float:
-        """Return the scale of the model that is kept, chosen on all measured rows."""
-        return self.measured.scale(task)
-
-    def merged(self, task: AnyTask, scale: float | None = None) -> Outputs:
-        """Return the outputs of the ensemble for the measured rows, each by its fold's scale, or all by one."""
-        if scale is not None:
-            return self.measured.merged(task, scale)
-        tables: list[Float32] = [np.zeros((0, 0), dtype=np.float32)] * len(self.encoder)
-        for fold, own in enumerate(self.scales):
-            for row, table in enumerate(self.measured.merged(task, own).tables()):
-                if self.fold_of[row] == fold:
-                    tables[row] = table
-        return Outputs.of_tables(tables, self.encoder.values.shape[1])
 
 
 def _measured_rows(data: Data) -> tuple[Int64, Int64]:
@@ -228,37 +221,45 @@ def in_file_order(data: Data, rows: Int64, folds: Sequence[Outputs]) -> Outputs:
     return Outputs.of_tables([tables[row] for row in rows.tolist()], folds[0].values.shape[1])
 
 
-def _members(
-    work: CrossValidation, baselines: Baselines, folds: Sequence[FoldOutputs], rows: Int64, fold_of: Int64, ensemble: bool
-) -> _Members:
-    """Return the outputs of the ensemble's members for the measured rows and, of a hold-out, for its development split."""
+def _tfidf_outputs(work: CrossValidation, tfidf: Baseline, rows: Int64, fold: FoldOutputs) -> tuple[Outputs, Outputs | None]:
+    """Return TF-IDF's outputs for the measured rows and, of a hold-out, for its development split; the same for all seeds.
+
+    On the development split the fold's own TF-IDF, which has learned from it, would look more confident than it is.
+    """
     task, data = work.task, work.data
-    encoder = in_file_order(data, rows, [fold.held_out for fold in folds])
-    tfidf = in_file_order(data, rows, baselines.tfidf.folds) if ensemble and baselines.tfidf else None
-    examples = data.take(rows)
+    measured = in_file_order(data, rows, tfidf.folds)
+    if len(data.splits) > 1:
+        return measured, None
+    learned = data.take(np.setdiff1d(data.splits[0][0], fold.development_rows))
+    return measured, task.tfidf_outputs(task.fit_tfidf(task.unique(learned)), data.take(fold.development_rows))
+
+
+def _members(
+    work: CrossValidation,
+    folds: Sequence[FoldOutputs],
+    rows: Int64,
+    fold_of: Int64,
+    tfidf_outputs: tuple[Outputs, Outputs | None] | None,
+) -> _Members:
+    """Return the outputs of the ensemble's members for the measured rows and for those that scales are chosen on."""
+    task, data = work.task, work.data
+    tfidf, tfidf_development = tfidf_outputs or (None, None)
+    measured = _Rows(data.take(rows), in_file_order(data, rows, [fold.held_out for fold in folds]), tfidf)
     if len(folds) > 1:
-        others = [np.flatnonzero(fold_of != fold) for fold in range(len(folds))]
-        chosen = [
-            _Rows([examples[row] for row in other.tolist()], encoder.take(other), tfidf.take(other) if tfidf else None)
-            for other in others
-        ]
+        chosen_on = [measured.take(np.flatnonzero(fold_of != fold)) for fold in range(len(folds))]
     else:
-        development = data.take(folds[0].development_rows)
-        theirs = None
-        if tfidf is not None:
-            # The fold's own TF-IDF has learned from the development split, where it would look surer than it is.
-            learned = data.take(np.setdiff1d(data.splits[0][0], folds[0].development_rows))
-            theirs = task.tfidf_outputs(task.fit_tfidf(task.unique(learned)), development)
-        chosen = [_Rows(development, folds[0].development, theirs)]
-    return _Members(_Rows(examples, encoder, tfidf), fold_of, chosen, [each.scale(task) for each in chosen])
+        chosen_on = [_Rows(data.take(folds[0].development_rows), folds[0].development, tfidf_development)]
+    return _Members(measured, chosen_on, [each.scale(task) for each in chosen_on])
 
 
-def _calibrations(task: AnyTask, members: _Members, thresholds: list[float]) -> list[Calibration]:
+def _calibrations(
+    task: AnyTask, members: _Members, merged: Outputs, fold_of: Int64, thresholds: list[float]
+) -> list[Calibration]:
     """Return each fold's calibration, chosen on the other folds' rows; of a hold-out on its development split."""
     if len(members.chosen_on) == 1:
         [development], [scale] = members.chosen_on, members.scales
         return [task.calibrate(development.examples, development.merged(task, scale), thresholds)]
-    return _cross_calibrate(task, members.measured.examples, members.merged(task), members.fold_of, thresholds)
+    return _cross_calibrate(task, members.measured.examples, merged, fold_of, thresholds)
 
 
 def calibrate_by_fold(task: AnyTask, examples: Sequence[AnyExample], outputs: Outputs, fold_of: Int64) -> Calibrated:
