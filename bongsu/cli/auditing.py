@@ -9,7 +9,7 @@ import typer
 
 from bongsu import progress
 from bongsu.cli.common import Delimiter, Encoding, MaxBad, Quoting, app, need, text_format
-from bongsu.cli.drafting import look
+from bongsu.cli.drafting import find_columns
 from bongsu.errors import DataError, MissingColumnError
 from bongsu.files import redacted, write_bytes
 
@@ -32,17 +32,17 @@ def audit(
     """Find copies, contradictions, near-duplicates and likely label errors in a labelled file."""
     need("torch", "train")
     from bongsu.export.bundle import run_recipe
-    from bongsu.finetuning.audit import audit as examine
+    from bongsu.finetuning.audit import audit as look
     from bongsu.finetuning.audit import of_run, render, summary
     from bongsu.finetuning.data import load_data
     from bongsu.recipe import Classification
     from bongsu.tasks.classification import ClassificationTask
 
     written = text_format(encoding, delimiter, quoting, max_bad)
-    seen = look(train, text, label, written)
-    if seen.label is None:
+    found = find_columns(train, text, label, written)
+    if found.label is None:
         raise DataError(f"{redacted(train)}: no column looks like labels; name one with --label.")
-    columns = {"text": seen.text, "label": seen.label, "id": id, "context": context or []}
+    columns = {"text": found.text, "label": found.label, "id": id, "context": context or []}
     task = ClassificationTask(Classification(**{"train": train, **columns, **written.model_dump()}))
     try:
         examples = task.read(train, {})
@@ -56,13 +56,13 @@ def audit(
     known = None
     if run is not None:
         known = of_run(load_data(run_recipe(run), run / "finetune" / "data"), run / "finetune" / "model", examples)
-    found = examine(task, examples, others, known)
+    findings = look(task, examples, others, known)
     progress.table(
-        f"{redacted(train)}: {len(examples):,} rows, text in {seen.text!r}, label in {seen.label!r}",
+        f"{redacted(train)}: {len(examples):,} rows, text in {found.text!r}, label in {found.label!r}",
         ["", "groups", "rows"],
-        summary(found, len(others)),
+        summary(findings, len(others)),
     )
-    write_bytes(output, render(found, task, examples))
+    write_bytes(output, render(findings, task, examples))
     progress.note(
         f"{output}: every row worth a look. Fill in its column `correction` (a label, or drop), then "
         f"--set task.corrections={output}"

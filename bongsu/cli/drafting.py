@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from bongsu.corpus.readers import ReadStats, read_rows, resolve
 from bongsu.errors import DataError, MissingColumnError, RecipeError
@@ -63,8 +63,20 @@ class Look:
     """Share of letters that are Hangul."""
 
 
-def look(path: str, text: str | None = None, label: str | None = None, written: TextFormat | None = None) -> Look:
-    """Look at the first rows of a file.
+class Columns(NamedTuple):
+    """The columns of the first rows of a file."""
+
+    values: dict[str, list[str]]
+    """The cells of each column, without blanks at their ends."""
+    text: str
+    label: str | None
+    """None when no column looks like labels."""
+    complete: bool
+    """Whether these are all rows."""
+
+
+def find_columns(path: str, text: str | None = None, label: str | None = None, written: TextFormat | None = None) -> Columns:
+    """Find the columns with texts and with labels in the first rows of a file.
 
     Args:
         text, label: the columns, where they are known; otherwise they are guessed by name, and then by content.
@@ -84,6 +96,14 @@ def look(path: str, text: str | None = None, label: str | None = None, written: 
     values = {name: [row.get(name, "").strip() for row in rows] for name in columns}
     text = text or _text_column({name: values[name] for name in columns if name != label}, path)
     label = label or _label_column({name: values[name] for name in columns if name != text})
+    return Columns(values, text, label, complete)
+
+
+def look(path: str, text: str | None = None, label: str | None = None) -> Look:
+    """Look at the first rows of a file; the arguments and errors are those of `find_columns`."""
+    found = find_columns(path, text, label)
+    values, text, label = found.values, found.text, found.label
+    columns = list(values)
     known = [value for value in values[label] if value] if label else []
     kind: Kind = "regression" if len(set(known)) > _MOST_CLASSES and all(map(_is_number, known)) else "classification"
     texts = values[text]
@@ -93,8 +113,8 @@ def look(path: str, text: str | None = None, label: str | None = None, written: 
     return Look(
         path=path,
         columns=columns,
-        rows=len(rows),
-        complete=complete,
+        rows=len(values[text]),
+        complete=found.complete,
         text=text,
         label=label,
         kind=kind,
