@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import random
 from collections import defaultdict
 from pathlib import Path
@@ -20,6 +19,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 import bongsu
+from benchmarks.measuring import write_csv
 from bongsu.files import write_text
 from bongsu.finetuning.baselines import load_baselines
 from bongsu.finetuning.data import load_data
@@ -65,13 +65,12 @@ def write_rows(files: list[Path], most: int, path: Path) -> None:
             for row in csv.DictReader(stream):
                 if target := CLASSES.get(row.get("label") or row.get("informativeness") or ""):
                     events[row["event"].casefold()].setdefault(row["text"], target)
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["text", "target", "event"])
-    for event, rows in sorted(events.items()):
-        drawn = random.Random(SHUFFLE).sample(sorted(rows.items()), min(most, len(rows)))
-        writer.writerows([text, target, event] for text, target in drawn)
-    write_text(path, table.getvalue())
+    drawn = (
+        (text, target, event)
+        for event, rows in sorted(events.items())
+        for text, target in random.Random(SHUFFLE).sample(sorted(rows.items()), min(most, len(rows)))
+    )
+    write_csv(path, ["text", "target", "event"], drawn)
 
 
 def main() -> None:

@@ -114,6 +114,11 @@ class Set:
     """The most rows that are learned from and measured on."""
     finetune: dict[str, Any] = field(default_factory=dict)
 
+    def write(self, folder: Path, training: Items, test: Items) -> None:
+        """Write rows to learn from and rows to measure on into a folder, as `write_recipe` names them."""
+        for part, items in (("train", training), ("test", test)):
+            self.form.write(folder / f"{part}{self.form.suffix}", items)
+
 
 tsv = partial(read_table, delimiter="\t", quoted=False)
 stsb = partial(read_table, names=["sentence1", "sentence2", "score"])
@@ -200,8 +205,7 @@ def measure(name: str, options: argparse.Namespace) -> list[str]:
     chosen, folder = SETS[name], options.out / name
     folder.mkdir(parents=True, exist_ok=True)
     training, test = split(options.data, chosen)
-    for part, items in (("train", training), ("test", test)):
-        chosen.form.write(folder / f"{part}{chosen.form.suffix}", items)
+    chosen.write(folder, training, test)
     begun = time.monotonic()
     run = bongsu.run(write_recipe(folder, name, chosen, options), out=folder / "run")
     seconds = time.monotonic() - begun

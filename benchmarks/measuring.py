@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import re
@@ -9,10 +11,12 @@ import statistics
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from bongsu.files import write_text
 
 
 def in_turn(module: str, sides: Sequence[str], arguments: Sequence[str], repeats: int) -> dict[str, dict[str, Any]]:
@@ -30,6 +34,15 @@ def in_turn(module: str, sides: Sequence[str], arguments: Sequence[str], repeats
             seen[side].append(json.loads(child.stdout.strip().splitlines()[-1]))
             print(f"{number + 1}/{repeats} {side}: {seen[side][-1]}", file=sys.stderr, flush=True)
     return {side: _medians(runs) for side, runs in seen.items()}
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write rows as a CSV file with a header."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text(path, table.getvalue())
 
 
 def _medians(runs: list[dict[str, Any]]) -> dict[str, Any]:

@@ -204,8 +204,7 @@ def measure(name: str, options: argparse.Namespace) -> list[str]:
     chosen, folder = SETS[name], options.out / name
     folder.mkdir(parents=True, exist_ok=True)
     training, test = (random.Random(0).sample(part, min(options.rows, len(part))) for part in split(options.data, chosen))
-    for part, items in (("train", training), ("test", test)):
-        chosen.form.write(folder / f"{part}{chosen.form.suffix}", items)
+    chosen.write(folder, training, test)
     scores: dict[str, list[float]] = {"Bongsu": [], "Trainer": []}
     seconds: dict[str, list[float]] = {"Bongsu": [], "Trainer": []}
     for seed in range(1, options.seeds + 1):

@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import random
 import statistics
-from collections.abc import Sequence
 from pathlib import Path
 
 import bongsu
-from benchmarks.measuring import markdown
+from benchmarks.measuring import markdown, write_csv
 from bongsu.files import read_json, write_text
 
 SHUFFLE = 0  # the seed by which rows are drawn
@@ -45,15 +43,6 @@ holdout = 0.1
 development = 0.02
 diagnose = false
 """
-
-
-def write_rows(path: Path, rows: Sequence[tuple[str, str]]) -> None:
-    """Write rows as a CSV file with the columns text and target."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["text", "target"])
-    writer.writerows(rows)
-    write_text(path, table.getvalue())
 
 
 def measure(folder: Path, train: Path, test: Path, encoder: str, epochs: int, seed: int) -> tuple[float, float]:
@@ -85,12 +74,12 @@ def main() -> None:
     training, held_out = rows[: -options.test], rows[-options.test :]
     options.out.mkdir(parents=True, exist_ok=True)
     test = options.out / "test.csv"
-    write_rows(test, held_out)
+    write_csv(test, ["text", "target"], held_out)
     encoders = {"bongsu:beacon": "bongsu:beacon", **({"own encoder": options.own} if options.own else {})}
     table = []
     for count in [*(int(each) for each in options.rows.split(",")), len(training)]:
         train = options.out / f"train-{count}.csv"
-        write_rows(train, training[:count])
+        write_csv(train, ["text", "target"], training[:count])
         epochs = 4 if count > 1000 else 10
         line, tfidf = [f"{count:,}"], 0.0
         for name, encoder in encoders.items():
