@@ -9,7 +9,6 @@ import typer
 
 from bongsu import progress
 from bongsu.cli.common import Delimiter, Encoding, MaxBad, Quoting, app, need, text_format
-from bongsu.cli.drafting import find_columns
 from bongsu.errors import DataError, MissingColumnError
 from bongsu.files import redacted, write_bytes
 
@@ -31,6 +30,7 @@ def audit(
 ) -> None:
     """Find copies, contradictions, near-duplicates and likely label errors in a labelled file."""
     need("torch", "train")
+    from bongsu.cli.drafting import find_columns
     from bongsu.export.bundle import run_recipe
     from bongsu.finetuning.audit import audit as look
     from bongsu.finetuning.audit import of_run, render, summary
