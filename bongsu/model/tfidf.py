@@ -13,18 +13,20 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors.numpy
 from safetensors import SafetensorError
 
-from bongsu.arrays import Array, Float32, Float64
+from bongsu.arrays import Array, Bool, Float32, Float64
 from bongsu.errors import WorkspaceError
 from bongsu.files import check_hashes, read_json, record_hashes, write_bytes, write_json
 
 NAMES, WEIGHTS = "tfidf.json", "tfidf.safetensors"
 FILES = (NAMES, WEIGHTS)
+MOST_FEATURES = 100_000
+MOST_FEATURES = 100_000
 _WORD_RANGE, _CHARACTER_RANGE = (1, 2), (2, 5)
 _WORD_PATTERN = r"(?u)\b\w+\b"
 _WORD = re.compile(_WORD_PATTERN)
@@ -105,19 +107,24 @@ class Tfidf:
 def fit_tfidf(texts: Sequence[str], fit: FitLinear) -> Tfidf:
     """Fit the features on texts, and with `fit` a linear model on the features; deterministic.
 
+    Of more than 100,000 features those with the largest weights are kept, and the linear model is fitted again on them.
+
     Args:
         texts: at least one of them with a character in it.
     """
-    features, table = _fit_features(texts, rare=len(texts) >= 200)
-    weights, bias = fit(table)
-    parts = dict(features.transformer_list) if hasattr(features, "transformer_list") else {"tfidfvectorizer-2": features}
-    grams: list[dict[str, int]] = []
-    for name in ("tfidfvectorizer-1", "tfidfvectorizer-2"):
-        first = sum(map(len, grams))
-        found = parts[name].vocabulary_ if name in parts else {}
-        grams.append({gram: first + int(found[gram]) for gram in sorted(found, key=found.__getitem__)})
-    rarity = np.concatenate([part.idf_ for part in parts.values()])
-    return Tfidf(grams[0], grams[1], *(np.asarray(part, dtype=np.float32) for part in (rarity, weights, bias)))
+    words, characters = _fit_features(texts)
+    weights, bias = fit(_side_by_side(words, characters))
+    if len(weights) > MOST_FEATURES:
+        kept = np.zeros(len(weights), dtype=bool)
+        kept[np.argsort(-np.abs(weights).max(axis=1), kind="stable")[:MOST_FEATURES]] = True
+        words, characters = words.take(kept[: len(words.grams)]), characters.take(kept[len(words.grams) :])
+        weights, bias = fit(_side_by_side(words, characters))
+    rarity = np.concatenate([words.rarity, characters.rarity])
+    return Tfidf(
+        {gram: number for number, gram in enumerate(words.grams)},
+        {gram: number for number, gram in enumerate(characters.grams, len(words.grams))},
+        *(np.asarray(part, dtype=np.float32) for part in (rarity, weights, bias)),
+    )
 
 
 def constant_tfidf(bias: Array) -> Tfidf:
@@ -150,21 +157,50 @@ def load_tfidf(folder: Path) -> Tfidf | None:
     return model
 
 
-def _fit_features(texts: Sequence[str], rare: bool) -> tuple[Any, Any]:
-    """Return fitted vectorizers and the features of `texts` [rows, features].
+class _Features(NamedTuple):
+    """Fitted features of one kind, words or characters."""
 
-    `rare`: leave out what hardly occurs. The limits were chosen by 5 folds of Kaggle's training file.
+    grams: list[str]
+    rarity: Float64
+    """[features]."""
+    table: Any
+    """[rows, features], sparse; each row of length one, or empty."""
+
+    def take(self, kept: Bool) -> _Features:
+        """Return some of the features, [features] of them marked, with rows scaled to length one again."""
+        from sklearn.preprocessing import normalize
+
+        grams = [gram for gram, keep in zip(self.grams, kept, strict=True) if keep]
+        return _Features(grams, self.rarity[kept], normalize(self.table[:, kept]) if grams else self.table[:, kept])
+
+
+def _fit_features(texts: Sequence[str]) -> tuple[_Features, _Features]:
+    """Return the features of words and of characters; of many texts without what hardly occurs.
+
+    The limits were chosen by 5 folds of Kaggle's training file.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.pipeline import make_union
 
+    rare = len(texts) >= 200
     words = TfidfVectorizer(ngram_range=_WORD_RANGE, token_pattern=_WORD_PATTERN, min_df=2 if rare else 1, sublinear_tf=True)
     characters = TfidfVectorizer(ngram_range=_CHARACTER_RANGE, analyzer="char_wb", min_df=3 if rare else 1, sublinear_tf=True)
+
+    def fitted(vectorizer: TfidfVectorizer) -> _Features:
+        table = vectorizer.fit_transform(texts)
+        return _Features(vectorizer.get_feature_names_out().tolist(), vectorizer.idf_, table)
+
     try:
-        features = make_union(words, characters)
-        return features, features.fit_transform(texts)
+        return fitted(words), fitted(characters)
     except ValueError:  # scikit-learn's word for "no word left": texts of emoji alone
-        return characters.set_params(min_df=1), characters.fit_transform(texts)
+        found = fitted(characters.set_params(min_df=1))
+        return found.take(np.zeros(len(found.grams), dtype=bool)), found
+
+
+def _side_by_side(words: _Features, characters: _Features) -> Any:
+    """Return the features of both kinds as one table."""
+    import scipy.sparse
+
+    return scipy.sparse.hstack([words.table, characters.table]).tocsr()
 
 
 def _packed(numbers: dict[str, int], grams: Iterator[str]) -> bytes:

@@ -65,6 +65,24 @@ def test_scores_are_those_of_scikit_learn_saved_or_not(sentences: list[str], cla
     assert model.scores([]).shape == (0, classes)
 
 
+def test_of_too_many_features_the_heaviest_stay(sentences: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    texts, others = sentences[:240], sentences[240:280]
+    labels = np.array([len(text) % 3 for text in texts])
+    whole, most = fit_tfidf(texts, logistic(labels)), 100
+    monkeypatch.setattr("bongsu.model.tfidf.MOST_FEATURES", most)
+    model = fit_tfidf(texts, logistic(labels))
+    heavy = set(np.argsort(-np.abs(whole.weights).max(axis=1), kind="stable")[:most].tolist())
+    words = [word for word, number in whole.words.items() if number in heavy]
+    characters = [run for run, number in whole.characters.items() if number in heavy]
+    assert [list(model.words), list(model.characters)] == [words, characters]
+    features = make_union(
+        TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"(?u)\b\w+\b", vocabulary=words, sublinear_tf=True),
+        TfidfVectorizer(ngram_range=(2, 5), analyzer="char_wb", vocabulary=characters, sublinear_tf=True),
+    )
+    theirs = LogisticRegression(max_iter=1000).fit(features.fit_transform(texts), labels)
+    np.testing.assert_allclose(model.scores(others), theirs.decision_function(features.transform(others)), atol=5e-6)
+
+
 def test_what_is_cached_changes_nothing(sentences: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     model = fitted(sentences[:60])
     alone = np.concatenate([replace(model).scores([text]) for text in sentences])
