@@ -84,7 +84,8 @@ def predict(
 
     written = text_format(encoding, delimiter, quoting, max_bad)
     try:
-        predictor = load(model)
+        with progress.console.status("opening the model"):
+            predictor = load(model)
     except WorkspaceError as error:
         if words and not rest and model == words[0] and input is None and not Path(model).exists():
             raise BongsuError(f'{error}\nIf it is a message: bongsu predict bongsu:beacon "{model}"') from None
