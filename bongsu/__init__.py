@@ -49,7 +49,7 @@ def load(model: str | Path = "bongsu:beacon") -> Predictor:
         WorkspaceError: when there is none.
     """
     from bongsu.errors import need
-    from bongsu.inference.bundle import is_bundle, refuse_pickles
+    from bongsu.inference.bundle import is_bundle, model_folder, refuse_pickles
     from bongsu.models import packaged
 
     path = packaged(model, "detector") or Path(model)
@@ -58,7 +58,8 @@ def load(model: str | Path = "bongsu:beacon") -> Predictor:
 
         return BundlePredictor.load(path)
     refuse_pickles(path)
+    folder = model_folder(path)
     need("torch", "train")
     from bongsu.inference.torch_backend import load_predictor
 
-    return load_predictor(path)
+    return load_predictor(folder)

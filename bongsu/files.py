@@ -34,6 +34,8 @@ def disk_errors(path: Path) -> Iterator[None]:
             ) from error
         if number in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise WorkspaceError(f"{path}: no permission to write here. Choose another place.") from error
+        if number in (errno.ENOTDIR, errno.EEXIST):
+            raise WorkspaceError(f"{path}: what should be a folder here is a file. Choose another place.") from error
         raise
 
 
@@ -54,6 +56,17 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def refuse_folder(path: Path) -> None:
+    """Check that a file may be written here; before long work, so that it is not lost.
+
+    Raises:
+        WorkspaceError: when `path` is a folder or a device, which a file must not take the place of.
+    """
+    if path.exists() and not path.is_file():
+        what = "a folder" if path.is_dir() else "something that is not a file"
+        raise WorkspaceError(f"{path}: is {what}; name a file to write.")
+
+
 @contextmanager
 def atomic_file(path: Path, lasting: bool = True, private: bool = False) -> Iterator[IO[bytes]]:
     """Open a binary file that appears under `path`, whole, when the block ends without an error.
@@ -65,8 +78,7 @@ def atomic_file(path: Path, lasting: bool = True, private: bool = False) -> Iter
     Raises:
         WorkspaceError: when `path` is a folder or a device, which a file must not take the place of.
     """
-    if path.exists() and not path.is_file():
-        raise WorkspaceError(f"{path}: there is something here that is not a file; choose another name.")
+    refuse_folder(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)

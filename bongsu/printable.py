@@ -1,4 +1,4 @@
-"""Strangers' text made safe to show: a terminal must run no control sequence, a spreadsheet no formula."""
+"""Text to show: a terminal must run no control sequence of a stranger's, a spreadsheet no formula; numbers with nouns."""
 
 from __future__ import annotations
 
@@ -28,6 +28,11 @@ def unformula(cell: str) -> str:
 def reformula(cell: str) -> str:
     """Return the cell that `unformula` was given."""
     return cell[1:] if cell.startswith("'") and unformula(cell[1:]) == cell else cell
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun: "1 row", "1,234 rows"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def printable(text: str, most: int | None = None) -> str:

@@ -22,8 +22,23 @@ from rich.table import Table
 from rich.text import Text
 
 from bongsu.files import redacted_text
+from bongsu.printable import count
 
-__all__ = ["Bar", "bar", "console", "duration", "escape", "grid", "note", "number_text", "short", "silence", "table", "warn"]
+__all__ = [
+    "Bar",
+    "bar",
+    "console",
+    "count",
+    "duration",
+    "escape",
+    "grid",
+    "note",
+    "number_text",
+    "short",
+    "silence",
+    "table",
+    "warn",
+]
 
 console = Console(stderr=True, highlight=False)
 

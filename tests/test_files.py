@@ -51,7 +51,7 @@ def test_a_file_never_takes_the_place_of_a_folder_or_a_device(tmp_path: Path) ->
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "folder").mkdir()
     for name in ("pipe", "folder"):
-        with pytest.raises(WorkspaceError, match=f"{name}: .* not a file"):
+        with pytest.raises(WorkspaceError, match=f"{name}: .*; name a file to write"):
             write_bytes(tmp_path / name, b"x")
     assert (tmp_path / "pipe").is_fifo()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder", "pipe"]

@@ -10,7 +10,7 @@ import typer
 from bongsu import progress
 from bongsu.cli.common import Delimiter, Encoding, MaxBad, Quoting, app, need, text_format
 from bongsu.errors import DataError, MissingColumnError
-from bongsu.files import redacted, write_bytes
+from bongsu.files import redacted, refuse_folder, write_bytes
 
 
 @app.command()
@@ -38,6 +38,7 @@ def audit(
     from bongsu.recipe import Classification
     from bongsu.tasks.classification import ClassificationTask
 
+    refuse_folder(output)
     written = text_format(encoding, delimiter, quoting, max_bad)
     found = find_columns(train, text, label, written)
     if found.label is None:
@@ -58,7 +59,7 @@ def audit(
         known = of_run(load_data(run_recipe(run), run / "finetune" / "data"), run / "finetune" / "model", examples)
     findings = look(task, examples, others, known)
     progress.table(
-        f"{redacted(train)}: {len(examples):,} rows, text in {found.text!r}, label in {found.label!r}",
+        f"{redacted(train)}: {progress.count(len(examples), 'row')}, text in {found.text!r}, label in {found.label!r}",
         ["", "groups", "rows"],
         summary(findings, len(others)),
     )

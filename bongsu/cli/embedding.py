@@ -12,7 +12,7 @@ from bongsu import progress
 from bongsu.cli.common import Delimiter, Encoding, MaxBad, Quoting, app, need, text_format
 from bongsu.cli.predicting import read_file
 from bongsu.errors import BongsuError
-from bongsu.files import write_bytes
+from bongsu.files import refuse_folder, write_bytes
 from bongsu.models import DEFAULT
 from bongsu.printable import printable
 
@@ -40,6 +40,10 @@ def embed(
         raise BongsuError("Name a file to write with --output, or a text to look for with --query.")
     if output is not None and output.suffix not in (".npy", ".parquet"):
         raise BongsuError(f"--output {output}: name a file that ends in .npy or .parquet")
+    if output is not None:
+        refuse_folder(output)
+    if query is not None and not query.strip():
+        raise BongsuError("--query: is empty; give a text to look for.")
     predictor = load(model)
     if predictor.task.pairs:
         raise BongsuError(f"{model}: a {predictor.task.kind} model reads two texts at a time and has no vector of one.")
@@ -56,7 +60,7 @@ def embed(
 
         write_bytes(output, parquet_bytes([example.id for example in examples], vectors))
     if output is not None:
-        progress.note(f"{output}: {len(vectors):,} vectors of {vectors.shape[1]} numbers")
+        progress.note(f"{output}: {progress.count(len(vectors), 'vector')} of {vectors.shape[1]} numbers")
     if query is not None:
         similar = vectors @ predictor.embed([query])[0]
         for row in np.argsort(-similar, kind="stable")[:top].tolist():

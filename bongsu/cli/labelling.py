@@ -59,7 +59,7 @@ def label(
     if watched and store is not None:
         raise BongsuError("--store: has a meaning only with a file of messages; this is a store already.")
     if not watched and not what.is_file():
-        raise BongsuError(f"{what}: no such file.")
+        raise BongsuError(f"{what}: is a folder; name a file of messages." if what.is_dir() else f"{what}: no such file.")
     detector = _detector(model) if model is not None else None
     looks = versions or use is not None
     if not watched and detector is None and not looks:
@@ -151,7 +151,7 @@ def _ask(asks: _Asks, name: str, by: str) -> None:
             progress.note(progress.escape(said))
     else:
         progress.note("No message waits for a label.")
-    progress.note(f"{count:,} messages labelled or skipped")
+    progress.note(f"{progress.count(count, 'message')} labelled or skipped")
 
 
 def _keys() -> Iterator[Key | None]:
@@ -186,7 +186,7 @@ def _take_in(
     else:
         for asked, answer in found:
             labels.add(asked, answer, by, time.time())
-    progress.note(progress.escape(f"{len(found):,} labels taken in from {path}"))
+    progress.note(progress.escape(f"{progress.count(len(found), 'label')} taken in from {path}"))
     if desk is not None and desk.due:
         version = desk.learn()
         progress.note(_about(version))
@@ -213,7 +213,9 @@ def _write_queue(labels: LabelStore, desk: Desk | None, path: Path, count: int) 
 
     waiting = labels.asked() if desk is None else desk.front(count)
     write_bytes(path, queue_rows(waiting[:count]))
-    progress.note(progress.escape(f"{len(waiting[:count]):,} messages to label in {path}; fill in its column label"))
+    progress.note(
+        progress.escape(f"{progress.count(len(waiting[:count]), 'message')} to label in {path}; fill in its column label")
+    )
 
 
 def _write_rows(labels: LabelStore, detector: BundlePredictor | None, path: Path, event: str) -> None:
@@ -222,7 +224,7 @@ def _write_rows(labels: LabelStore, detector: BundlePredictor | None, path: Path
     found = [each for each in labels.labels() if each.label is not None]
     classes = detector.task.schema.labels if detector is not None else ["0", "1"]
     write_bytes(path, training_rows(found, classes, event))
-    progress.note(progress.escape(f"{len(found):,} labelled rows in {path}"))
+    progress.note(progress.escape(f"{progress.count(len(found), 'labelled row')} in {path}"))
 
 
 def _desk(labels: LabelStore, detector: BundlePredictor, messages: Path | None, text: str) -> Desk:

@@ -25,7 +25,8 @@ from bongsu.cli.common import (
     text_format,
 )
 from bongsu.errors import BongsuError, MissingColumnError, WorkspaceError
-from bongsu.files import redacted, write_bytes
+from bongsu.files import redacted, refuse_folder, write_bytes
+from bongsu.models import DEFAULT
 from bongsu.printable import printable
 
 if TYPE_CHECKING:
@@ -68,6 +69,10 @@ def predict(
     model, rest = split_model(words or [])
     form = _form(format, json, output)
     input, texts = _file_or_messages(rest, input, bool(words) and rest == words)
+    if texts and not all(map(str.strip, texts)):
+        raise BongsuError('A message is empty. Put it in quotes: bongsu predict "a message"')
+    if output is not None:
+        refuse_folder(output)
     if form == "kaggle" and input is None:
         raise BongsuError("--format kaggle: name the file with the ids, such as --input test.csv")
     if explain and (not texts or output or form == "csv"):
@@ -79,13 +84,14 @@ def predict(
 
     written = text_format(encoding, delimiter, quoting, max_bad)
     try:
-        predictor = load(model)
+        with progress.console.status("opening the model"):
+            predictor = load(model)
     except WorkspaceError as error:
-        if words and not rest and model == words[0] and input is None:
+        if words and not rest and model == words[0] and input is None and not Path(model).exists():
             raise BongsuError(f'{error}\nIf it is a message: bongsu predict bongsu:beacon "{model}"') from None
         raise
     if input is not None:
-        _answer_file(predictor, input, text, id, written, unlabelled, form, output, sample)
+        _answer_file(predictor, model, input, text, id, written, unlabelled, form, output, sample)
     elif texts:
         _answer_messages(predictor, texts, form, output, explain)
     else:
@@ -123,7 +129,7 @@ def _file_or_messages(rest: list[str], input: str | None, unnamed: bool) -> tupl
         return input, []
     files = [word for word in rest if _is_file(word)]
     if files and len(rest) > 1:
-        raise BongsuError(f"{files[0]}: is a file. Name one file alone, or messages: bongsu predict {files[0]}")
+        raise BongsuError(f"{files[0]} is a file: give it alone, or give only messages in quotes.")
     if files:
         return files[0], []
     if rest and not any(map(str.isspace, "".join(rest))) and len(rest) > 1 and unnamed:
@@ -151,6 +157,7 @@ def _exists(word: str) -> bool:
 
 def _answer_file(
     predictor: Predictor,
+    model: str,
     input: str,
     text: str | None,
     id: str | None,
@@ -168,7 +175,7 @@ def _answer_file(
         check_submission(task, rows, redacted(input), sample)
     answers = answers_to(predictor, rows)
     if form is None:
-        _show_file(task, rows.texts, answers, input)
+        _show_file(task, rows.texts, answers, input if model == DEFAULT else f"{model} {input}")
     else:
         _deliver(render(task, rows.ids, rows.texts, answers, form), len(answers), output)
 
@@ -288,15 +295,15 @@ def show_answers(
     show("", headings, [[progress.escape(cell) for cell in row] for row in rows])
 
 
-def _show_file(task: AnyTask, texts: Sequence[Sequence[str]], answers: Sequence[Any], input: str) -> None:
-    """Print the first answers to a file, how many there are of each, and how to have them all."""
+def _show_file(task: AnyTask, texts: Sequence[Sequence[str]], answers: Sequence[Any], asked: str) -> None:
+    """Print the first answers to a file, how many there are of each, and how to have them all: `asked` is model and file."""
     show_answers(task, texts[:_SHOWN], answers[:_SHOWN])
     if task.kind == "classification":
         counts = Counter(answer.label for answer in answers)
         total = ", ".join(f"{printable(label)} {count:,}" for label, count in counts.most_common())
-        print(f"\n{len(answers):,} rows: {total}")
+        print(f"\n{progress.count(len(answers), 'row')}: {total}")
     if len(answers) > _SHOWN:
-        print(f"The first {_SHOWN} are shown; all of them: bongsu predict {printable(input)} --output answers.csv")
+        print(f"The first {_SHOWN} are shown; all of them: bongsu predict {printable(asked)} --output answers.csv")
 
 
 def _deliver(content: bytes, count: int, output: Path | None) -> None:
@@ -305,7 +312,7 @@ def _deliver(content: bytes, count: int, output: Path | None) -> None:
         _write(content)
     else:
         write_bytes(output, content)
-        progress.note(progress.escape(f"{count:,} rows in {output}"))
+        progress.note(progress.escape(f"{progress.count(count, 'row')} in {output}"))
 
 
 def _write(content: bytes) -> None:

@@ -171,7 +171,8 @@ def run_to(
 
     parsed = load_recipe(recipe, changes)
     need("torch", "train")
-    from bongsu.pipeline.running import run as run_recipe
+    with progress.console.status("starting"):
+        from bongsu.pipeline.running import run as run_recipe
 
     folder = out or Path("runs") / parsed.name
     trackers = chosen_trackers(tensorboard, mlflow, parsed.name, folder)

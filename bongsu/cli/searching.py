@@ -55,17 +55,24 @@ def tune(
     from bongsu.search.tuning import search
 
     trackers = chosen_trackers(tensorboard, mlflow, plan.study.name, folder)
-    start = time.perf_counter()
+    hours, start = plan.study.search.hours, time.perf_counter()
     search(ledger, ray, trackers, at_once)
-    page = write_report(ledger, time.perf_counter() - start)
-    if left := len(ledger.begun()):
-        progress.note(f"{left:,} trials were interrupted. The same command resumes them.")
+    seconds = time.perf_counter() - start
+    page = write_report(ledger, seconds)
+    left = len(ledger.begun())
     records = ledger.records()
     for line in conclusion(ledger, records):
         progress.note(progress.escape(line))
     progress.note(f"report: {page}")
+    if left:
+        progress.note(f"{progress.count(left, 'trial')} not finished. The same command goes on with what is left.")
+        if not hours or seconds < 3600 * hours:  # Ctrl-C, and not the end of its time
+            raise typer.Exit(130)
     failed = [record for record in records.values() if record.status == "failed"]
     if failed:
-        raise BongsuError(f"{len(failed):,} trials failed: {failed[0].reason}\nThe same command tries them again.")
+        again = "it" if len(failed) == 1 else "them"
+        raise BongsuError(
+            f"{progress.count(len(failed), 'trial')} failed: {failed[0].reason}\nThe same command tries {again} again."
+        )
     if records and not any(record.metrics for record in records.values()):
         raise BongsuError(f"No trial has a result; the first {records[min(records)].status}: {records[min(records)].reason}")

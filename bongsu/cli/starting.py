@@ -70,6 +70,7 @@ def init(
 ) -> None:
     """Write a recipe for your own file, with comments; columns are found by looking, or asked for."""
     from bongsu.cli.drafting import draft, look
+    from bongsu.corpus.streams import resolve
     from bongsu.recipe import load_recipe
 
     if unknown := sorted(set(script or []) - {"hangul", "latin"}):
@@ -79,6 +80,8 @@ def init(
         if not asking:
             raise BongsuError("Name your labelled file: bongsu init FILE")
         file = Path(typer.prompt("Your labelled file (CSV, TSV, JSON Lines, Parquet)"))
+    for path in [*(unlabelled or []), *([test] if test else [])]:
+        resolve(str(path))
     seen = look(str(file), text, label)
     if asking:
         seen = _asked(seen, text, label)
@@ -98,11 +101,11 @@ def init(
         with suppress(OSError):
             out.unlink()
         raise
-    rows = f"{seen.rows:,} rows" if seen.complete else f"more than {seen.rows:,} rows"
+    rows = progress.count(seen.rows, "row") if seen.complete else f"more than {seen.rows:,} rows"
     if seen.label is None:
         progress.note(f"{file}: {rows}; text in {seen.text!r}; no column looks like a label (--label), so only pre-training")
     else:
-        labels = f"{len(seen.labels)} labels" if seen.labels else "numbers"
+        labels = progress.count(len(seen.labels), "label") if seen.labels else "numbers"
         progress.note(progress.escape(f"{file}: {rows}; text in {seen.text!r}, label in {seen.label!r} ({labels})"))
     progress.note(f"{out}: a recipe to read and change. Next: bongsu plan {out}, then bongsu run {out}")
 

@@ -190,12 +190,15 @@ def watch(
 
 def _summary(watching: Watch) -> str:
     """Return one line: all that was received, by what became of it."""
+    from bongsu.watch.stream import LOSSES
+
     status = watching.status()
-    parts = [f"{status['received']:,} messages", f"{status['passed']:,} passed", f"{status['dropped']:,} dropped"]
-    parts += [f"{status[name]:,} {name}" for name in ("late", "garbage", "misdated")]
-    rare = ("overflow", "failed", "failures", "silenced", "undelivered")
-    parts += [f"{status[name]:,} {name}" for name in rare if status[name]]
-    return ", ".join(parts) + f", {status['alerts']:,} alerts still open"
+    parts = [progress.count(status["received"], "message"), f"{status['passed']:,} passed the detector"]
+    parts += [f"{status[name]:,} {word}" for name, word in LOSSES.items() if status[name]]
+    parts += [
+        f"{status[name]:,} {name}" for name in ("overflow", "failed", "failures", "silenced", "undelivered") if status[name]
+    ]
+    return ", ".join([*parts, progress.count(status["alerts"], "alert") + " still open"])
 
 
 def _sources(
@@ -335,7 +338,7 @@ def alerts(
     for what in silence or []:
         reader.order({"silence": what, "until": time.time() + 3600 * hours})
     if acknowledge or silence:
-        progress.note("The watch is asked; if none runs, the next one on this store will do it.")
+        progress.note(f"Noted in {store}. A watch that runs on it does this within seconds, otherwise the next one.")
         return
     for body in known:
         if closed or body["state"] != "closed":

@@ -29,7 +29,14 @@ _WIDE = ("utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 _LETTER = re.compile(r"[^\W\d_\x00-\x7f]")
 _JAMO = re.compile("[ㄱ-ㅎㅏ-ㅣ]")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
-_MAGIC = {b"PAR1": "Parquet", b"PK\x03\x04": "zip or .xlsx", b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "Zstandard"}
+_MAGIC = {
+    b"PAR1": "Parquet", b"PK\x03\x04": "zip or .xlsx", b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "Zstandard",
+    b"\x89PNG": "PNG", b"\xff\xd8\xff": "JPEG", b"GIF8": "GIF", b"%PDF": "PDF", b"SQLite format 3\0": "SQLite",
+    b"\xd0\xcf\x11\xe0": "old Word or Excel (.doc, .xls)", b"\x7fELF": "program", b"7z\xbc\xaf": "7z",
+    b"BZh": "bzip2", b"\xfd7zXZ": "xz",
+}  # fmt: skip
+READABLE = ("Parquet", "zip or .xlsx", "gzip", "Zstandard")
+"""Kinds of binary files that are read when their name says what they are."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ import orjson
 from bongsu.corpus import aihub, python_docs
 from bongsu.corpus.detection import (
     HEAD,
+    READABLE,
     Dialect,
     detect_delimiter,
     detect_encoding,
@@ -236,6 +237,8 @@ def nothing_read(source: Source, stats: ReadStats) -> DataError:
     if stats.subsets and source.subsets:
         names = ", ".join(sorted(stats.subsets)[:50]) if stats.subsets != {""} else "without names"
         return DataError(f"{name}: no document of {', '.join(source.subsets)}; the subsets here are {names}.")
+    if not stats.rows and not stats.summary():
+        return DataError(f"{name}: nothing to read; it is empty, or has a header alone.")
     return DataError(f"{name}: not one text could be read from it{stats.summary()}.")
 
 
@@ -278,9 +281,13 @@ def _look(source: Source, path: str) -> File:
     if encoding == "auto":
         found = detect_encoding(data, whole)
         if kind := kind_of(data):
-            raise DataError(f"{shown}: by its first bytes this is a {kind} file; give it the name of one, or set format.")
+            advice = "give it the name of one, or set format" if kind in READABLE else "save what is to be read as text or CSV"
+            raise DataError(f"{shown}: by its first bytes this is a {kind} file; {advice}.")
         if found is None:
-            raise DataError(f"{shown}: neither UTF-8, UTF-16, cp949 nor cp1252; set encoding (or --encoding).")
+            raise DataError(
+                f"{shown}: not text in UTF-8, UTF-16, cp949 or cp1252. If it is text in another encoding, set encoding "
+                "(or --encoding)."
+            )
         encoding = found
     head = data.decode(codec_of(encoding)[0], "replace").removeprefix("\ufeff")
     end = line_end(head)

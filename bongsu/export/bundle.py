@@ -19,10 +19,20 @@ from bongsu.export.onnx import export_masked_lm, export_task_model
 from bongsu.export.quantization import Int8Loss, int8_loss, quantize
 from bongsu.files import atomic_folder, read_json, write_json, write_text
 from bongsu.finetuning.data import AnyExample, load_data
-from bongsu.inference.bundle import CONFIG, MASKED_LM, MODEL, MODEL_INT8, open_bundle, origin, refuse_to_replace, write_manifest
+from bongsu.inference.bundle import (
+    CONFIG,
+    MASKED_LM,
+    MODEL,
+    MODEL_INT8,
+    model_folder,
+    open_bundle,
+    origin,
+    refuse_to_replace,
+    write_manifest,
+)
 from bongsu.inference.onnx import Engine, OnnxBackend, is_faster
 from bongsu.inference.predictor import Predictor
-from bongsu.inference.torch_backend import TorchBackend, load_predictor, model_folder
+from bongsu.inference.torch_backend import TorchBackend, load_predictor
 from bongsu.labelling.features import FEATURES
 from bongsu.model.io import find_encoder, load_masked_lm
 from bongsu.model.tfidf import FILES

@@ -109,11 +109,35 @@ def _is_file(path: Path) -> bool:
 
 def _how_to_make_one(folder: Path) -> str:
     """Return what is in a folder that is no bundle, and the command that makes one: never into a folder that is in use."""
-    if not folder.exists():
-        return f"no such folder. Name a bundle, or make one with `bongsu export RUN --out {folder}`."
     if (folder / "recipe.toml").is_file():
         return f"a run's folder, not a bundle. `bongsu export {folder}` makes one in {folder / 'export' / 'onnx'}."
-    return f"no bundle here ({MANIFEST} is missing). `bongsu export RUN` makes one in RUN/export/onnx."
+    advice = f" --out {folder}" if not folder.exists() else ""
+    return f"{_what_is_here(folder)}. Name a run or a bundle; `bongsu export RUN{advice}` makes a bundle."
+
+
+def _what_is_here(path: Path) -> str:
+    """Return why no model can be opened here."""
+    if _is_file(path):
+        return "a file, and no folder with a model"
+    if not path.exists():
+        return "no such folder"
+    return f"neither a run's folder (recipe.toml) nor a bundle ({MANIFEST})"
+
+
+def model_folder(folder: Path) -> Path:
+    """Return where the fine-tuned model of a run's folder, of its `finetune` folder or of a model folder is.
+
+    Raises:
+        WorkspaceError: when there is none.
+    """
+    for candidate in (folder / "finetune" / "model", folder / "model", folder):
+        if _is_file(candidate / "config.json"):
+            return candidate
+    if (folder / "recipe.toml").is_file():
+        hint = f"this run has no fine-tuned model yet; `bongsu run {folder / 'recipe.toml'} --out {folder}` goes on with it."
+    else:
+        hint = f"{_what_is_here(folder)}. Name the folder of a run or of a bundle."
+    raise WorkspaceError(f"{folder}: {hint}")
 
 
 def origin(model_folder: Path) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from bongsu.arrays import Float32, Int64
-from bongsu.errors import WorkspaceError
+from bongsu.inference.bundle import model_folder
 from bongsu.inference.predictor import ModelDetails, Predictor
 from bongsu.model.io import load_task_model
 from bongsu.model.task_model import TaskModel, mean_pooled
@@ -75,16 +75,3 @@ def load_predictor(folder: Path) -> Predictor:
     model, extra = load_task_model(folder)
     tokenizer = load_tokenizer(folder, foreign=True)
     return Predictor(ModelDetails.from_dict(extra), tokenizer, TorchBackend(model), load_tfidf(folder))
-
-
-def model_folder(folder: Path) -> Path:
-    """Return where the fine-tuned model of a run's folder, of its `finetune` folder or of a model folder is.
-
-    Raises:
-        WorkspaceError: when there is none.
-    """
-    for candidate in (folder / "finetune" / "model", folder / "model", folder):
-        if (candidate / "config.json").is_file():
-            return candidate
-    hint = "no such folder" if not folder.exists() else "it holds no fine-tuned model; has its finetune stage been run?"
-    raise WorkspaceError(f"{folder}: {hint}")

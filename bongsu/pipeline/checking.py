@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from bongsu.corpus.readers import resolve
-from bongsu.errors import DataError, WorkspaceError
+from bongsu.errors import DataError, RecipeError, WorkspaceError
 from bongsu.models import packaged
 from bongsu.recipe import HUB, Recipe
 
 ENCODERS = ("finetune.encoder", "pretrain.start")
 """Settings that name an encoder; the others name text."""
+_TRAINED = {"pretrain": ["pretrain"], "adapt": ["adapt"], "finetune": ["finetune/folds", "finetune/refit"]}
+"""The stages that train with the device of a section."""
 
 
 def check_files(recipe: Recipe) -> None:
@@ -33,6 +36,23 @@ def check_files(recipe: Recipe) -> None:
         f"relative to {os.getcwd()}:\n" + "\n".join(lines) + f"\nName another with --set {first}=FILE"
         + ("." if len(lines) == 1 else ", one --set for each.")
     )  # fmt: skip
+
+
+def check_devices(recipe: Recipe, stages: Collection[str]) -> None:
+    """Check that the devices of the stages that will be run are there.
+
+    Raises:
+        RecipeError: naming the setting.
+    """
+    from bongsu.training.devices import resolve_device
+
+    settings = {"pretrain": recipe.pretrain, "adapt": recipe.adapt, "finetune": recipe.finetune}
+    for section, part in settings.items():
+        if part is not None and any(stage in _TRAINED[section] for stage in stages):
+            try:
+                resolve_device(part.device)
+            except RecipeError as error:
+                raise RecipeError(f"{section}.{error}") from None
 
 
 def named_paths(recipe: Recipe) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bongsu import progress
 from bongsu.errors import RecipeError
-from bongsu.pipeline.checking import check_files
+from bongsu.pipeline.checking import check_devices, check_files
 from bongsu.pipeline.stages import FOLDERS, Listener, stages
 from bongsu.recipe import Recipe, write_recipe
 from bongsu.workspace import Stage, Workspace, remembered_fingerprints
@@ -54,6 +54,7 @@ def run(
     workspace = Workspace(out or Path("runs") / recipe.name, store)
     with remembered_fingerprints(workspace.path / ".fingerprints.json"):
         chain = _until(stages(recipe, workspace, listener, ray), until)
+    check_devices(recipe, [stage.name for stage in chain if not workspace.is_done(stage)])
     rank = os.environ.get("RANK")  # of this process, where there are several
     if rank is None or int(rank) == 0:
         with workspace.locked():

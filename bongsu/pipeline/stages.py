@@ -14,6 +14,7 @@ from bongsu import progress
 from bongsu.corpus.readers import resolve
 from bongsu.corpus.split import SPLITS
 from bongsu.corpus.stored import parts, texts
+from bongsu.errors import RecipeError
 from bongsu.files import read_json, redacted, write_bytes, write_json, write_text
 from bongsu.finetuning.data import Data, check_columns, load_data, prepare_data
 from bongsu.models import packaged
@@ -51,6 +52,8 @@ Listener = Callable[[str, int, dict[str, float]], None]
 
 def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = None, ray: str | None = None) -> list[Stage]:
     """Return the stages of a recipe, in order, without those whose section is missing. `ray`: see `running.run`."""
+    if not (recipe.corpus or recipe.task):
+        raise RecipeError("The recipe has nothing to run: add [corpus] with text to learn from, or [task] with labelled rows.")
     chain: list[Stage] = []
     encoder_inputs: list[str] = []
     encoder_folder = workspace.folder("pretrain") / "model"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, get_args
@@ -38,6 +40,10 @@ _SYNONYMS = {
     "english": "en",
 }
 """What others call a value of a recipe."""
+_KEY_FIRST = re.compile(r"[\w.]+: ")
+"""How the messages of a section begin, which name a key of it; those of a key alone do not."""
+_OF_STUDIES = ("objective", "space")
+"""Keys that every study has, and no recipe."""
 
 
 def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
@@ -60,7 +66,7 @@ def read_tree(path: Path) -> Tree:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RecipeError(f"{path}: no such recipe.") from None
+        raise RecipeError(f"{path}: no such recipe. Paths are relative to the current folder, {os.getcwd()}.") from None
     except (IsADirectoryError, UnicodeDecodeError):
         raise RecipeError(f"{path}: not a recipe (a TOML text file is needed).") from None
     except tomllib.TOMLDecodeError as error:
@@ -84,6 +90,8 @@ def override(tree: Tree, changes: list[str]) -> None:
 
 def parse_recipe(tree: Tree, where: str = "recipe") -> Recipe:
     """Checks a tree of plain values; see `load_recipe`."""
+    if all(key in tree for key in _OF_STUDIES):
+        raise RecipeError(f"{where}: a study, not a recipe: bongsu tune {where}")
     return parse_section(Recipe, tree, where)
 
 
@@ -178,7 +186,9 @@ def _explain(item: Any, kind: type[Section]) -> str:
         return f"{path}: no such key; {hint}"
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] == "value_error":
-        return f"{path}.{message}" if path else message
+        if not path:
+            return str(message)
+        return f"{path}.{message}" if _KEY_FIRST.match(message) else f"{path}: {message}"
     if item["type"] == "missing":
         return f"{path}: this key must be given"
     if item["type"] == "union_tag_invalid":

@@ -14,6 +14,7 @@ from bongsu.arrays import Array
 from bongsu.evaluation.calibration import Reliability
 from bongsu.evaluation.metrics import ThresholdCurve
 from bongsu.reporting.drawing import COLOURS, canvas, finish, frame, legend, line, shown
+from bongsu.reporting.korean import translate
 
 _POINTS = 400  # a line shows no more than this on a page
 _BINS = 20
@@ -35,24 +36,27 @@ def save_png(draw: Callable[..., str], path: Path, *arguments: Any) -> None:
     draw(*arguments, png=path)
 
 
-def training_curves(*runs: Log, panels: Sequence[str] = ("loss", "accuracy"), png: Path | None = None) -> str:
+def training_curves(
+    *runs: Log, panels: Sequence[str] = ("loss", "accuracy"), png: Path | None = None, language: str = "en"
+) -> str:
     """Draw training and validation metrics against the step, a panel for each; several runs (folds) are overlaid.
 
     Args:
         runs: the records of a `metrics.jsonl`: `step`, and `loss`, `validation_loss`, ... where they were measured.
         panels: keys of `PANELS`.
         png: also save the chart here.
+        language: of titles and labels, "en" or "ko", here and in the other charts.
     """
     figure, axes = canvas(len(panels))
     for axis, panel in zip(axes, panels, strict=True):
         title, training, validation = PANELS[panel]
-        frame(axis, title, "step")
+        frame(axis, translate(title, language), translate("step", language))
         for number, run in enumerate(runs):
             alpha = 1.0 if len(runs) == 1 else 0.65
             for key, colour, name in ((training, "blue", "training"), (validation, "orange", "validation")):
                 steps, values = series(run, key)
                 if len(steps):
-                    label = name if number == 0 and validation else "_"
+                    label = translate(name, language) if number == 0 and validation else "_"
                     mark = "o" if name == "validation" and len(steps) <= 30 else ""
                     line(axis, steps, values, colour, label, alpha=alpha, marker=mark)
         legend(axis)
@@ -64,6 +68,7 @@ def confusion_matrix(
     names: Sequence[str],
     parts: Sequence[str] = ("counts", "shares"),
     png: Path | None = None,
+    language: str = "en",
 ) -> str:
     """Draw the rows of each class by prediction: as counts, and as shares of the class (each row sums to 1).
 
@@ -77,7 +82,8 @@ def confusion_matrix(
     side = min(9.0, max(3.2, 1.6 + 0.42 * classes))
     figure, axes = canvas(len(parts), width=side + 0.6, height=side)
     for axis, part in zip(axes, parts, strict=True):
-        frame(axis, {"counts": "Rows", "shares": "Share of each class"}[part], "predicted", "label")
+        title = {"counts": "Rows", "shares": "Share of each class"}[part]
+        frame(axis, translate(title, language), translate("predicted", language), translate("label", language))
         axis.grid(False)
         for spine in axis.spines.values():
             spine.set_visible(False)
@@ -101,17 +107,19 @@ def confusion_matrix(
     return finish(figure, "confusion", png, names)
 
 
-def reliability_diagram(reliability: Reliability, png: Path | None = None) -> str:
+def reliability_diagram(reliability: Reliability, png: Path | None = None, language: str = "en") -> str:
     """Draw accuracy against confidence; the larger a point, the more rows. Calibrated probabilities are on the diagonal."""
     figure, (axis,) = canvas(1)
-    frame(axis, "Reliability", "confidence", "accuracy")
+    frame(axis, translate("Reliability", language), translate("confidence", language), translate("accuracy", language))
     count = np.array(reliability.count)
     filled = count > 0
     confidence = np.array(reliability.confidence, dtype=np.float64)[filled]
     accuracy = np.array(reliability.accuracy, dtype=np.float64)[filled]
-    axis.plot([0, 1], [0, 1], color=COLOURS["grid"], linewidth=1, linestyle=_DASHES, label="calibrated")
-    axis.vlines(confidence, accuracy, confidence, color=COLOURS["orange"], linewidth=2, alpha=0.7, label="gap")
-    axis.plot(confidence, accuracy, color=COLOURS["blue"], linewidth=1.6, label="model")
+    axis.plot([0, 1], [0, 1], color=COLOURS["grid"], linewidth=1, linestyle=_DASHES, label=translate("calibrated", language))
+    axis.vlines(
+        confidence, accuracy, confidence, color=COLOURS["orange"], linewidth=2, alpha=0.7, label=translate("gap", language)
+    )
+    axis.plot(confidence, accuracy, color=COLOURS["blue"], linewidth=1.6, label=translate("model", language))
     size = 18 + 150 * count[filled] / max(1, count.max())
     axis.scatter(confidence, accuracy, s=size, color=COLOURS["blue"], alpha=0.85, linewidths=0, zorder=3)
     low = max(0.0, min(0.5, *np.floor(np.concatenate([confidence, accuracy, [1.0]]) * 10 - 0.5) / 10))
@@ -121,10 +129,10 @@ def reliability_diagram(reliability: Reliability, png: Path | None = None) -> st
     return finish(figure, "reliability", png)
 
 
-def threshold_plot(curve: ThresholdCurve, threshold: float | None = None, png: Path | None = None) -> str:
+def threshold_plot(curve: ThresholdCurve, threshold: float | None = None, png: Path | None = None, language: str = "en") -> str:
     """Draw precision, recall, F1 and accuracy against the threshold; a line marks the one in use."""
     figure, (axis,) = canvas(1)
-    frame(axis, "Threshold", "threshold on the positive class")
+    frame(axis, translate("Threshold", language), translate("threshold on the positive class", language))
     if threshold is not None:
         axis.axvline(threshold, color=COLOURS["grid"], linewidth=1, linestyle=_DASHES)
     precision = np.where(np.array(curve.recall) == 0, np.nan, curve.precision)  # undefined where nothing is found
@@ -134,7 +142,7 @@ def threshold_plot(curve: ThresholdCurve, threshold: float | None = None, png: P
         (np.array(curve.f1), "orange", "F1"),
         (np.array(curve.accuracy), "blue", "accuracy"),
     ):
-        line(axis, np.array(curve.thresholds), values, colour, name)
+        line(axis, np.array(curve.thresholds), values, colour, translate(name, language))
     axis.set_xlim(0, 1)
     axis.set_ylim(-0.02, 1.03)
     legend(axis, columns=2)
@@ -142,7 +150,7 @@ def threshold_plot(curve: ThresholdCurve, threshold: float | None = None, png: P
 
 
 def probability_histogram(
-    labels: ArrayLike, positive_probability: ArrayLike, names: Sequence[str], png: Path | None = None
+    labels: ArrayLike, positive_probability: ArrayLike, names: Sequence[str], png: Path | None = None, language: str = "en"
 ) -> str:
     """Draw histograms of the probability of the positive class, for the rows of either class.
 
@@ -154,7 +162,8 @@ def probability_histogram(
     truth, score = np.asarray(labels), np.asarray(positive_probability, dtype=np.float64)
     names = [shown(name) for name in names]
     figure, (axis,) = canvas(1)
-    frame(axis, "Probabilities", f"probability of {names[1]}", "rows")
+    x = translate("probability of {name}", language, name=names[1])
+    frame(axis, translate("Probabilities", language), x, translate("rows", language))
     edges = np.linspace(0, 1, _BINS + 1)
     for number, colour in ((0, "blue"), (1, "orange")):
         heights, _ = np.histogram(score[truth == number], edges)

@@ -89,8 +89,13 @@ def legend(axis: Axes, columns: int = 1) -> None:
 
 @cache
 def _korean_font() -> str | None:
-    """Return the best-known of the installed fonts with Hangul, or any that has it; None when there is none."""
-    installed = {font.name: font.fname for font in reversed(font_manager.fontManager.ttflist)}
+    """Return the best-known of the installed fonts with Hangul, or any that has it; None when there is none.
+
+    The "Last Resort" font, which ships with matplotlib, has a box for every sign there is.
+    """
+    installed = {
+        font.name: font.fname for font in reversed(font_manager.fontManager.ttflist) if not font.name.startswith("Last Resort")
+    }
     known = next((name for name in _KOREAN_FONTS if name in installed), None)
     return known or next((name for name, path in installed.items() if _has_hangul(path)), None)
 

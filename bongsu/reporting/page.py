@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,10 +15,11 @@ from markupsafe import Markup
 from bongsu import progress
 from bongsu.evaluation.bootstrap import PairedDifference
 from bongsu.evaluation.metrics import ClassificationMetrics
+from bongsu.evaluation.operating import OperatingPoint
 from bongsu.pretraining.masked_lm import Token
 from bongsu.reporting import charts
 from bongsu.reporting.drawing import own_ids
-from bongsu.reporting.korean import KOREAN, translate
+from bongsu.reporting.korean import translate
 from bongsu.reporting.sections import ClassificationSection, Mistake, Pretraining, Report
 
 View = dict[str, object]
@@ -54,18 +55,18 @@ def render(report: Report) -> str:
     page = {
         **vars(report),
         "task_sections": [{"key": key, **vars(section)} for key, section in tasks if section],
-        "classification": report.classification and _classification(report.classification, "classification", t),
-        "test": report.test and _classification(report.test, "test", t),
-        "pretrain": report.pretrain and _pretraining(report.pretrain),
+        "classification": report.classification and _classification(report.classification, "classification", report.language),
+        "test": report.test and _classification(report.test, "test", report.language),
+        "pretrain": report.pretrain and _pretraining(report.pretrain, report.language),
         "samples": [sentences(sample["tokens"]) for sample in report.samples],
         "longest": max((stage.seconds for stage in report.stages), default=0) or 1,
-        "titles": {key: (t(title), KOREAN.get(title, "")) for key, title in _TITLES.items()},
+        "titles": {key: t(title) for key, title in _TITLES.items()},
         "contents": _contents(report),
         "tiles": _tiles(report, t),
         "notes": [t(note) for note in report.notes],
     }
-    korean = {"korean": lambda text: KOREAN.get(text, "")}
-    html = environment().get_template("report.html").render(page, lang=report.language, t=t, **korean)
+    functions = {"t": t, "operating": partial(_operating, t=t), "duration": partial(_duration, language=report.language)}
+    html = environment().get_template("report.html").render(page, lang=report.language, **functions)
     return html.encode("utf-8", "replace").decode()  # a lone surrogate in somebody's data must not cost the report
 
 
@@ -124,7 +125,7 @@ def _tiles(report: Report, t: Translate) -> list[Tile]:
             tiles.append(Tile(title, show(model), [f"{t(name)} {show(baselines[name])}" for name in chosen]))
 
         add(t("Accuracy"), lambda metrics: fixed(metrics.accuracy))
-        add(f"F1 ({main.names[1]})" if binary else "F1 (macro)", lambda metrics: fixed(metrics.f1))
+        add(f"F1 ({main.names[1]})" if binary else t("F1 (macro)"), lambda metrics: fixed(metrics.f1))
         if binary:
             add(t("Missed"), lambda metrics: f"{metrics.confusion[1][0]:,}")
             add(t("False alarms"), lambda metrics: f"{metrics.confusion[0][1]:,}")
@@ -137,7 +138,7 @@ def _tiles(report: Report, t: Translate) -> list[Tile]:
         shown = f"{parameters / 1e6:.1f} M" if parameters >= 1e5 else number(parameters)
         tiles.append(Tile(t("Parameters"), shown, []))
     if report.stages:
-        tiles.append(Tile(t("Time"), progress.duration(sum(stage.seconds for stage in report.stages)), []))
+        tiles.append(Tile(t("Time"), _duration(sum(stage.seconds for stage in report.stages), report.language), []))
     return tiles
 
 
@@ -159,7 +160,7 @@ def sentences(tokens: Sequence[Token]) -> list[list[JoinedToken]]:
     return found
 
 
-def _pretraining(pretrain: Pretraining) -> View:
+def _pretraining(pretrain: Pretraining, language: str) -> View:
     metrics = pretrain.metrics
     panels = [
         panel
@@ -174,24 +175,41 @@ def _pretraining(pretrain: Pretraining) -> View:
         if (seen := [record[name] for record in metrics if name in record])
     }
     return {
-        "charts": [Markup(charts.training_curves(metrics, panels=(panel,))) for panel in panels],
+        "charts": [Markup(charts.training_curves(metrics, panels=(panel,), language=language)) for panel in panels],
         "measured": measured[::-1][::every][::-1],
         "speeds": speeds,
     }
 
 
-def _classification(section: ClassificationSection, key: str, t: Translate) -> View:
+def _operating(point: OperatingPoint, t: Translate) -> str:
+    """Return what an operating point is called."""
+    name, _, value = point["name"].rpartition(" ")
+    return t(f"{name} {{value}}", value=value)
+
+
+def _duration(seconds: float, language: str) -> str:
+    """Return a time as `progress.duration` writes it, in Korean with its units."""
+    text = progress.duration(seconds)
+    if language == "ko":
+        for unit, korean in ((" min", "분"), (" s", "초"), (" h", "시간"), (" d", "일")):
+            text = text.replace(unit, korean)
+    return text
+
+
+def _classification(section: ClassificationSection, key: str, language: str) -> View:
     """Return the section with its charts drawn and its tables laid out."""
+    t: Translate = partial(translate, language=language)
     model, names, confusion = section.model, section.names, section.model.confusion
     models = {"this detector": model, **section.baselines}
     curves = [curve for curve in section.curves if curve]
     drawn = []
     if section.reliability:
-        drawn.append(charts.reliability_diagram(section.reliability))
+        drawn.append(charts.reliability_diagram(section.reliability, language=language))
     if section.thresholds:
-        drawn.append(charts.threshold_plot(section.thresholds, model.threshold))
+        drawn.append(charts.threshold_plot(section.thresholds, model.threshold, language=language))
     if section.scores:
-        drawn.append(charts.probability_histogram(section.scores.labels, section.scores.probabilities, names))
+        scores = section.scores
+        drawn.append(charts.probability_histogram(scores.labels, scores.probabilities, names, language=language))
 
     def mine(svg: str) -> Markup:
         return Markup(own_ids(svg, f"{key}-"))
@@ -205,10 +223,14 @@ def _classification(section: ClassificationSection, key: str, t: Translate) -> V
         "models": models,
         "best": {name: _best(name, models) for name, _ in _METRICS},
         "strip": _strip(models),
-        "confusion_charts": [mine(charts.confusion_matrix(confusion, names, parts=(part,))) for part in ("counts", "shares")],
+        "confusion_charts": [
+            mine(charts.confusion_matrix(confusion, names, parts=(part,), language=language)) for part in ("counts", "shares")
+        ],
         "classes": _classes(confusion, names),
         "charts": [mine(svg) for svg in drawn],
-        "curve_charts": [mine(charts.training_curves(*curves, panels=(part,))) for part in ("loss", "accuracy") if curves],
+        "curve_charts": [
+            mine(charts.training_curves(*curves, panels=(part,), language=language)) for part in ("loss", "accuracy") if curves
+        ],
     }
 
 

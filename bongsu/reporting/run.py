@@ -33,6 +33,7 @@ from bongsu.progress import table
 from bongsu.recipe import Recipe, Validation, show_recipe
 from bongsu.reporting.charts import confusion_matrix, save_png, training_curves
 from bongsu.reporting.groups import Groups, by_context, by_writing
+from bongsu.reporting.korean import translate
 from bongsu.reporting.page import verdict
 from bongsu.reporting.sections import (
     ClassificationSection,
@@ -121,14 +122,14 @@ def _add_pretraining(workspace: Workspace, folder: Path, report: Report) -> dict
 def _add_task(recipe: Recipe, report: Report, data: Data, measured: Measured, baselines: Baselines) -> dict[str, object]:
     task, fold = data.task, measured.fold
     examples = data.take(measured.rows)
-    protocol = _protocol(recipe.validation, len(examples), len(data.splits))
+    way = (recipe.validation, len(examples), len(data.splits))
     outputs = {each.name: in_file_order(data, measured.rows, each.folds) for each in baselines.all()}
     if len(data.splits) == 1:  # thresholds of the baselines are cross-fitted on the rows held out
         fold = np.arange(len(examples)) % _CROSS_FITS
     held_out = {name: calibrate_by_fold(task, examples, each, fold) for name, each in outputs.items()}
     model = Calibrated(measured.seeds[0], measured.calibration)
-    report.task = task_section(task, examples, model, held_out, protocol, recipe.seed)
-    report.summary.append(_task_sentence("Measured by " + protocol.split(",")[0], task, report.task))
+    report.task = task_section(task, examples, model, held_out, _protocol(*way, recipe.evaluate.lang), recipe.seed)
+    report.summary.append(_task_sentence("Measured by " + _protocol(*way).split(",")[0], task, report.task))
     _print_task(task, report.task, "Rows held out")
     sections: dict[str, object] = {"task": report.task}
     if data.test:
@@ -192,12 +193,12 @@ def _add_classification(
     measured: Measured,
     baselines: Baselines,
 ) -> dict[str, object]:
-    protocol = _protocol(recipe.validation, len(measured.rows), len(data.splits))
+    way = (recipe.validation, len(measured.rows), len(data.splits))
     logs = [workspace.folder("finetune/folds") / f"fold-{number}" / "checkpoints" for number in range(len(data.splits))]
-    section = held_out_section(recipe, task, data, measured, baselines, protocol)
+    section = held_out_section(recipe, task, data, measured, baselines, _protocol(*way, recipe.evaluate.lang))
     section = replace(section, curves=[read_log(path / "metrics.jsonl") for path in logs])
     report.classification = section
-    _conclude(report, section, "Measured by " + protocol.split(",")[0], "Rows held out", folder / "confusion.png")
+    _conclude(report, section, "Measured by " + _protocol(*way).split(",")[0], "Rows held out", folder / "confusion.png")
     sections: dict[str, object] = {"classification": _short(section)}
     if data.test:
         labels, probabilities = task.classes_of(data.test), measured.test.values.astype(np.float64)
@@ -356,19 +357,23 @@ def worst(recipe: Recipe, labels: Int64, probabilities: Float64, raw: list[str],
     ]
 
 
-def _protocol(settings: Validation, rows: int, splits: int) -> str:
+def _protocol(settings: Validation, rows: int, splits: int, language: str = "en") -> str:
+    """Return how the rows were measured, in "en" or "ko"."""
     if settings.leave_out:
-        way = f"leaving out values of {settings.leave_out} in {splits} folds, no near-duplicate of a measured row trained on"
+        leaving = "leaving out values of {column} in {splits} folds, no near-duplicate of a measured row trained on"
+        parts = [translate(leaving, language, column=settings.leave_out, splits=splits)]
     else:
-        way = f"{settings.folds}-fold cross-validation" if settings.folds else f"hold-out of {rows:,} rows"
-        way += ", stratified; near-duplicates of a text stay in one fold"
-    stopping = "no early stopping"
-    if settings.development:
-        stopping = "early stopping looks at a development split of the training rows"
-    return (
-        f"{way}; copies of a training text count once, with the label of their majority; {stopping}; the temperature of a "
-        "fold's probabilities is chosen on other rows"
+        if settings.folds:
+            way = translate("{folds}-fold cross-validation", language, folds=settings.folds)
+        else:
+            way = translate("hold-out of {rows} rows", language, rows=f"{rows:,}")
+        parts = [way + translate(", stratified", language), translate("near-duplicates of a text stay in one fold", language)]
+    others = (
+        "copies of a training text count once, with the label of their majority",
+        "early stopping looks at a development split of the training rows" if settings.development else "no early stopping",
+        "the temperature of a fold's probabilities is chosen on other rows",
     )
+    return "; ".join([*parts, *(translate(part, language) for part in others)])
 
 
 def _fold(number: int, labels: Int64, probabilities: Float64, epochs: float) -> Fold:

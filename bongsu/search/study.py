@@ -243,6 +243,8 @@ def load_study(path: Path, changes: list[str] | None = None, small: bool = False
         RecipeError: naming the key that is wrong.
     """
     tree = read_tree(path)
+    if "recipe" not in tree and any(key in Recipe.model_fields and key != "name" for key in tree):
+        raise RecipeError(f"{path}: a recipe, not a study: bongsu run {path}. A study names one, and what varies in it.")
     smaller = tree.pop("small", None)
     if small:
         if not isinstance(smaller, dict):

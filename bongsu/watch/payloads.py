@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 
 from bongsu.errors import DataError
 from bongsu.json_log import json_bytes
+from bongsu.printable import count as counted
 
 Payload = Callable[[dict[str, Any]], tuple[bytes, str]]
 """From an alert to what is sent, and its media type."""
@@ -149,7 +150,7 @@ def payload_for(host: str) -> Payload:
 
 def headline(body: dict[str, Any]) -> str:
     """Return one line on an alert."""
-    count = f"{body['messages']:,} messages"
+    count = counted(body["messages"], "message")
     return (
         f"{body['state'].capitalize()}: {body['title']} ({count}, since {str(body['first_message'] or body['raised'])[:16]}Z)"
     )

@@ -47,7 +47,7 @@ CREATE TABLE IF NOT EXISTS orders (number INTEGER PRIMARY KEY AUTOINCREMENT, bod
 
 _ERRORS = {
     "SQLITE_FULL": "the disk is full. Free some space and run the same command again: it goes on where it stopped.",
-    "SQLITE_NOTADB": "not a store of `bongsu watch`; name a new file.",
+    "SQLITE_NOTADB": "not a store of `bongsu watch`. Name one, or a new file.",
     "SQLITE_READONLY": "cannot be written ({error}).",
     "SQLITE_CANTOPEN": "cannot be written ({error}).",
     "SQLITE_PERM": "cannot be written ({error}).",
@@ -76,7 +76,7 @@ class Store:
         [version] = self.connection.execute("PRAGMA user_version").fetchone()
         tables = table_names(self.connection)
         if tables and not ({"messages", "outbox"} <= tables or "label_form" in tables):
-            raise WorkspaceError(f"{self._path}: not a store of `bongsu watch`; name a new file.")
+            raise WorkspaceError(f"{self._path}: not a store of `bongsu watch`. Name one, or a new file.")
         if version not in (0, 2, 3, _VERSION) or (version == 0 and "state" in tables):
             raise WorkspaceError(
                 f"{self._path}: another version of Bongsu wrote it; this one cannot go on from it. Name a new file."
@@ -259,7 +259,8 @@ class Reader:
         """Raises: WorkspaceError: when there is no store of this version."""
         self._path = path
         if not path.is_file():
-            raise WorkspaceError(f"{path}: no such file; it is what `bongsu watch --store` names.")
+            what = "a folder" if path.is_dir() else "no such file"
+            raise WorkspaceError(f"{path}: {what}; name the file that `bongsu watch --store` writes.")
         with _errors(path), closing(self._connect()) as connection:
             if connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
                 raise WorkspaceError(f"{path}: not a store of this version of Bongsu; start `bongsu watch` on it first.")

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _AHEAD = 60.0
 """Seconds by which a message's clock may be ahead of ours before it is called misdated."""
+LOSSES = {"dropped": "dropped", "late": "late", "misdated": "misdated", "garbage": "unreadable"}
+"""What became of messages that were not counted in time, with the words for readers."""
 _TICK = 1.0
 _TOMBSTONES = 10_000
 _FAR_AHEAD = 900.0

@@ -15,6 +15,7 @@ from rich.text import Text
 from bongsu.deletions import takes_back
 from bongsu.printable import printable
 from bongsu.progress import duration, short
+from bongsu.watch.stream import LOSSES
 
 _MESSAGES = 100
 _HEADINGS = 4
@@ -85,7 +86,7 @@ class View:
         status = self._status
         if not status:
             return Text("waiting for messages", style="dim")
-        losses = [f"{name} {status[name]:,}" for name in ("dropped", "late", "misdated", "garbage") if status[name]]
+        losses = [f"{word} {status[name]:,}" for name, word in LOSSES.items() if status[name]]
         parts = [_time(status["time"], zone=True) or "-", *losses, f"{short(status['rate'])} messages/s"]
         if status["lag"] is not None:
             parts.append(f"lag {duration(status['lag'])}")

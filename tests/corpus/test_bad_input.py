@@ -84,7 +84,7 @@ def test_wrong_encodings_are_told(write: Write) -> None:
         texts(path, encoding="utf-8")
     with pytest.raises(DataError, match="Python knows no such encoding"):
         texts(path, encoding="utf-99")
-    with pytest.raises(DataError, match="neither UTF-8, UTF-16, cp949 nor cp1252; set encoding"):
+    with pytest.raises(DataError, match=r"not text in UTF-8, UTF-16, cp949 or cp1252.*set encoding"):
         texts(write("b.txt", "これはひらがなのぶんしょうです\n".encode("euc-jp")))
 
 

@@ -146,7 +146,7 @@ def test_other_exports_of_what_ships(shipped: Path, tmp_path: Path, monkeypatch:
         (["a", "fire"], 'bongsu predict "a fire"'),
         (["and/or"], 'If it is a message: bongsu predict bongsu:beacon "and/or"'),
         (["none.csv"], "none.csv: no such file"),
-        (["there.csv", "a fire"], "Name one file alone"),
+        (["there.csv", "a fire"], "is a file: give it alone"),
         (["nothere", "--input", "there.csv"], "the folder of a model comes first"),
         (["a fire", "--text", "tweet"], "--text: is for a file"),
         (["there.csv", "--text", "said"], "no column 'said'; the columns are number, what. Name it with --text."),

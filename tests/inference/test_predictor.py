@@ -15,8 +15,9 @@ from scipy.special import softmax
 import bongsu
 from bongsu.errors import DataError, WorkspaceError
 from bongsu.files import HASHES, read_json, write_json
+from bongsu.inference.bundle import model_folder
 from bongsu.inference.predictor import ModelDetails, Predictor
-from bongsu.inference.torch_backend import TorchBackend, load_predictor, model_folder
+from bongsu.inference.torch_backend import TorchBackend, load_predictor
 from bongsu.model.io import load_task_model
 from bongsu.recipe import Classification
 from bongsu.tasks.classification import ClassificationTask
@@ -160,7 +161,7 @@ def test_a_run_its_parts_and_a_model_folder_are_opened_alike(made_run: Path, sen
     with pytest.raises(WorkspaceError, match="no such folder"):
         load_predictor(tmp_path / "nowhere")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(WorkspaceError, match="holds no fine-tuned model"):
+    with pytest.raises(WorkspaceError, match="neither a run's folder"):
         load_predictor(tmp_path / "empty")
     with pytest.raises(WorkspaceError, match="fine-tune it first"):
         load_predictor(made_run / "pretrain")

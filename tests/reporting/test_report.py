@@ -15,9 +15,11 @@ from bongsu.evaluation.bootstrap import Comparison, PairedDifference, paired_dif
 from bongsu.evaluation.calibration import reliability
 from bongsu.evaluation.metrics import classification_metrics, predictions, threshold_curve
 from bongsu.pretraining.masked_lm import Token
+from bongsu.recipe import Validation
 from bongsu.reporting import charts, drawing
 from bongsu.reporting.korean import KOREAN
 from bongsu.reporting.page import number, render, sentences, signed, size, verdict
+from bongsu.reporting.run import _protocol
 from bongsu.reporting.sections import (
     ClassificationSection,
     Fold,
@@ -154,7 +156,7 @@ def test_the_page_is_whole_and_self_contained(classes: int) -> None:
         "too short",
         "5-fold cross-validation",
         "bongsu run demo.toml",
-        "혼동 행렬",
+        "Which class is taken for which",
     ):
         assert word in page.words
     assert render(whole(classes)) == html
@@ -233,6 +235,19 @@ def test_every_phrase_of_the_template_is_in_korean() -> None:
     assert phrases - KOREAN.keys() == set()
     for english, korean in KOREAN.items():
         assert set(re.findall(r"\{(\w+)\}", english)) == set(re.findall(r"\{(\w+)\}", korean))
+
+
+def test_a_korean_page_has_no_english_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither in the text nor in the charts, nor in how it was measured; what is data stays as it is."""
+    protocols = [
+        _protocol(Validation(folds=folds, development=share), 90, 5, "ko") for folds, share in ((0, 0.1), (5, 0.1), (5, 0.0))
+    ]
+    english = {title for title, _, _ in charts.PANELS.values()}
+    page = render(replace(whole(), language="ko", recipe="", reproduce=[], samples=[], notes=[]))
+    nodes = re.findall(r">([^<>]+)<", page.partition("</style>")[2])
+    found = [text for text in [*protocols, *nodes] if re.search(r"[A-Za-z]{2,} [a-z]{2,} [a-z]{2,}", text)]
+    assert found == []
+    assert not english.difference({"F1"}).intersection(map(str.strip, nodes))
 
 
 def test_what_is_missing_is_left_out() -> None:
@@ -374,12 +389,23 @@ def test_korean_names_in_latin_letters_where_no_font_has_hangul() -> None:
     assert drawing._latin_names(["안", "an"]) == {"안": "class 0"}
 
 
+def test_a_font_of_boxes_is_no_font_with_hangul(monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes = drawing.font_manager.FontEntry(fname="boxes.ttf", name="Last Resort High-Efficiency")  # type: ignore[attr-defined]
+    monkeypatch.setattr(drawing.font_manager.fontManager, "ttflist", [boxes])  # type: ignore[attr-defined]
+    monkeypatch.setattr(drawing, "_has_hangul", lambda path: True)
+    drawing._korean_font.cache_clear()
+    try:
+        assert drawing._korean_font() is None
+    finally:
+        drawing._korean_font.cache_clear()
+
+
 def test_a_font_with_hangul_is_found_whatever_it_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     fonts = drawing.font_manager.fontManager.ttflist  # type: ignore[attr-defined]
     latin = next(font for font in fonts if font.name == "DejaVu Sans")
     assert not drawing._has_hangul(latin.fname)
     assert not drawing._has_hangul(__file__)
-    korean = next((font for font in fonts if drawing._has_hangul(font.fname)), None)
+    korean = next((each for each in fonts if drawing._has_hangul(each.fname) and "Last Resort" not in each.name), None)
     if korean is None:
         pytest.skip("no font with Hangul on this machine")
     monkeypatch.setattr(drawing, "_KOREAN_FONTS", ())

@@ -44,7 +44,7 @@ def test_the_view_shows_what_goes_on() -> None:
         run([Made()], Store(None), [], listener=hear, replayed=True)
         text = shown(view)
     assert "UTC" in text
-    assert "garbage 3" in text
+    assert "unreadable 3" in text
     assert "lag" not in text  # time is the replay's
     assert re.search("explosion +boston", running[0])
     assert any(re.search("flood +manila", text) for text in running)

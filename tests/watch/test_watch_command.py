@@ -124,7 +124,7 @@ def test_nothing_readable_is_an_error(time_form: str) -> None:
     done = watch(given=given)
     assert done.returncode == 1
     assert b"100% of 30 records are unreadable, first: {" in done.stderr
-    assert b"30 garbage" in done.stderr
+    assert b"30 unreadable" in done.stderr
     assert b"Not one record could be read" in done.stderr
 
 

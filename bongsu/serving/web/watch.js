@@ -16,7 +16,7 @@ section({
         closed: n => `Ended alerts (${n})`, soundOn: "Sound on", soundOff: "Sound off", post: "post",
         connecting: "Connecting…", waiting: "Connected; waiting for the first messages.", lockedOut: "This watch asks for an API key.",
         live: s => `${s.lag === null ? "Replay" : "Live"} · last message ${clockAgo(s.time) || "–"} · ${s.rate.toFixed(1)} messages/s · ${percent(s.share)} ${about.alarm ? named(about.alarm) : "alarms"}` +
-                   (s.lag === null ? "" : ` · lag ${s.lag.toFixed(1)} s`) + (s.dropped ? ` · ${s.dropped} dropped` : ""),
+                   (s.lag === null ? "" : ` · lag ${s.lag < 60 ? `${s.lag.toFixed(1)} s` : `${Math.round(s.lag / 60)} min`}`) + (s.dropped ? ` · ${s.dropped} dropped` : ""),
         hung: since => `Connected, but no news from the watch since ${since}.`,
         lost: since => `Disconnected since ${since}; trying again. What you see below may be out of date.`,
         ended: (reason, at) => `The watch ${{ finished: "ended", stopped: "was stopped", failed: "failed" }[reason] ?? "ended"} at ${at}. Below is what it knew then.`,
@@ -27,7 +27,7 @@ section({
         closed: n => `끝난 경보 (${n})`, soundOn: "소리 켜짐", soundOff: "소리 꺼짐", post: "원문",
         connecting: "연결하는 중…", waiting: "연결되었습니다. 첫 메시지를 기다립니다.", lockedOut: "이 감시 화면을 보려면 API 키가 필요합니다.",
         live: s => `${s.lag === null ? "재생" : "실시간"} · 마지막 메시지 ${clockAgo(s.time) || "–"} · 초당 ${s.rate.toFixed(1)}건 · ${about.alarm ? named(about.alarm) : "경보 대상"} ${percent(s.share)}` +
-                   (s.lag === null ? "" : ` · 지연 ${s.lag.toFixed(1)}초`) + (s.dropped ? ` · 버림 ${s.dropped}건` : ""),
+                   (s.lag === null ? "" : ` · 지연 ${s.lag < 60 ? `${s.lag.toFixed(1)}초` : `${Math.round(s.lag / 60)}분`}`) + (s.dropped ? ` · 버림 ${s.dropped}건` : ""),
         hung: since => `연결되어 있지만 ${since}부터 감시에서 소식이 없습니다.`,
         lost: since => `${since}부터 연결이 끊겨 다시 연결하고 있습니다. 아래 내용은 최신이 아닐 수 있습니다.`,
         ended: (reason, at) => `감시가 ${at}에 ${{ finished: "끝났습니다", stopped: "중지되었습니다", failed: "오류로 멈췄습니다" }[reason] ?? "끝났습니다"}. 아래는 그때까지의 내용입니다.`,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import zstandard
 
+from bongsu.corpus.detection import kind_of
 from bongsu.errors import DataError
 
 _PIECE = 1 << 20
@@ -29,12 +30,18 @@ class Unpacking:
         self._marked = False
 
     def begin(self, head: bytes) -> None:
-        """Look at the first bytes."""
+        """Look at the first bytes.
+
+        Raises:
+            DataError: when they are those of a picture, a database or another file without lines.
+        """
         self._begun = True
         if head[:2] == b"\x1f\x8b":
             self._kind = "gzip"
         elif head[:4] == b"\x28\xb5\x2f\xfd":
             self._kind = "zstd"
+        elif kind := kind_of(head):
+            raise DataError(f"by its first bytes this is a {kind} file; messages are read from text, CSV or JSON.")
         else:
             self._begin_text(head)
         self.plain = not self._kind and self._utf16 is None
