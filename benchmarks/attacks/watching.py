@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import re
 import sqlite3
 import stat
@@ -34,15 +35,58 @@ def _received(said: str) -> int:
     return int(found[-1].replace(",", "")) if found else -1
 
 
+def _day(begin: float, hours: float, boston: float) -> bytes:
+    """Ordinary reports, one every 20 s, and 60 of an explosion within ten minutes, which begins at a time."""
+    draw = random.Random(int(hours * 10))
+    words = ["road", "school", "house", "water", "street", "people", "night", "rain", "car", "market", "bridge", "hill", "shop"]
+    quiet = ["Fire destroyed a house in Paris", "Fire in Oslo, people injured", "Flood near Cairo, houses under water"]
+    told = [(begin + 20 * n, draw.choice(quiet)) for n in range(int(180 * hours))]
+    told += [(boston + 10 * n, "Huge explosion in Boston, many people killed and injured") for n in range(60)]
+    return b"".join(
+        json.dumps({"id": str(n), "text": f"{about} {' '.join(draw.choices(words, k=9))}", "time": moment}).encode() + b"\n"
+        for n, (moment, about) in enumerate(sorted(told))
+    )
+
+
 @attack("watch: two files after an outage", "half counted late, no alert")
 def _outage(folder: Path) -> str:
     now = time.time()
-    for name, begin in (("old", now - 7200), ("new", now - 3600)):
-        (folder / f"{name}.jsonl").write_bytes(_records(600, begin, 5.0))
+    (folder / "old.jsonl").write_bytes(_day(now - 14_400, 2.0, now - 9600))
+    (folder / "new.jsonl").write_bytes(_day(now - 7200, 2.0, now - 9000))
     done = call(*_WATCH, folder / "old.jsonl", folder / "new.jsonl")
-    assert (_received(last_line(done)), done.returncode) == (1200, 0), last_line(done)
+    assert (_received(last_line(done)), done.returncode) == (840, 0), last_line(done)
     assert " 0 late" in last_line(done), last_line(done)
-    return last_line(done)[:110]
+    return f"{_opened(done, 'boston')}; {last_line(done)[:70]}"
+
+
+def _opened(done: subprocess.CompletedProcess[bytes], place: str) -> str:
+    """Return how many alerts were opened; all must be of one place."""
+    opened = [body["title"] for body in map(json.loads, done.stdout.splitlines()) if body["state"] == "opened"]
+    assert opened, last_line(done)
+    assert all(place in title for title in opened), opened
+    return f"{len(opened)} alert of the event"
+
+
+@attack("watch: a source that was down for longer than it is waited for")
+def _down(folder: Path) -> str:
+    """Its backlog, with the event, comes when the other source and the clock have long gone on."""
+    now = time.time()
+    up = [line for line in _day(now - 14_400, 4.0, now).splitlines(keepends=True) if b"Boston" not in line]
+    (folder / "up.jsonl").write_bytes(b"".join(up))
+    down = _day(now - 3600, 0.5, now - 3000)
+    watch = subprocess.Popen(
+        [*BONGSU, *_WATCH, str(folder / "up.jsonl"), "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    time.sleep(20)  # all of the file is counted
+    said, errors = watch.communicate(down, timeout=120)
+    done = subprocess.CompletedProcess([], watch.returncode, said, errors)
+    assert (_received(last_line(done)), done.returncode) == (len(up) + 150, 0), last_line(done)
+    assert " 0 late" in last_line(done), last_line(done)
+    return f"{_opened(done, 'boston')}; {last_line(done)[:70]}"
 
 
 def _meet(answer: Answer, scheme: str) -> tuple[int | None, str]:

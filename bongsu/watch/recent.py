@@ -117,7 +117,11 @@ class Recent:
             if bins and bins[tracked.bin] > 0:  # not when it is too old to be counted
                 bins[tracked.bin] -= 1
         for key in keys:
-            self.free.setdefault(key, Counter())[tracked.bin] += 1
+            bins = self.free.setdefault(key, Counter())
+            late = bins and tracked.bin not in bins and tracked.bin < next(reversed(bins))
+            bins[tracked.bin] += 1
+            if late:
+                self.free[key] = Counter(dict(sorted(bins.items())))
         tracked.free = keys
 
     def state(self) -> dict[str, Any]:

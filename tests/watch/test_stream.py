@@ -102,9 +102,7 @@ def _spellings() -> dict[str, list[str]]:
         "printed array": json.dumps(records, indent=2).splitlines(),
         "printed records": [line for record in records for line in json.dumps(record, indent=2).splitlines()],
         "printed records with commas": [line for record in records for line in f"{json.dumps(record, indent=2)},".splitlines()],
-        "printed, the first key beside the bracket": [
-            line for text in one for line in text.replace(", ", ",\n").splitlines()
-        ],
+        "printed, the first key beside the bracket": [line for text in one for line in text.replace(", ", ",\n").splitlines()],
         "list called data": [json.dumps({"data": records})],
         "printed list called data": json.dumps({"data": records}, indent=2).splitlines(),
         "several in a line": ["".join(one[:3]), " ".join(one[3:])],
