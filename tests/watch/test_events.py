@@ -137,7 +137,7 @@ def test_what_comes_late_counts_in_the_bin_of_its_time(minutes: int) -> None:
     quiet = [message for message in messages if message not in event and "Manila" not in message.text]
     events, told = _find_late(event, quiet, event[-1].time + 60 * minutes)
     assert events.late == 0
-    assert [body["state"] for body in told if "oston" in body["title"]][0] == "opened"
+    assert next(body["state"] for body in told if "oston" in body["title"]) == "opened"
     spread = quiet[::2]  # half of an ordinary day, late, is no event
     events, told = _find_late(spread, quiet[1::2], START + 9000)
     assert events.late == 0
