@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from watching import START, Fake, Kept, made_stream, run, write
 
 from bongsu.errors import WorkspaceError
+from bongsu.labelling.store import LabelStore
 from bongsu.watch.addresses import redacted
 from bongsu.watch.events import Events
 from bongsu.watch.messages import Arrival, Deletion, Message
@@ -214,6 +216,25 @@ def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(WorkspaceError, match="another version"):
         Store(tmp_path / "a.db")
+
+
+@pytest.mark.parametrize("open_store", [Store, LabelStore])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "CREATE TABLE visits (url TEXT); INSERT INTO visits VALUES ('x')",
+        "CREATE TABLE messages (a); CREATE TABLE outbox (a); CREATE TABLE label_form (form); "
+        "INSERT INTO label_form VALUES (99); PRAGMA user_version = 99",
+    ],
+)
+def test_a_file_that_is_refused_is_left_as_it_was(open_store: Callable[[Path], Any], script: str, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "other.db")) as connection:
+        connection.executescript(script)
+    before = (tmp_path / "other.db").read_bytes()
+    with pytest.raises(WorkspaceError, match=r"other\.db: (not a store|another version)"):
+        open_store(tmp_path / "other.db")
+    assert (tmp_path / "other.db").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} <= {"other.db", "other.db.lock"}
 
 
 class Written:
