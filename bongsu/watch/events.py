@@ -161,12 +161,22 @@ class Events:
             counts = self._late_counts.setdefault(bin, Counter()) if over else self._counts
             counts.update({ALL: 1, _TESTS: len(tracked.counted)})
             counts.update(tracked.counted)
+            self._bound_counts()
             self._explain(tracked)
             self._recent.bound()
         else:
             self.joined[message.uid] = tracked.uid
             if tracked.alert is not None:
                 tracked.alert.copy(tracked.uid)
+
+    def _bound_counts(self) -> None:
+        """Of too many keys forget the rarest of each bin."""
+        most = self.settings.max_keys
+        if len(self._counts) > 2 * most:
+            self._counts = Counter(dict(self._counts.most_common(most)))
+        if sum(map(len, self._late_counts.values())) > 2 * most:
+            each = max(2, most // len(self._late_counts))
+            self._late_counts = {bin: Counter(dict(one.most_common(each))) for bin, one in self._late_counts.items()}
 
     def _end_bin(self, bin: int) -> list[dict[str, Any]]:
         counts, self._counts = self._counts, Counter()
@@ -218,11 +228,12 @@ class Events:
         tests = rate * 86400 / rules.bin_seconds * len(WINDOWS)
         level = rules.false_alarms_a_day / max(1.0, tests)
         best: tuple[float, str, int, int] | None = None
+        windows = [window for window in WINDOWS if self._baseline.past_bins(max(window, GUARD)) > 0]
         for key in joined:
             bins = self._recent.free.get(key)
             if bins is None or bins.total() < rules.min_messages:
                 continue
-            for window in WINDOWS:
+            for window in windows:
                 count = sum(number for at, number in bins.items() if bin - window < at <= bin)
                 if count < rules.min_messages or count < rules.min_ratio * self._baseline.expected(key, window):
                     continue

@@ -160,6 +160,28 @@ def test_the_last_message_may_be_a_late_one() -> None:
     assert [body["state"] for body in events.finish()] == ["opened"]
 
 
+def test_a_busy_stream_that_just_goes_on_is_no_event() -> None:
+    """After three quarters of an hour, nothing is known of what an hour holds."""
+    draw = random.Random(0)
+    messages = [Message(str(n), say(draw, f"fire in {chr(65 + n % 26)}qzx{n % 9}"), START + n) for n in range(3000)]
+    assert find(messages) == []
+
+
+def test_the_keys_of_a_flood_are_bounded_within_a_bin_too() -> None:
+    rules = Settings(max_keys=100)
+    events, draw = Events(rules), random.Random(0)
+    for n in range(1000):
+        late = n > 500 and n % 2  # half of them were sent before the other half
+        name = "".join(draw.choices("bcdfghjk", k=6)).title()
+        events.add(Message(str(n), say(draw, f"fire in Oslo and {name}"), START + n / 10 + 3600 * (n > 500) * (not late)), 0.9)
+        events.advance(START + n / 10 + 3600 * (n > 500))
+        assert len(events._counts) <= 2 * rules.max_keys
+        assert sum(map(len, events._late_counts.values())) <= 2 * rules.max_keys
+        assert len(events._recent.free) <= 2 * rules.max_keys
+    assert events.late == 0
+    assert "fire/oslo" in events._recent.free
+
+
 def test_near_duplicates_are_one_message() -> None:
     text = "Fire at the old mill in Paris, many people are still inside, please help"
     copies = [Message(f"{n}", f"RT @user{n}: {text}", START + 3600 + n) for n in range(200)]
