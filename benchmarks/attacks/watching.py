@@ -89,12 +89,14 @@ def _down(folder: Path) -> str:
     return f"{_opened(done, 'boston')}; {last_line(done)[:70]}"
 
 
-def _meet(answer: Answer, scheme: str) -> tuple[int | None, str]:
-    """Watch a made server; return the exit code (None: it is tried again) and what was said until then."""
+def _meet(answer: Answer | None, scheme: str) -> tuple[int | None, str]:
+    """Watch a made server, or a port where none is; return the exit code (None: tried again) and what was said until then."""
 
     async def main() -> tuple[int | None, str]:
-        made = await asyncio.start_server(answer, "127.0.0.1", 0)
+        made = await asyncio.start_server(answer or (lambda reader, writer: None), "127.0.0.1", 0)
         address = f"{scheme}://127.0.0.1:{made.sockets[0].getsockname()[1]}/api"
+        if answer is None:
+            made.close()
         watch = await asyncio.create_subprocess_exec(
             *BONGSU, *_WATCH, address, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=ENVIRONMENT
         )
@@ -158,6 +160,22 @@ def _sources(folder: Path) -> str:
     code, text = _meet(ends["404"], "ws")
     assert code == 1, (code, text)
     return f"{len(ends) + 1} end with a line, {len(goes_on)} are told and tried again"
+
+
+@attack("watch: Kafka without a broker, and one that answers with something else", "hang")
+def _no_broker(folder: Path) -> str:
+    async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 100)
+        writer.close()
+
+    said = []
+    for answer in (None, other):
+        code, text = _meet(answer, "kafka")
+        assert code is None, (code, text)
+        assert all(line.startswith("{") for line in text.splitlines()), text  # a log of JSON alone
+        said.append(text)
+    assert "no broker answers there" in said[0], said[0]
+    return f"{len(said)} of {len(said)} told and tried again"
 
 
 @attack("watch: an event of 8 MiB on a Jetstream", "nothing after it ever arrived")
@@ -254,11 +272,14 @@ def _stores(folder: Path) -> str:
     sqlite3.connect(folder / "newer.db").executescript(
         "CREATE TABLE messages (a); CREATE TABLE outbox (a); PRAGMA user_version = 99;"
     )
+    sqlite3.connect(folder / "history.db").executescript("CREATE TABLE visits (url TEXT); INSERT INTO visits VALUES ('x');")
+    others = {name: (folder / name).read_bytes() for name in ("newer.db", "history.db")}
     (folder / "garbage.db").write_bytes(os.urandom(10_000))
     (folder / "is.db").mkdir()
-    for name in ("no/such/folder.db", "newer.db", "garbage.db", "is.db"):
+    for name in ("no/such/folder.db", "newer.db", "history.db", "garbage.db", "is.db"):
         done = call(*_WATCH, "--store", folder / name, given=given)
         assert (done.returncode, bool(last_line(done))) == (1, True), (name, done)
+    assert others == {name: (folder / name).read_bytes() for name in others}, "what is another's was written to"
     first = subprocess.Popen(
         [*BONGSU, *_WATCH, "-", "--store", str(folder / "a.db")],
         stdin=subprocess.PIPE,
@@ -272,7 +293,7 @@ def _stores(folder: Path) -> str:
     first.communicate(given, timeout=60)
     assert (second.returncode, first.returncode) == (1, 0), (second, first.returncode)
     assert stat.S_IMODE((folder / "a.db").stat().st_mode) == 0o600
-    return f"5 of 5 refused: {last_line(second)[-40:]}"
+    return f"6 of 6 refused, none changed: {last_line(second)[-40:]}"
 
 
 @attack("watch: half an emoji, control signs and line ends in every field of a record")
