@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,18 +15,20 @@ IN_MEMORY = Path(":memory:")
 _BUSY_SECONDS = 5
 
 
-def connect(path: Path, *settings: str) -> sqlite3.Connection:
+def connect(path: Path, check: Callable[[sqlite3.Connection], None], *settings: str) -> sqlite3.Connection:
     """Return a connection that several threads may use; a new file is readable by its owner alone (mode 0600).
 
     A commit waits for the disk, others may read meanwhile, and what is deleted is overwritten.
 
     Args:
+        check: raises an error for a file that is not to be used; until then nothing is written to it.
         settings: more PRAGMAs, such as "auto_vacuum=INCREMENTAL", set before the usual ones.
     """
     if path != IN_MEMORY and not path.exists():
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS)
     try:
+        check(connection)
         for setting in (*settings, "journal_mode=WAL", "synchronous=FULL", "secure_delete=ON"):
             connection.execute(f"PRAGMA {setting}")
     except BaseException:

@@ -103,6 +103,10 @@ def test_an_export_holds_no_secret(url: str, made_run: Path, tmp_path: Path) -> 
     write_recipe(run / "recipe.toml", secret)
     assert load_recipe(run / "recipe.toml") == secret
     assert SECRET not in show_recipe(secret)
+    for words in (["info", run], ["compare", run, made_run]):
+        done = bongsu(*words)
+        shown = (done.stdout + done.stderr).decode()
+        assert SECRET not in shown
     export_onnx(run, tmp_path / "bundle")
     assert leaks(tmp_path / "bundle") == []
     write_recipe(run / "recipe.toml", recipe)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import socket
 import threading
 import time
@@ -31,7 +32,7 @@ def _answered(url: str, count: int = 10) -> str:
         answered += httpx.post(f"{url}/v1/classify", json={"text": "fire in the market"}, timeout=60).status_code == 200
         slowest = max(slowest, time.perf_counter() - started)
         time.sleep(0.2)
-    assert answered, "nobody else was answered"
+    assert answered == count, f"{answered} of {count} others were answered"
     return f"{answered} of {count} others answered, the slowest after {slowest:.1f} s"
 
 
@@ -56,7 +57,9 @@ def _meanwhile(url: str, bodies: Sequence[bytes]) -> str:
 def _marks(folder: Path) -> str:
     body = json.dumps({"text": ["e" + "\u0301\u0323" * 4_900] * 50}, ensure_ascii=False).encode()
     with server(folder) as url:
-        return _meanwhile(url, [body] * 4)
+        outcome = _meanwhile(url, [body] * 4)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return f"{outcome}; {used.ru_utime + used.ru_stime:.1f} s of processor from start to end"
 
 
 @attack("HTTP: explanations of long messages, four requests at once")

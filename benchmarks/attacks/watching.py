@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import re
 import sqlite3
 import stat
@@ -34,23 +35,68 @@ def _received(said: str) -> int:
     return int(found[-1].replace(",", "")) if found else -1
 
 
+def _day(begin: float, hours: float, boston: float) -> bytes:
+    """Ordinary reports, one every 20 s, and 60 of an explosion within ten minutes, which begins at a time."""
+    draw = random.Random(int(hours * 10))
+    words = ["road", "school", "house", "water", "street", "people", "night", "rain", "car", "market", "bridge", "hill", "shop"]
+    quiet = ["Fire destroyed a house in Paris", "Fire in Oslo, people injured", "Flood near Cairo, houses under water"]
+    told = [(begin + 20 * n, draw.choice(quiet)) for n in range(int(180 * hours))]
+    told += [(boston + 10 * n, "Huge explosion in Boston, many people killed and injured") for n in range(60)]
+    return b"".join(
+        json.dumps({"id": str(n), "text": f"{about} {' '.join(draw.choices(words, k=9))}", "time": moment}).encode() + b"\n"
+        for n, (moment, about) in enumerate(sorted(told))
+    )
+
+
 @attack("watch: two files after an outage", "half counted late, no alert")
 def _outage(folder: Path) -> str:
     now = time.time()
-    for name, begin in (("old", now - 7200), ("new", now - 3600)):
-        (folder / f"{name}.jsonl").write_bytes(_records(600, begin, 5.0))
+    (folder / "old.jsonl").write_bytes(_day(now - 14_400, 2.0, now - 9600))
+    (folder / "new.jsonl").write_bytes(_day(now - 7200, 2.0, now - 9000))
     done = call(*_WATCH, folder / "old.jsonl", folder / "new.jsonl")
-    assert (_received(last_line(done)), done.returncode) == (1200, 0), last_line(done)
+    assert (_received(last_line(done)), done.returncode) == (840, 0), last_line(done)
     assert " 0 late" in last_line(done), last_line(done)
-    return last_line(done)[:110]
+    return f"{_opened(done, 'boston')}; {last_line(done)[:70]}"
 
 
-def _meet(answer: Answer, scheme: str) -> tuple[int | None, str]:
-    """Watch a made server; return the exit code (None: it is tried again) and what was said until then."""
+def _opened(done: subprocess.CompletedProcess[bytes], place: str) -> str:
+    """Return how many alerts were opened; all must be of one place."""
+    opened = [body["title"] for body in map(json.loads, done.stdout.splitlines()) if body["state"] == "opened"]
+    assert opened, last_line(done)
+    assert all(place in title for title in opened), opened
+    return f"{len(opened)} alert of the event"
+
+
+@attack("watch: a source that was down for longer than it is waited for")
+def _down(folder: Path) -> str:
+    """Its backlog, with the event, comes when the other source and the clock have long gone on."""
+    now = time.time()
+    up = [line for line in _day(now - 14_400, 4.0, now).splitlines(keepends=True) if b"Boston" not in line]
+    (folder / "up.jsonl").write_bytes(b"".join(up))
+    down = _day(now - 3600, 0.5, now - 3000)
+    watch = subprocess.Popen(
+        [*BONGSU, *_WATCH, str(folder / "up.jsonl"), "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    time.sleep(20)  # all of the file is counted
+    said, errors = watch.communicate(down, timeout=120)
+    done = subprocess.CompletedProcess([], watch.returncode, said, errors)
+    assert (_received(last_line(done)), done.returncode) == (len(up) + 150, 0), last_line(done)
+    assert " 0 late" in last_line(done), last_line(done)
+    return f"{_opened(done, 'boston')}; {last_line(done)[:70]}"
+
+
+def _meet(answer: Answer | None, scheme: str) -> tuple[int | None, str]:
+    """Watch a made server, or a port where none is; return the exit code (None: tried again) and what was said until then."""
 
     async def main() -> tuple[int | None, str]:
-        made = await asyncio.start_server(answer, "127.0.0.1", 0)
+        made = await asyncio.start_server(answer or (lambda reader, writer: None), "127.0.0.1", 0)
         address = f"{scheme}://127.0.0.1:{made.sockets[0].getsockname()[1]}/api"
+        if answer is None:
+            made.close()
         watch = await asyncio.create_subprocess_exec(
             *BONGSU, *_WATCH, address, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=ENVIRONMENT
         )
@@ -114,6 +160,22 @@ def _sources(folder: Path) -> str:
     code, text = _meet(ends["404"], "ws")
     assert code == 1, (code, text)
     return f"{len(ends) + 1} end with a line, {len(goes_on)} are told and tried again"
+
+
+@attack("watch: Kafka without a broker, and one that answers with something else", "hang")
+def _no_broker(folder: Path) -> str:
+    async def other(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 100)
+        writer.close()
+
+    said = []
+    for answer in (None, other):
+        code, text = _meet(answer, "kafka")
+        assert code is None, (code, text)
+        assert all(line.startswith("{") for line in text.splitlines()), text  # a log of JSON alone
+        said.append(text)
+    assert "no broker answers there" in said[0], said[0]
+    return f"{len(said)} of {len(said)} told and tried again"
 
 
 @attack("watch: an event of 8 MiB on a Jetstream", "nothing after it ever arrived")
@@ -210,11 +272,14 @@ def _stores(folder: Path) -> str:
     sqlite3.connect(folder / "newer.db").executescript(
         "CREATE TABLE messages (a); CREATE TABLE outbox (a); PRAGMA user_version = 99;"
     )
+    sqlite3.connect(folder / "history.db").executescript("CREATE TABLE visits (url TEXT); INSERT INTO visits VALUES ('x');")
+    others = {name: (folder / name).read_bytes() for name in ("newer.db", "history.db")}
     (folder / "garbage.db").write_bytes(os.urandom(10_000))
     (folder / "is.db").mkdir()
-    for name in ("no/such/folder.db", "newer.db", "garbage.db", "is.db"):
+    for name in ("no/such/folder.db", "newer.db", "history.db", "garbage.db", "is.db"):
         done = call(*_WATCH, "--store", folder / name, given=given)
         assert (done.returncode, bool(last_line(done))) == (1, True), (name, done)
+    assert others == {name: (folder / name).read_bytes() for name in others}, "what is another's was written to"
     first = subprocess.Popen(
         [*BONGSU, *_WATCH, "-", "--store", str(folder / "a.db")],
         stdin=subprocess.PIPE,
@@ -228,7 +293,7 @@ def _stores(folder: Path) -> str:
     first.communicate(given, timeout=60)
     assert (second.returncode, first.returncode) == (1, 0), (second, first.returncode)
     assert stat.S_IMODE((folder / "a.db").stat().st_mode) == 0o600
-    return f"5 of 5 refused: {last_line(second)[-40:]}"
+    return f"6 of 6 refused, none changed: {last_line(second)[-40:]}"
 
 
 @attack("watch: half an emoji, control signs and line ends in every field of a record")

@@ -84,14 +84,15 @@ def _words(found: Difference | None) -> str:
 
 
 def _show_run(path: Path) -> None:
-    from bongsu.files import read_json
+    from bongsu.files import read_json, redacted
     from bongsu.recipe import load_recipe
     from bongsu.workspace import DONE
 
     recipe = load_recipe(path / "recipe.toml")
     facts: Facts = [["run", recipe.name], ["seed", str(recipe.seed)]]
     if recipe.task:
-        facts += [["task", recipe.task.kind], ["trained on", recipe.task.train], ["tested on", recipe.task.test or "–"]]
+        facts += [["task", recipe.task.kind], ["trained on", redacted(recipe.task.train)]]
+        facts += [["tested on", redacted(recipe.task.test or "–")]]
     facts += _model_facts(path / "finetune" / "model") or _model_facts(path / "pretrain" / "model")
     show(str(path), ["", ""], facts)
     done = sorted(path.glob("*/" + DONE)) + sorted(path.glob("finetune/*/" + DONE))

@@ -46,7 +46,7 @@ def predict(
         typer.Argument(
             metavar="[MODEL] [MESSAGES|FILE]",
             help="A run's folder or a bundle (default: bongsu:beacon, which ships), then messages in quotes, or a file; "
-            "without either, one message a line from standard input",
+            "without either, one message or JSON object a line from standard input",
         ),
     ] = None,
     input: Annotated[str | None, typer.Option("--input", "-i", help="CSV, TSV, JSON Lines, JSON, Parquet or text")] = None,
@@ -257,7 +257,8 @@ def _answer_lines(predictor: Predictor, model: str, form: Format | None, output:
         raise BongsuError('Standard input is closed. Name a file, or a message: bongsu predict "a message"')
     stats = ReadStats(written.max_bad)
     parts: list[bytes] = []
-    for count, (number, text) in enumerate(stream_texts(sys.stdin.buffer, written.encoding, stats, "standard input")):
+    lines = stream_texts(sys.stdin.buffer, written.encoding, stats, "standard input", predictor.task.text_columns[0])
+    for count, (number, text) in enumerate(lines):
         answers = predictor.predict([text])
         if form is None:
             print(f"{described(predictor.task, answers[0])}   {printable(text)}", flush=True)

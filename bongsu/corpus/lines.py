@@ -18,6 +18,8 @@ from bongsu.files import redacted
 
 LONGEST_LINE = 16 * 2**20
 """Bytes; the longest document of The Pile is shorter."""
+AROUND_JSON = b", \t\r\n\x1e"
+"""What may stand around a value: the commas of an array, the mark of a sequence (RFC 7464)."""
 _CHUNK = 2**18
 _MUCH_JSON = 4 * 2**20  # bytes of a line that may hold so many values that they take 25 times the memory
 _MOST_LISTS, _MOST_VALUES = 1_000_000, 3_000_000
@@ -91,7 +93,7 @@ def text_lines(part: Part, stats: ReadStats) -> Iterator[tuple[Place, str]]:
 
 
 def json_lines(part: Part, stats: ReadStats) -> Iterator[tuple[Place, Any]]:
-    """Read the lines of JSON as (place, value); blank and bad ones are counted.
+    """Read the lines of JSON as (place, value), also with commas around them; blank and bad ones are counted.
 
     Raises:
         DataError: as `text_lines`.
@@ -110,7 +112,8 @@ def json_lines(part: Part, stats: ReadStats) -> Iterator[tuple[Place, Any]]:
             stats.skip(place, "too many values in one line of JSON")
             continue
         try:
-            value = orjson.loads(line if wide or codec == "utf-8" else line.decode(codec))
+            bare = line.strip(AROUND_JSON)
+            value = orjson.loads(bare if wide or codec == "utf-8" else bare.decode(codec))
         except UnicodeDecodeError:
             stats.skip(place, f"not {part.encoding}", _hint(line, codec))
         except (ValueError, TypeError) as error:  # TypeError: a codec made lone surrogates

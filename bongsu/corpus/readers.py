@@ -63,6 +63,7 @@ _BY_SUFFIX = {
 _BINARY = (".parquet", ".xlsx", ".zip")
 _TABLES = ("csv", "tsv", "kaggle")
 _KAGGLE = ["id", "keyword", "location", "text"]
+_ARRAY_OF_OBJECTS = re.compile(r"\s*\[\s*\{")
 _KAGGLE_HEADER = re.compile(r'"?id"?,"?keyword"?,"?location"?,"?text\b')
 _LOOKED_AT = 2**16  # characters that show the format
 _SEPARATOR = re.compile("sep=(.)")  # Excel's own first line
@@ -301,6 +302,8 @@ def _form(source: Source, form: str, head: str, end: str) -> str:
     if form == "json":
         start = head[:_LOOKED_AT]
         form = "aihub" if aihub.is_pairs(start) else "json" if ARRAY_START.search(start) else "jsonl"
+    elif form == "jsonl" and _ARRAY_OF_OBJECTS.match(head):
+        form = "json"
     if form == "jsonl" and _is_pile(next((line for line in _lines(head, end) if line.strip()), "")):
         return "pile"
     if form == "csv" and source.text == "text" and _KAGGLE_HEADER.match(head):

@@ -160,22 +160,21 @@ class LabelStore:
         if path is not None and not path.parent.is_dir():
             raise WorkspaceError(f"{path}: there is no folder {path.parent}; make it first.")
         with self._errors():
-            self._connection = connect(self._shown)
+            self._connection = connect(self._shown, self._check)
         try:
-            with self._errors():
-                self._prepare()
+            with self._errors(), self._transaction():
+                create_tables(self._connection)
         except BaseException:
             self.close()
             raise
 
-    def _prepare(self) -> None:
-        tables = table_names(self._connection)
+    def _check(self, connection: sqlite3.Connection) -> None:
+        """Refuse what is no store, or whose labels another version wrote."""
+        tables = table_names(connection)
         if tables and not tables & {"label_form", "outbox"}:
             raise WorkspaceError(f"{self._shown}: not a store of labels or of `bongsu watch`; name a new file.")
-        with self._transaction():
-            create_tables(self._connection)
-        [form] = self._connection.execute("SELECT form FROM label_form").fetchone()
-        if form != _FORM:
+        forms = connection.execute("SELECT form FROM label_form").fetchall() if "label_form" in tables else []
+        if forms not in ([], [(_FORM,)]):
             raise WorkspaceError(f"{self._shown}: another version of Bongsu wrote its labels; name a new file.")
 
     def close(self) -> None:

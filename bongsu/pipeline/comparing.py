@@ -13,7 +13,7 @@ from bongsu.arrays import Float64
 from bongsu.errors import WorkspaceError
 from bongsu.evaluation.bootstrap import Comparison, compare_metric
 from bongsu.export.bundle import run_recipe
-from bongsu.files import read_json
+from bongsu.files import read_json, redacted_tree
 from bongsu.finetuning.data import AnyExample, load_data
 from bongsu.finetuning.ensemble import load_measured
 from bongsu.recipe import Recipe
@@ -117,7 +117,7 @@ def difference(first: Compared, second: Compared, part: str) -> Difference | Non
 
 def differing_settings(runs: Sequence[Compared]) -> dict[str, list[str]]:
     """Return the settings that not all runs have in common, with each run's value."""
-    flat = [dict(_flat("", run.recipe.model_dump(mode="json"))) for run in runs]
+    flat = [dict(_flat("", redacted_tree(run.recipe.model_dump(mode="json")))) for run in runs]
     keys = dict.fromkeys(key for settings in flat for key in settings)
     table = {key: [settings.get(key, "–") for settings in flat] for key in keys}
     return {key: values for key, values in table.items() if len(set(values)) > 1 and key != "name"}

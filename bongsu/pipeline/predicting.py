@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any, Literal
 
@@ -12,7 +13,7 @@ import orjson
 
 from bongsu import progress
 from bongsu.corpus.detection import detect_encoding
-from bongsu.corpus.lines import codec_of, numbered_lines
+from bongsu.corpus.lines import AROUND_JSON, codec_of, numbered_lines
 from bongsu.corpus.readers import Place, ReadStats, read_rows
 from bongsu.errors import DataError
 from bongsu.files import redacted
@@ -132,15 +133,20 @@ def check_submission(task: AnyTask, rows: Messages, source: str, sample: str | N
     check_ids(rows.ids, source, sample)
 
 
-def stream_texts(stream: IO[bytes], encoding: str, stats: ReadStats, name: str) -> Iterator[tuple[str, str]]:
+def stream_texts(
+    stream: IO[bytes], encoding: str, stats: ReadStats, name: str, column: str = "text"
+) -> Iterator[tuple[str, str]]:
     """Yield number and text of each line of a stream as it comes; blank lines and those that cannot be read are counted.
+
+    A line is a text, or a JSON object that holds one, also one of an array with an object a line.
 
     Args:
         encoding: "auto" looks at what is there when the stream begins, and again at the first line that does not fit.
         name: what messages call the stream.
+        column: the key of the text in objects.
 
     Raises:
-        DataError: when no line can be read, or too many cannot.
+        DataError: when no line can be read, or too many cannot, or JSON is spread over several lines.
     """
     buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(stream)  # type: ignore[type-var]
     looked = encoding == "auto"
@@ -166,6 +172,20 @@ def stream_texts(stream: IO[bytes], encoding: str, stats: ReadStats, name: str) 
             codec = codec_of(encoding)[0]
             stats.assume(name, f"read as {encoding} from line {number:,} on")
             text = line.decode(codec, "replace")
+        record = _json_of(text)
+        if record is None:
+            stats.drop("bracket of an array")
+            continue
+        if isinstance(record, list):
+            raise DataError(
+                f"{name}: line {number:,} begins an array, or an object over several lines; put each object on one line "
+                "(jq -c), or give the file by its name."
+            )
+        if isinstance(record, dict):
+            if not isinstance(record.get(column), str):
+                stats.skip(place, f"no key {column!r}")
+                continue
+            text = record[column]
         if text.strip():
             yield str(place.row), text.strip()
         else:
@@ -173,6 +193,21 @@ def stream_texts(stream: IO[bytes], encoding: str, stats: ReadStats, name: str) 
     if not stats.used:
         raise DataError(f"{name}: no text could be read{stats.summary()}.")
     stats.report(name)
+
+
+def _json_of(text: str) -> object:
+    """Return the object in a line, None for a bracket of an array, a list for other JSON, else the text."""
+    bare = text.encode("utf-8", "replace").strip(AROUND_JSON)
+    if bare in (b"[", b"]"):
+        return None
+    if bare == b"{":
+        return []
+    with suppress(ValueError):
+        if bare[:1] == b"{":
+            return orjson.loads(bare.rstrip(b"]"))
+        if bare[:2] == b"[{":
+            return orjson.loads(bare) if bare[-1:] == b"]" else orjson.loads(bare[1:])
+    return text
 
 
 def check_ids(ids: Sequence[str], source: str, sample: str | None) -> None:

@@ -1,4 +1,7 @@
-"""Joins the items of many clients into batches, in order of arrival, with bounds on how many wait and for how long.
+"""Joins the items of many clients into batches, with bounds on how many wait and for how long.
+
+A client who sends one message neither waits for another's hundreds nor is refused because of them: a small request goes before
+a larger one, until that has let pass 16 times its own cost. Requests of one size are taken in the order of arrival.
 
 Why here and not in a library: the queue must be bounded by *time* as well as by number, one failing item must not fail its
 neighbours, and an item must be answered by the model it was accepted for, even while another is swapped in.
@@ -7,12 +10,13 @@ neighbours, and an item must be answered by the model it was accepted for, even 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from bongsu.errors import LibraryPanicError
@@ -24,6 +28,8 @@ logger = logging.getLogger("bongsu.serving")
 In = TypeVar("In")
 Out = TypeVar("Out")
 Call = Callable[[list[Any]], Sequence[Any]]
+_LETS_PASS = 16
+"""A request lets so many times its own cost of smaller ones pass."""
 Execute = Callable[[Call, list[Any]], Awaitable[Sequence[Any]]]
 
 
@@ -34,6 +40,17 @@ class _Item:
     cost: int
     since: float
     answer: asyncio.Future[Any]
+
+
+@dataclass(slots=True, order=True)
+class _Request:
+    """The items of a request that wait."""
+
+    rank: int
+    """The smallest is next: what had been taken when it came, and the cost that it lets pass."""
+    number: int
+    items: deque[_Item] = field(compare=False)
+    cost: int = field(compare=False)
 
 
 class Batcher:
@@ -59,7 +76,9 @@ class Batcher:
         self._threads = ThreadPoolExecutor(limits.sessions, thread_name_prefix="batch") if execute is None else None
         self._execute = execute or self._in_thread
         self._observe = observe
-        self._queue: deque[_Item] = deque()
+        self._queue: list[_Request] = []
+        """A heap: that which is next comes first."""
+        self._taken, self._number = 0, 0
         self._cost = 0
         self._arrived = asyncio.Condition()
         self._closing = False
@@ -74,10 +93,13 @@ class Batcher:
         """The cost of what is in the queue."""
         return self._cost
 
-    @property
-    def expected_wait(self) -> float:
-        """Seconds until what is in the queue has been taken, by the rate of the last batches."""
-        return self._cost * (self._seconds_per_cost or 0.0) / self._limits.sessions
+    def _before(self, cost: int) -> int:
+        """Return the cost of what would be taken before a request of this cost that came now."""
+        return sum(request.cost for request in self._queue if request.rank <= self._taken + _LETS_PASS * cost)
+
+    def _expected_wait(self, cost: int) -> float:
+        """Seconds that a request of this cost would wait, by the rate of the last batches."""
+        return self._before(cost) * (self._seconds_per_cost or 0.0) / self._limits.sessions
 
     @property
     def working(self) -> bool:
@@ -111,13 +133,15 @@ class Batcher:
             ApiError: 429 when the queue is full, 503 when no answer came in time.
         """
         cost = sum(costs)
-        full = self._cost + cost > self._limits.queue_items or self.expected_wait > self._limits.queue_seconds
+        wait = self._expected_wait(cost)
+        full = self._before(cost) + cost > self._limits.queue_items or wait > self._limits.queue_seconds
         if self._queue and full:  # an empty queue takes any request, so that none is refused for ever
-            raise ApiError(429, "The server is busy; try again in a moment.", self.expected_wait)
+            raise ApiError(429, "The server is busy; try again in a moment.", wait)
         loop = asyncio.get_running_loop()
         now = loop.time()
         items = [_Item(call, value, each, now, loop.create_future()) for value, each in zip(values, costs, strict=True)]
-        self._queue.extend(items)
+        self._number += 1
+        heapq.heappush(self._queue, _Request(self._taken + _LETS_PASS * cost, self._number, deque(items), cost))
         self._cost += cost
         async with self._arrived:
             self._arrived.notify_all()
@@ -128,7 +152,7 @@ class Batcher:
                 )
                 return answers
         except TimeoutError:
-            raise ApiError(503, f"No answer within {self._limits.seconds:g} seconds.", self.expected_wait) from None
+            raise ApiError(503, f"No answer within {self._limits.seconds:g} seconds.", self._expected_wait(cost)) from None
         finally:
             for item in items:
                 item.answer.cancel()  # those nobody will read are not computed
@@ -163,7 +187,7 @@ class Batcher:
         """Wait a moment for more items, unless a batch is full, the first item has waited long enough, or no batch is being
         computed: then there is no load, and more items are not to be expected."""
         loop = asyncio.get_running_loop()
-        until = self._queue[0].since + self._limits.batch_seconds
+        until = self._queue[0].items[0].since + self._limits.batch_seconds
         while (
             self._queue
             and self._computing
@@ -180,15 +204,20 @@ class Batcher:
         batch: list[_Item] = []
         size = 0
         while self._queue:
-            item = self._queue[0]
+            request = self._queue[0]
+            item = request.items[0]
             alive = not item.answer.done()
             if alive and batch and (item.call != batch[0].call or size + item.cost > self._limits.batch_items):
                 break
-            self._queue.popleft()
+            request.items.popleft()
+            request.cost -= item.cost
             self._cost -= item.cost
+            self._taken += item.cost
             if alive:
                 batch.append(item)
                 size += item.cost
+            if not request.items:
+                heapq.heappop(self._queue)
         return batch
 
     async def _answer(self, batch: list[_Item]) -> None:

@@ -37,7 +37,7 @@ class Limits:
     connections: int = 1000
     """Open connections; fewer where the process may not open so many files."""
     queue_items: int = 4096
-    """Cost of what may wait, in short messages."""
+    """Cost of what may wait before a request, in short messages; smaller requests go first."""
     queue_seconds: float = 2.0
     """The longest wait a request is accepted into, by the rate measured so far."""
     batch_items: int = 64

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 GUARD = 15
@@ -84,22 +86,34 @@ class Baseline:
         self._latest = 0
 
     def add(self, bin: int, counts: dict[str, int]) -> None:
-        """Takes in a bin's counts; bins come in order, those without a message may be left out."""
+        """Take in a bin's counts; those without a message may be left out. Bins come in order, but for more of one that is
+        among the latest `longest`."""
         if self._first is None:
             self._first = bin
-        self._latest = bin
+        self._latest = max(self._latest, bin)
         for key, count in counts.items():
             past = self._past.get(key)
             if past is None:
                 total, when = self._forgotten
-                past = self._past[key] = _Past(total * self._decay(bin - when), bin, deque())
+                past = self._past[key] = _Past(total * self._decay(max(0, bin - when)), bin, deque())
             past.recent.append((bin, count))
-            while past.recent[0][0] <= bin - self._longest:
+            if len(past.recent) > 1 and past.recent[-2][0] > bin:
+                past.recent = deque(sorted(past.recent))
+            while past.recent[0][0] <= self._latest - self._longest:
                 old, number = past.recent.popleft()
                 past.total = past.total * self._decay(old - past.when) + number
                 past.when = old
         if len(self._past) > self._limit:
             self._forget(bin)
+
+    @contextmanager
+    def seen_from(self, bin: int) -> Iterator[None]:
+        """Answer as when a bin was the latest, one of the latest `longest`."""
+        latest, self._latest = self._latest, bin
+        try:
+            yield
+        finally:
+            self._latest = latest
 
     def past_bins(self, lag: int = GUARD) -> int:
         """How many bins lie behind, the latest `lag` left out."""
@@ -131,7 +145,7 @@ class Baseline:
 
     def _latest_of(self, key: str, bins: int) -> int:
         past = self._past.get(key)
-        return 0 if past is None else sum(count for bin, count in past.recent if bin > self._latest - bins)
+        return 0 if past is None else sum(count for bin, count in past.recent if self._latest - bins < bin <= self._latest)
 
     def _seen(self, lag: int) -> float:
         """How many bins the baseline is of, each by its weight."""

@@ -2,7 +2,8 @@
 
 A message waits until the stream has come `lateness` further than its time; then it is counted, in order of (time, id), in the
 bin of its time. So the outcome depends on the messages alone, not on the order they came in (as long as none is later than
-`lateness`) nor on how fast.
+`lateness`) nor on how fast. What comes later, as from a source that was away, is counted in the bin of its time as well, if
+that is one of the latest 240; the windows that end with that bin are tested when the present bin is over.
 
 Each distinct message counts for its hazards, for its places, and for each pair of them; of an author's several for a key the
 first alone. When a bin is over, the counts of the last 1, 5, 15, 60 and 240 bins that no open alert explains are compared with
@@ -50,7 +51,7 @@ class Events:
         self.settings = settings
         self.open: dict[str, Alert] = {}
         self.late = 0
-        """Messages that came too late to be counted."""
+        """Messages that came too late to be counted: hours after others of their time."""
         self.overflow = 0
         """Messages not counted because too many waited."""
         self.drills = 0
@@ -63,6 +64,8 @@ class Events:
         """A heap of the times and uids of what waits."""
         self._counts: Counter[str] = Counter()
         """Of the bin that is not over yet."""
+        self._late_counts: dict[int, Counter[str]] = {}
+        """What was counted since in bins that are over."""
         self._recent = Recent(max(WINDOWS), settings)
         self._references: list[Reference] = []
         self.watermark = -math.inf
@@ -75,7 +78,7 @@ class Events:
         uid = message.uid
         if uid in self._waiting or uid in self._recent:
             return
-        if self._next is not None and self._bin(message.time) < self._next:
+        if self._next is not None and self._bin(message.time) <= self._next - max(WINDOWS):
             self.late += 1
         elif len(self._waiting) >= self.settings.max_waiting:
             self.overflow += 1
@@ -122,7 +125,7 @@ class Events:
             sent, uid = heapq.heappop(self._order)
             if pair := self._waiting.pop(uid, None):
                 changed += self._end_bins(self._bin(sent))
-                self._count(*pair, self._next)
+                self._count(*pair, self._bin(sent))
         return changed + self._end_bins(self._bin(until))
 
     def _end_bins(self, over: int) -> list[dict[str, Any]]:
@@ -148,13 +151,17 @@ class Events:
         if not self._waiting:
             return []
         last = max(message.time for message, _ in self._waiting.values())
+        last = max(last, (self._next or 0) * self.settings.bin_seconds)  # those that are late count when this bin is over
         return self.advance(last + self.settings.bin_seconds + self.settings.lateness)
 
     def _count(self, message: Message, probability: float, bin: int) -> None:
         tracked = self._recent.add(message, probability, bin)
         if tracked.uid == message.uid:
-            self._counts.update({ALL: 1, _TESTS: len(tracked.counted)})
-            self._counts.update(tracked.counted)
+            over = self._next is not None and bin < self._next
+            counts = self._late_counts.setdefault(bin, Counter()) if over else self._counts
+            counts.update({ALL: 1, _TESTS: len(tracked.counted)})
+            counts.update(tracked.counted)
+            self._bound_counts()
             self._explain(tracked)
             self._recent.bound()
         else:
@@ -162,13 +169,28 @@ class Events:
             if tracked.alert is not None:
                 tracked.alert.copy(tracked.uid)
 
+    def _bound_counts(self) -> None:
+        """Of too many keys forget the rarest of each bin."""
+        most = self.settings.max_keys
+        if len(self._counts) > 2 * most:
+            self._counts = Counter(dict(self._counts.most_common(most)))
+        if sum(map(len, self._late_counts.values())) > 2 * most:
+            each = max(2, most // len(self._late_counts))
+            self._late_counts = {bin: Counter(dict(one.most_common(each))) for bin, one in self._late_counts.items()}
+
     def _end_bin(self, bin: int) -> list[dict[str, Any]]:
         counts, self._counts = self._counts, Counter()
-        if len(self._recent):
-            self._baseline.add(bin, dict(counts))
+        late, self._late_counts = self._late_counts, {}
+        joined = {**dict(sorted(late.items())), bin: counts}
+        for at in joined:
+            if len(self._recent):
+                self._baseline.add(at, dict(joined[at]))
         end = (bin + 1) * self.settings.bin_seconds
-        learned = self._baseline.past_bins() * self.settings.bin_seconds >= 60 * self.settings.warm_up_minutes
-        changed = self._find(bin, end, counts.keys()) if learned else []
+        changed: list[dict[str, Any]] = []
+        for at in joined:
+            with self._baseline.seen_from(at):
+                if self._baseline.past_bins() * self.settings.bin_seconds >= 60 * self.settings.warm_up_minutes:
+                    changed += self._find(at, end, joined[at].keys())
         return changed + self._update_open_alerts(bin, end, {body["id"] for body in changed})
 
     def _find(self, bin: int, end: float, joined: Collection[str]) -> list[dict[str, Any]]:
@@ -206,12 +228,13 @@ class Events:
         tests = rate * 86400 / rules.bin_seconds * len(WINDOWS)
         level = rules.false_alarms_a_day / max(1.0, tests)
         best: tuple[float, str, int, int] | None = None
+        windows = [window for window in WINDOWS if self._baseline.past_bins(max(window, GUARD)) > 0]
         for key in joined:
             bins = self._recent.free.get(key)
             if bins is None or bins.total() < rules.min_messages:
                 continue
-            for window in WINDOWS:
-                count = sum(number for at, number in bins.items() if at > bin - window)
+            for window in windows:
+                count = sum(number for at, number in bins.items() if bin - window < at <= bin)
                 if count < rules.min_messages or count < rules.min_ratio * self._baseline.expected(key, window):
                     continue
                 found = (self._baseline.surprise(key, count, window), key, window, count)
@@ -289,7 +312,12 @@ class Events:
             "waiting": [(uid, probability) for uid, (_, probability) in self._waiting.items()],
             "recent": self._recent.state(),
             "references": [asdict(reference) for reference in self._references],
-            "clock": {"watermark": self.watermark, "next": self._next, "counts": dict(self._counts)},
+            "clock": {
+                "watermark": self.watermark,
+                "next": self._next,
+                "counts": dict(self._counts),
+                "late": [(bin, dict(counts)) for bin, counts in self._late_counts.items()],
+            },
         }
 
     def restore(self, state: dict[str, Any], find: Callable[[str], Message | None]) -> None:
@@ -312,6 +340,7 @@ class Events:
         clock = state["clock"]
         self.watermark = -math.inf if clock["watermark"] is None else clock["watermark"]
         self._next, self._counts = clock["next"], Counter(clock["counts"])
+        self._late_counts = {bin: Counter(counts) for bin, counts in clock.get("late", [])}
 
 
 def _hazard(key: str, messages: Iterable[Tracked]) -> str:

@@ -82,9 +82,7 @@ class Recent:
                 del bins[first]
             if not bins:
                 del self.free[key]
-        if len(self.free) > self._settings.max_keys:
-            ranked = sorted(self.free, key=lambda key: (-self.free[key].total(), key))
-            self.free = {key: self.free[key] for key in ranked[: self._settings.max_keys // 2]}
+        self._bound_keys(self._settings.max_keys)
         while self._messages and next(iter(self._messages.values())).bin <= oldest:
             self._forget_first()
         while self._voices and next(iter(self._voices.values())) <= oldest:
@@ -97,6 +95,13 @@ class Recent:
             self._forget_first()
         while len(self._voices) > self._settings.max_voices:
             del self._voices[next(iter(self._voices))]
+        self._bound_keys(2 * self._settings.max_keys)
+
+    def _bound_keys(self, most: int) -> None:
+        """Of more keys than `most` forget the rarest."""
+        if len(self.free) > most:
+            ranked = sorted(self.free, key=lambda key: (-self.free[key].total(), key))
+            self.free = {key: self.free[key] for key in ranked[: self._settings.max_keys // 2]}
 
     def _forget_first(self) -> None:
         uid = next(iter(self._messages))
@@ -117,7 +122,11 @@ class Recent:
             if bins and bins[tracked.bin] > 0:  # not when it is too old to be counted
                 bins[tracked.bin] -= 1
         for key in keys:
-            self.free.setdefault(key, Counter())[tracked.bin] += 1
+            bins = self.free.setdefault(key, Counter())
+            late = bins and tracked.bin not in bins and tracked.bin < next(reversed(bins))
+            bins[tracked.bin] += 1
+            if late:
+                self.free[key] = Counter(dict(sorted(bins.items())))
         tracked.free = keys
 
     def state(self) -> dict[str, Any]:

@@ -66,21 +66,25 @@ class Store:
             if self._lock is not None:
                 opened.callback(self._lock.release)
             with _errors(self._path):
-                self.connection = connect(self._path, "auto_vacuum=INCREMENTAL")
+                self.connection = connect(self._path, self._check, "auto_vacuum=INCREMENTAL")
                 opened.callback(self.connection.close)
                 self._migrate()
             opened.pop_all()
 
-    def _migrate(self) -> None:
-        """Bring a store that an earlier version wrote to this one's form."""
-        [version] = self.connection.execute("PRAGMA user_version").fetchone()
-        tables = table_names(self.connection)
+    def _check(self, connection: sqlite3.Connection) -> None:
+        """Refuse what is no store, or one that cannot be brought to this version's form."""
+        [version] = connection.execute("PRAGMA user_version").fetchone()
+        tables = table_names(connection)
         if tables and not ({"messages", "outbox"} <= tables or "label_form" in tables):
             raise WorkspaceError(f"{self._path}: not a store of `bongsu watch`. Name one, or a new file.")
         if version not in (0, 2, 3, _VERSION) or (version == 0 and "state" in tables):
             raise WorkspaceError(
                 f"{self._path}: another version of Bongsu wrote it; this one cannot go on from it. Name a new file."
             )
+
+    def _migrate(self) -> None:
+        """Bring a store that an earlier version wrote to this one's form."""
+        [version] = self.connection.execute("PRAGMA user_version").fetchone()
         with self._transaction():
             if version == 2:
                 self._from_2()

@@ -71,6 +71,20 @@ def test_an_encoding_may_show_late_or_be_said(predict: Predict) -> None:
     assert predict("--encoding", "utf-99", stdin=b"a\n")[0] == 1
 
 
+def test_objects_a_line_are_read_and_other_json_is_named(predict: Predict) -> None:
+    lines = [b'{"text": "one"},', b'{"text": "[two]"}', b'{"id": 3}']
+    for given in (b"\n".join(lines), b"[\n" + b"\n".join(lines) + b"\n]\n", b"[" + b"\n".join(lines) + b"]"):
+        code, out, said = predict(stdin=given)
+        assert code == 0
+        assert [json.loads(line)["text"] for line in out.splitlines()] == ["one", "[two]"]
+        assert "no key 'text'" in said
+    for given in (b'{\n  "text": "one"\n}\n', b'[{"text": "one"}, {"text": "two"}]\n'):
+        code, _, said = predict(stdin=given)
+        assert code == 1
+        assert "line 1 begins an array, or an object over several lines" in said
+    assert json.loads(predict(stdin="[속보] 지진\n".encode())[1])["text"] == "[속보] 지진"
+
+
 def test_nothing_to_answer_is_an_error(predict: Predict, tmp_path: Path) -> None:
     code, _, said = predict(stdin=b"\n  \n")
     assert code == 1

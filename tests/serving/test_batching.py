@@ -86,6 +86,57 @@ def test_three_times_the_load_is_answered_in_bounded_time_or_refused() -> None:
     assert all(int(refusal.headers["Retry-After"]) >= 1 for refusal in refused)
 
 
+@pytest.mark.parametrize("attackers", [4, 40])
+def test_few_messages_do_not_wait_for_the_many_of_others(attackers: int) -> None:
+    """Each of the many requests has 50 items of cost 10, as 50 messages of 10,000 characters have."""
+
+    async def main() -> tuple[list[float], list[str]]:
+        batcher = Batcher(Limits(sessions=1), Slow().execute)
+        await batcher.start()
+        loop = asyncio.get_running_loop()
+        many = [asyncio.create_task(batcher.submit(double, list(range(50)), [10] * 50)) for _ in range(attackers)]
+        await asyncio.sleep(0.2)
+        waits = []
+        for number in range(10):
+            started = loop.time()
+            assert await batcher.submit(double, [number], [1]) == [2 * number]
+            waits.append(loop.time() - started)
+        outcomes = await asyncio.gather(*many, return_exceptions=True)
+        await batcher.close()
+        return waits, ["refused" if isinstance(one, ApiError) else "answered" for one in outcomes]
+
+    waits, outcomes = run_in_virtual_time(main())
+    assert max(waits) <= 2 * (SECONDS_A_BATCH + 7 * SECONDS_AN_ITEM)  # the batch under way, and their own
+    assert "answered" in outcomes
+    assert ("refused" in outcomes) == (attackers > 8)  # what may wait is 4,096
+
+
+def test_a_large_request_is_answered_though_small_ones_keep_coming() -> None:
+    async def main() -> tuple[float, float]:
+        batcher = Batcher(Limits(sessions=1), Slow().execute)
+        await batcher.start()
+        loop = asyncio.get_running_loop()
+        ended = list[float]()
+
+        async def large() -> None:
+            await batcher.submit(double, list(range(200)), [1] * 200)
+            ended.append(loop.time())
+
+        task, number = asyncio.create_task(large()), 0
+        small = list[asyncio.Task[Any]]()
+        while not task.done() and loop.time() < 60:  # half as much again as there is time for
+            small.append(asyncio.create_task(batcher.submit(double, [number], [1])))
+            await asyncio.sleep(SECONDS_AN_ITEM * 0.66)
+            number += 1
+        await asyncio.gather(*small, return_exceptions=True)
+        await task
+        await batcher.close()
+        return ended[0], 200 * SECONDS_AN_ITEM
+
+    ended, alone = run_in_virtual_time(main())
+    assert alone < ended < 20 * alone
+
+
 def test_many_clients_share_batches_and_each_gets_its_own() -> None:
     async def main() -> None:
         slow = Slow()
@@ -174,8 +225,10 @@ def test_a_request_larger_than_the_queue_is_taken_when_nothing_waits() -> None:
         large = asyncio.create_task(batcher.submit(double, list(range(50)), [1] * 50))
         await asyncio.sleep(0)
         with pytest.raises(ApiError) as refused:
-            await batcher.submit(double, [1], [1])
+            await batcher.submit(double, list(range(50)), [1] * 50)
         assert refused.value.status == 429
+        assert await batcher.submit(double, [1], [1]) == [2]  # what is small need not wait
+        assert not large.done()
         assert await large == double(list(range(50)))
         await batcher.close()
 

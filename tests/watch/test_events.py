@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+from typing import Any
 
 import orjson
 import pytest
@@ -110,6 +112,74 @@ def test_order_and_repetition_change_nothing(seed: int, draw: random.Random) -> 
     twice = [message for message in messages for _ in range(draw.choice([1, 1, 2]))]
     shuffled = sorted(twice, key=lambda message: message.time + draw.random() * 29)
     assert find(shuffled) == find(messages)
+
+
+def _find_late(held_back: Sequence[Message], others: Sequence[Message], at: float) -> tuple[Events, list[dict[str, Any]]]:
+    """Give some messages all at once, at a moment; the state goes through JSON in between."""
+    events, told = Events(Settings()), []
+    for message in others:
+        if events.watermark < at <= message.time:
+            for late in held_back:
+                events.add(late, 0.9)
+            told += events.advance(message.time)
+            state = orjson.loads(orjson.dumps(events.state()))
+            events = Events(Settings())
+            events.restore(state, {one.uid: one for one in [*held_back, *others]}.get)
+        events.add(message, 0.9)
+        told += events.advance(message.time)
+    return events, told + events.finish()
+
+
+@pytest.mark.parametrize("minutes", [2, 20, 45])
+def test_what_comes_late_counts_in_the_bin_of_its_time(minutes: int) -> None:
+    messages = [message for message in made_stream(1) if "lovely" not in message.text]
+    event = [message for message in messages if "oston" in message.text]
+    quiet = [message for message in messages if message not in event and "Manila" not in message.text]
+    events, told = _find_late(event, quiet, event[-1].time + 60 * minutes)
+    assert events.late == 0
+    assert next(body["state"] for body in told if "oston" in body["title"]) == "opened"
+    spread = quiet[::2]  # half of an ordinary day, late, is no event
+    events, told = _find_late(spread, quiet[1::2], START + 9000)
+    assert events.late == 0
+    assert told == []
+    events.add(Message("old", "fire", START), 0.9)
+    events.add(Message("older", "fire", START - 86400), 0.9)
+    assert events.late == 1
+
+
+def test_the_last_message_may_be_a_late_one() -> None:
+    messages = [message for message in made_stream(1) if "lovely" not in message.text]
+    event = [message for message in messages if "oston" in message.text]
+    events = Events(Settings())
+    for message in messages:
+        if message not in event and "Manila" not in message.text:
+            events.add(message, 0.9)
+            assert events.advance(message.time) == []
+    for message in event:
+        events.add(message, 0.9)
+    assert [body["state"] for body in events.finish()] == ["opened"]
+
+
+def test_a_busy_stream_that_just_goes_on_is_no_event() -> None:
+    """After three quarters of an hour, nothing is known of what an hour holds."""
+    draw = random.Random(0)
+    messages = [Message(str(n), say(draw, f"fire in {chr(65 + n % 26)}qzx{n % 9}"), START + n) for n in range(3000)]
+    assert find(messages) == []
+
+
+def test_the_keys_of_a_flood_are_bounded_within_a_bin_too() -> None:
+    rules = Settings(max_keys=100)
+    events, draw = Events(rules), random.Random(0)
+    for n in range(1000):
+        late = n > 500 and n % 2  # half of them were sent before the other half
+        name = "".join(draw.choices("bcdfghjk", k=6)).title()
+        events.add(Message(str(n), say(draw, f"fire in Oslo and {name}"), START + n / 10 + 3600 * (n > 500) * (not late)), 0.9)
+        events.advance(START + n / 10 + 3600 * (n > 500))
+        assert len(events._counts) <= 2 * rules.max_keys
+        assert sum(map(len, events._late_counts.values())) <= 2 * rules.max_keys
+        assert len(events._recent.free) <= 2 * rules.max_keys
+    assert events.late == 0
+    assert "fire/oslo" in events._recent.free
 
 
 def test_near_duplicates_are_one_message() -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from watching import START, Fake, Kept, made_stream, run, write
 
 from bongsu.errors import WorkspaceError
+from bongsu.labelling.store import LabelStore
 from bongsu.watch.addresses import redacted
 from bongsu.watch.events import Events
 from bongsu.watch.messages import Arrival, Deletion, Message
@@ -87,6 +89,50 @@ def test_json_that_never_ends_is_garbage_after_a_while() -> None:
     for line in (b"1,\n", b"{},\n", b'{"a":\n'):  # a quarter of an hour, were each line parsed with all before it
         count, garbage = _counted([*start, *[line] * 100_000])
         assert count == garbage + 1
+
+
+def _spellings() -> dict[str, list[str]]:
+    """Five records in the ways that people pipe them."""
+    records = [{"id": str(number), "text": f"a fire {number} [see]", "tags": [{"text": "x"}]} for number in range(5)]
+    one = [json.dumps(record) for record in records]
+    return {
+        "commas": [f"{line}," for line in one],
+        "commas before": [one[0], *(f",{line}" for line in one[1:])],
+        "array, a record a line": ["[", *(f"{line}," for line in one[:-1]), one[-1], "]"],
+        "array with its brackets beside records": [f"[{one[0]},", *(f"{line}," for line in one[1:-1]), f"{one[-1]}]"],
+        "array in a line": [json.dumps(records)],
+        "printed array": json.dumps(records, indent=2).splitlines(),
+        "printed records": [line for record in records for line in json.dumps(record, indent=2).splitlines()],
+        "printed records with commas": [line for record in records for line in f"{json.dumps(record, indent=2)},".splitlines()],
+        "printed, the first key beside the bracket": [line for text in one for line in text.replace(", ", ",\n").splitlines()],
+        "list called data": [json.dumps({"data": records})],
+        "printed list called data": json.dumps({"data": records}, indent=2).splitlines(),
+        "several in a line": ["".join(one[:3]), " ".join(one[3:])],
+        "a sequence": [f"\x1e{line}" for line in one],
+        "after other lines": ["a log begins here", *(f"{line}," for line in one)],
+    }
+
+
+@pytest.mark.parametrize("spelling", _spellings())
+def test_json_is_read_however_it_is_piped(spelling: str) -> None:
+    records = Records("test", Reading())
+    found = [item for line in _spellings()[spelling] for item in records.read(f"{line}\n".encode(), 0.0)]
+    found += records.finish(0.0)
+    assert None not in found
+    assert [getattr(item, "id", "") for item in found][-5:] == list("01234")
+
+
+def test_a_record_that_is_cut_short_takes_no_other_with_it() -> None:
+    whole = b'{"text": "a fire"}\n'
+    for cut in (b'{"text": "a fi\n', b'{"id": "1",\n', b'{"tags": ["a"\n', b'  "id": 3,\n'):
+        count, garbage = _counted([cut, whole, whole])
+        assert count - garbage == 2
+        assert garbage >= 1
+
+
+def test_a_text_may_begin_with_a_bracket_and_be_long() -> None:
+    assert _counted(["[속보] 경주에 지진\n".encode(), b"[BREAKING] fire\n"]) == (2, 0)
+    assert _counted([b"x" * 200_000 + b"\n", b"fire\n"]) == (2, 0)
 
 
 def test_printed_json_is_read_as_soon_as_it_is_whole() -> None:
@@ -170,6 +216,25 @@ def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(WorkspaceError, match="another version"):
         Store(tmp_path / "a.db")
+
+
+@pytest.mark.parametrize("open_store", [Store, LabelStore])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "CREATE TABLE visits (url TEXT); INSERT INTO visits VALUES ('x')",
+        "CREATE TABLE messages (a); CREATE TABLE outbox (a); CREATE TABLE label_form (form); "
+        "INSERT INTO label_form VALUES (99); PRAGMA user_version = 99",
+    ],
+)
+def test_a_file_that_is_refused_is_left_as_it_was(open_store: Callable[[Path], Any], script: str, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "other.db")) as connection:
+        connection.executescript(script)
+    before = (tmp_path / "other.db").read_bytes()
+    with pytest.raises(WorkspaceError, match=r"other\.db: (not a store|another version)"):
+        open_store(tmp_path / "other.db")
+    assert (tmp_path / "other.db").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} <= {"other.db", "other.db.lock"}
 
 
 class Written:

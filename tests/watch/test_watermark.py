@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
@@ -74,6 +75,34 @@ def test_after_an_outage_two_sources_give_the_alerts_of_one(half: int) -> None:
     assert watch.statistics.received == len(messages)
     assert watch.events.late == 0
     assert len({body["id"] for body in kept.bodies if body["state"] == "opened"}) == 2
+
+
+@pytest.mark.parametrize("event", [True, False])
+def test_what_a_source_missed_while_it_was_away_raises_its_alerts_when_it_is_back(event: bool) -> None:
+    """It was away for 20 minutes, longer than it is waited for, and alone saw what happened then."""
+    now, kept = [START], Kept()
+    gone, back = START + 5300, START + 6500
+    seen = [one for one in made_stream(0) if event or not ("oston" in one.text or "Manila" in one.text)]
+    parts = [one for n, one in enumerate(seen) if n % 2 and "oston" not in one.text], seen[::2]
+
+    class Clocked(Made):
+        async def arrivals(self, cursor: Any) -> AsyncIterator[Arrival]:
+            for message in self._messages:
+                now[0] = max(now[0], message.time)
+                yield Arrival(message)
+
+    class Away(Made):
+        async def arrivals(self, cursor: Any) -> AsyncIterator[Arrival]:
+            for message in self._messages:
+                while now[0] < (message.time if not gone < message.time < back else back):
+                    await asyncio.sleep(0)
+                yield Arrival(message)
+
+    watch = run([Clocked("a", parts[0]), Away("b", parts[1])], Store(None), [kept], clock=lambda: now[0], queue=1, batch=1)
+    assert watch.statistics.received == len(parts[0]) + len(parts[1])
+    assert watch.events.late == 0
+    opened = [body for body in kept.bodies if body["state"] == "opened"]
+    assert [body["title"].split()[1].strip(",") for body in opened] == (["manila", "boston"] if event else [])
 
 
 def test_ids_are_each_sources_own() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -16,6 +17,9 @@ from bongsu.watch.times import read_time
 
 _BEHIND = 10.0
 """Seconds: a younger record is live, an older one is caught up on."""
+
+
+logging.getLogger("aiokafka").addHandler(logging.NullHandler())  # what is wrong, the watch says itself
 
 
 class Kafka:

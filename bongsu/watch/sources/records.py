@@ -17,7 +17,7 @@ from bongsu.watch.messages import Deletion, Item, Message, made_id, tidy, web_ad
 from bongsu.watch.sources.safety import reference_of
 from bongsu.watch.times import read_time
 
-Mode: TypeAlias = Literal["", "json", "values", "table", "text"]
+Mode: TypeAlias = Literal["", "json", "table", "text"]
 _MOST_PENDING = 1 << 20
 """Bytes that an unfinished record may have."""
 _MOST_LINES = 100
@@ -168,29 +168,27 @@ class Records:
             self.mode = self._recognised(text)
             if self.mode == "table":
                 return
-        if self.mode == "text" and text.lstrip()[:1] == "{" and isinstance(parsed(text), dict):
+        if self.mode == "text" and isinstance(parsed(text.strip(_AROUND)), dict):
             self.mode = "json"  # the lines before were something else
         if self.mode == "text":
             yield self._item({"text": text}, now)
         elif self.mode == "table":
             yield from self._table(text, now)
-        elif self.mode == "values":
-            yield from self._values(text, now)
         else:
-            value = parsed(text)
-            for record in value if isinstance(value, list) else [value]:
-                yield self._item(record, now)
+            yield from self._json(text, now)
 
     def _item(self, record: object, now: float | None) -> Item | None:
         return item_of(record, self._source, now, self._reading)
 
     def _recognised(self, text: str) -> Mode:
-        start = text.strip()
-        if start[:1] in ("{", "["):
-            whole = parsed(text)
-            return "values" if whole is None and (start in ("{", "[") or start[0] == "[") else "json"
+        if (start := text.strip(_AROUND)) and (_JSON.match(start) or isinstance(parsed(f"{{{start}}}"), dict)):
+            return "json"
         delimiter = max(",\t;|", key=text.count)
-        header = [cell.strip().strip("\ufeff") for cell in next(csv.reader([text.strip("\r\n")], delimiter=delimiter), [])]
+        try:
+            cells = next(csv.reader([text.strip("\r\n")], delimiter=delimiter), [])
+        except csv.Error:  # longer than any name of a column
+            cells = []
+        header = [cell.strip().strip("\ufeff") for cell in cells]
         wanted = self._reading.columns
         if wanted and (missing := set(wanted.values()) - set(header)):
             raise DataError(f"{self._source}: no column {', '.join(sorted(missing))}; there are {', '.join(header)[:200]}.")
@@ -222,13 +220,25 @@ class Records:
             fits = len(row) == len(self._header)
             yield self._item(dict(zip(self._header, row, strict=True)), now) if fits else None
 
-    def _values(self, text: str, now: float | None) -> Iterator[Item | None]:
-        """Read JSON over several lines. With what is broken the rest is given up: to look on costs its whole length again."""
+    def _json(self, text: str, now: float | None) -> Iterator[Item | None]:
+        """Read JSON: values a line, also with commas and brackets around them, and values over several lines.
+
+        With what is broken the rest of the line is given up: to look on costs its whole length again.
+        """
+        start = text.strip(_AROUND)
+        value = parsed(start) if start[:1] in ("{", "[") else None
         if self._open:
-            self._depth += _depth(text)
-            if self._depth > 0 and self.pending <= _MOST_PENDING:
-                self._open.append(text)
-                return
+            if text[0] == "{" and isinstance(value, dict):  # what is within a record is indented: that one was cut short
+                yield None
+                self._open = []
+            else:
+                self._depth += _depth(text)
+                if self._depth > 0 and self.pending <= _MOST_PENDING:
+                    self._open.append(text)
+                    return
+        if not self._open and value is not None:
+            yield from self._items(value, now)
+            return
         whole, self._open = "".join([*self._open, text]), []
         end, at = len(whole.rstrip()), 0
         while (at := _BETWEEN.match(whole, at).end()) < end:  # type: ignore[union-attr]
@@ -239,16 +249,29 @@ class Records:
             try:
                 record, at = _DECODER.raw_decode(whole, at)
             except (ValueError, RecursionError) as error:
-                if getattr(error, "pos", -1) >= end and len(whole) - at <= _MOST_PENDING:  # more lines belong to it
+                # more lines belong to it, unless it ends within a string, where no line may
+                unfinished = isinstance(error, json.JSONDecodeError) and error.pos >= end and "control" not in error.msg
+                if unfinished and len(whole) - at <= _MOST_PENDING:
                     self._open, self._depth, self.pending = [whole[at:]], _depth(whole[at:]), len(whole) - at
                 else:
                     yield None
                 return
+            yield from self._items(record, now)
+
+    def _items(self, value: object, now: float | None) -> Iterator[Item | None]:
+        """Yield the items of a JSON value: of a record, of a list of them, or of the list that it holds as `data`."""
+        inner = value.get("data") if isinstance(value, Mapping) else None
+        records = value if isinstance(value, list) else inner if isinstance(inner, list) else [value]
+        for record in records:
             yield self._item(record, now)
 
 
 _DECODER = json.JSONDecoder()
-_BETWEEN = re.compile(r"[\[\], \t\r\n]*")
+_AROUND = ", \t\r\n\x1e"
+"""What stands around the values of an array, or of a sequence (RFC 7464)."""
+_JSON = re.compile(r"\{|\[\s*(?:[{\]\"]|$)")
+"""How lines of JSON begin; a text may begin with [BREAKING]."""
+_BETWEEN = re.compile(r"[\[\], \t\r\n\x1e]*")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
 
 
