@@ -77,6 +77,7 @@ def test_a_corpus_keeps_no_secret_but_in_the_recipe_of_its_owner(url: str, tmp_p
         ["predict", "{run}", "--input", "{url}"],
         ["audit", "{url}"],
         ["prepare", "{recipe}"],
+        ["init", "{url}"],
     ],
     ids=lambda words: words[0],
 )

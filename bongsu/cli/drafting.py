@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple
 
 from bongsu.corpus.readers import ReadStats, read_rows, resolve
 from bongsu.errors import DataError, MissingColumnError, RecipeError
+from bongsu.files import redacted
 from bongsu.models import DEFAULT
 from bongsu.recipe import Source, TextFormat, Tokenizer
 from bongsu.recipe.section import BYTES, SPECIAL_TOKENS
@@ -155,7 +156,7 @@ def _lines(
     length = next((size for size in (64, 128, 256) if seen.characters <= (1.5 if seen.korean > 0.3 else 3.0) * size), 512)
     if seen.label:
         length = min(length, _READ_BY_DEFAULT)
-    yield f"# Written by `bongsu init` after a look at the {where} of {_one_line(seen.path)}."
+    yield f"# Written by `bongsu init` after a look at the {where} of {_one_line(redacted(seen.path))}."
     yield "# Paths are relative to the folder where it is run."
     yield "#"
     yield f"#   bongsu plan {name}.toml      # what will run, and how long it takes here"

@@ -15,7 +15,7 @@ from bongsu import progress
 from bongsu.cli.common import Out, Set, app, need
 from bongsu.cli.predicting import show_answers
 from bongsu.errors import BongsuError
-from bongsu.files import write_text
+from bongsu.files import redacted, write_text
 
 if TYPE_CHECKING:
     from bongsu.cli.drafting import Look
@@ -52,7 +52,7 @@ def demo(out: Out = None, changes: Set = None) -> None:
 
 @app.command()
 def init(
-    file: Annotated[Path | None, typer.Argument(help="Your labelled file: CSV, TSV, JSON Lines or Parquet")] = None,
+    file: Annotated[str | None, typer.Argument(help="Your labelled file: CSV, TSV, JSON Lines or Parquet")] = None,
     text: Annotated[str | None, typer.Option("--text", help="The text column (default: found by looking)")] = None,
     label: Annotated[str | None, typer.Option("--label", help="The label column (default: found by looking)")] = None,
     script: Annotated[
@@ -79,16 +79,16 @@ def init(
     if file is None:
         if not asking:
             raise BongsuError("Name your labelled file: bongsu init FILE")
-        file = Path(typer.prompt("Your labelled file (CSV, TSV, JSON Lines, Parquet)"))
+        file = typer.prompt("Your labelled file (CSV, TSV, JSON Lines, Parquet)")
     for path in [*(unlabelled or []), *([test] if test else [])]:
         resolve(str(path))
-    seen = look(str(file), text, label)
+    shown, seen = redacted(file), look(file, text, label)
     if asking:
         seen = _asked(seen, text, label)
         if script is None:
             answer = typer.prompt("Scripts to keep: all, hangul, latin or hangul,latin", default="all")
             script = re.findall("hangul|latin", answer)
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", out.stem if out else file.name.split(".")[0]).strip("-._") or "mine"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", out.stem if out else Path(shown).name.split(".")[0]).strip("-._") or "mine"
     out = out or Path(f"{name}.toml")
     if out.exists() and not force:
         raise BongsuError(f"{out}: is there already. Name another with --out, or write over it with --force.")
@@ -103,10 +103,10 @@ def init(
         raise
     rows = progress.count(seen.rows, "row") if seen.complete else f"more than {seen.rows:,} rows"
     if seen.label is None:
-        progress.note(f"{file}: {rows}; text in {seen.text!r}; no column looks like a label (--label), so only pre-training")
+        progress.note(f"{shown}: {rows}; text in {seen.text!r}; no column looks like a label (--label), so only pre-training")
     else:
         labels = progress.count(len(seen.labels), "label") if seen.labels else "numbers"
-        progress.note(progress.escape(f"{file}: {rows}; text in {seen.text!r}, label in {seen.label!r} ({labels})"))
+        progress.note(progress.escape(f"{shown}: {rows}; text in {seen.text!r}, label in {seen.label!r} ({labels})"))
     progress.note(f"{out}: a recipe to read and change. Next: bongsu plan {out}, then bongsu run {out}")
 
 
@@ -114,7 +114,7 @@ def _asked(seen: Look, text: str | None, label: str | None) -> Look:
     """Ask about the columns that no flag named, with what was found as the answer to accept."""
     from bongsu.cli.drafting import look
 
-    progress.note(progress.escape(f"{seen.path}: columns {', '.join(seen.columns)}"))
+    progress.note(progress.escape(f"{redacted(seen.path)}: columns {', '.join(seen.columns)}"))
     text = text or typer.prompt("Text column", default=seen.text)
     if label is None:
         label = typer.prompt('Label column ("none" for text alone)', default=seen.label or "none")
