@@ -211,7 +211,7 @@ def test_a_damaged_state_is_refused_in_one_line(tmp_path: Path) -> None:
     store = Store(tmp_path / "a.db")
     store.save(state=WatchState(Events(Settings()).state()))
     store.connection.execute("UPDATE parts SET body = '{\"watermark\": \"x\"}' WHERE name = 'clock'")
-    with pytest.raises(WorkspaceError, match="damaged at events.clock.watermark"):
+    with pytest.raises(WorkspaceError, match=r"damaged at events\.clock\.watermark"):
         store.state()
     store.close()
 
