@@ -177,7 +177,7 @@ def _prepare(recipe: Recipe, folder: Path, ray: str | None) -> None:
 
 def make_tokenizer(recipe: Recipe, corpus: Path, folder: Path) -> None:
     """Train a tokenizer on the prepared corpus, or take that of `pretrain.start`; measure it; leave it in `folder`."""
-    from bongsu.model.io import read_config
+    from bongsu.model.io import read_encoder_config
 
     summary = read_json(corpus / "corpus.json")
     limit = 1e6 * recipe.tokenizer.sample_mb
@@ -188,7 +188,7 @@ def make_tokenizer(recipe: Recipe, corpus: Path, folder: Path) -> None:
 
     if start := start_folder(recipe):
         tokenizer = load_tokenizer(start)
-        save_tokenizer(tokenizer, folder, read_config(start, "masked_lm")["encoder"]["max_length"])
+        save_tokenizer(tokenizer, folder, read_encoder_config(start).max_length)
     else:
         with progress.bar("tokenizer", total, "MB") as bar:
             tokenizer = train_tokenizer(recipe.tokenizer, _counted(sample(), bar))

@@ -26,8 +26,7 @@ from bongsu.finetuning.baselines import Baselines, load_baselines
 from bongsu.finetuning.data import AnyExample, Data, load_data
 from bongsu.finetuning.ensemble import Calibrated, Measured, calibrate_by_fold, cross_calibrated, in_file_order, load_measured
 from bongsu.inference.explain import Word
-from bongsu.model.encoder import EncoderConfig
-from bongsu.model.io import read_config
+from bongsu.model.io import read_encoder_config
 from bongsu.model.sizes import parameter_count
 from bongsu.progress import table
 from bongsu.recipe import Recipe, Validation, show_recipe
@@ -106,7 +105,7 @@ def _add_pretraining(workspace: Workspace, folder: Path, report: Report) -> dict
     metrics = read_log(stage / "checkpoints" / "metrics.jsonl")
     measured = [record for record in metrics if "validation_loss" in record]
     final = measured[-1]
-    config = EncoderConfig.from_dict(read_config(stage / "model", "masked_lm")["encoder"])
+    config = read_encoder_config(stage / "model")
     parameters = parameter_count(config)
     report.model = {**config.to_dict(), "parameters": parameters}
     report.pretrain = Pretraining(metrics, final)
