@@ -77,7 +77,7 @@ class Bundle:
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether the folder has a manifest."""
+    """Return whether the folder has a manifest."""
     return (folder / MANIFEST).is_file()
 
 

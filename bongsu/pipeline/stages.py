@@ -282,7 +282,7 @@ def _finetune_stages(
     threshold, a name or the TF-IDF partner trains nothing again."""
     settings = recipe.task
     assert settings is not None
-    work = _FineTuning(recipe, workspace.folder, encoder, listener)
+    work = _FineTuningWork(recipe, workspace.folder, encoder, listener)
     task = settings.model_dump(mode="json", exclude=set(settings.presentation))
     head = {key: task.pop(key) for key in set(settings.training) & task.keys()}
     validation = recipe.validation.model_dump(mode="json")
@@ -317,7 +317,7 @@ def _finetune_stages(
 
 
 @dataclass(frozen=True)
-class _FineTuning:
+class _FineTuningWork:
     """What the stages of fine-tuning do, each given the folder to write to."""
 
     recipe: Recipe

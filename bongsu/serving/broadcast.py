@@ -126,7 +126,7 @@ class Broadcaster:
         self._lock = Lock()
 
     def __len__(self) -> int:
-        """How many listen."""
+        """Return how many listen."""
         return len(self._listeners)
 
     def count(self, client: str) -> int:

@@ -175,7 +175,7 @@ class Events:
         return worked
 
     def finish(self) -> list[AlertEvent]:
-        """The stream has ended: count what waits. Open alerts stay open, for nothing says that they are over."""
+        """Count what waits, for the stream has ended. Open alerts stay open, for nothing says that they are over."""
         if not self._waiting:
             return []
         last = max(message.time for message, _ in self._waiting.values())

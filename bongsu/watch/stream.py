@@ -373,7 +373,7 @@ class Watch:
         return [*messages, *(alert.event("updated") for alert in self.events.open.values())]
 
     def _delete(self, deletion: Deletion) -> None:
-        """A deletion may come before its message."""
+        """Remember and publish a deletion, which may come before its message."""
         self.statistics.deleted += 1
         self._publish({"type": "deletion", "id": deletion.id, "author": deletion.author, "source": deletion.source})
         if deletion.id:
