@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from bongsu.corpus.readers import resolve
-from bongsu.files import read_json
 from bongsu.model.encoder import EncoderConfig
 from bongsu.model.initialization import initialize
 from bongsu.model.io import read_encoder_config
@@ -78,7 +77,7 @@ def estimate(recipe: Recipe, run: Path, sampled: Sampled | None = None) -> Estim
     exact = (run / "tokens" / "tokens.json").is_file()
     if exact:
         shards = open_shards(run / "tokens", "train", verify=False)
-        tokens, sentences = float(read_json(run / "tokens" / "tokens.json")["splits"]["train"]["tokens"]), shards.sentences
+        tokens, sentences = float(len(shards.tokens)), shards.sentences
         shape = training_shape(shards, settings)
     elif sampled is not None:
         tokens, sentences, shape = sampled.tokens, sampled.sentences, training_shape(sampled.shards, settings)

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING
 from bongsu import progress
 from bongsu.corpus.readers import resolve
 from bongsu.corpus.split import SPLITS
-from bongsu.corpus.stored import parts, texts
+from bongsu.corpus.stored import parts, read_corpus_report, texts
 from bongsu.errors import RecipeError
-from bongsu.files import read_json, redacted, write_bytes, write_json, write_text
+from bongsu.files import redacted, write_bytes, write_json, write_text
 from bongsu.finetuning.data import check_columns, load_data, prepare_data
 from bongsu.models import packaged
 from bongsu.parallel import whole, workers
 from bongsu.recipe import HUB, Optimization, Pretrain, Recipe, Tree
 from bongsu.tokens.bpe import load_tokenizer, measure, sample_evenly, save_tokenizer, train_tokenizer
-from bongsu.tokens.shards import Encoded, encode_part, write_shards
+from bongsu.tokens.shards import Encoded, encode_part, write_shards, write_tokens_report
 from bongsu.workspace import Stage, Workspace, file_fingerprint
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ def make_tokenizer(recipe: Recipe, corpus: Path, folder: Path) -> None:
     """Train a tokenizer on the prepared corpus, or take that of `pretrain.start`; measure it; leave it in `folder`."""
     from bongsu.model.io import read_encoder_config
 
-    summary = read_json(corpus / "corpus.json")
+    summary = read_corpus_report(corpus)
     limit = 1e6 * recipe.tokenizer.sample_mb
     total = min(limit, summary["bytes"]) / 1e6
 
@@ -211,13 +211,13 @@ def _counted(stream: Iterator[str], bar: progress.Bar) -> Iterator[str]:
 def encode_corpus(corpus: Path, tokenizer_folder: Path, folder: Path, ray: str | None = None) -> None:
     """Write the token shards of the prepared corpus in `corpus` to `folder`, which is there."""
     tokenizer = load_tokenizer(tokenizer_folder)
-    summary = read_json(corpus / "corpus.json")
+    summary = read_corpus_report(corpus)
     splits = {}
     with progress.bar("encode", summary["bytes"] / 1e6, "MB") as bar:
         for split in SPLITS:
             encoded = _encoded(parts(corpus.absolute(), split), tokenizer_folder.absolute(), ray)
             splits[split] = write_shards(folder, split, encoded, tokenizer, bar)
-    write_json(folder / "tokens.json", {"vocab_size": tokenizer.get_vocab_size(), "splits": splits})
+    write_tokens_report(folder, tokenizer, splits)
     progress.note(f"tokens: {splits['train']['tokens']:,} for training, {splits['validation']['tokens']:,} for validation")
 
 

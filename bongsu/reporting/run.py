@@ -15,6 +15,7 @@ import numpy as np
 
 from bongsu.arrays import Float64, Int64
 from bongsu.corpus.cleaning import dedup_key
+from bongsu.corpus.stored import read_corpus_report
 from bongsu.evaluation.bootstrap import PairedDifference, compare_metric, paired_difference
 from bongsu.evaluation.calibration import calibration, reliability
 from bongsu.evaluation.metrics import classification_metrics, predictions, threshold_curve
@@ -76,7 +77,7 @@ def build_report(recipe: Recipe, workspace: Workspace, folder: Path) -> tuple[Re
     )
     sections: dict[str, object] = {}
     if recipe.corpus:
-        report.corpus = read_json(workspace.folder("corpus") / "corpus.json")
+        report.corpus = read_corpus_report(workspace.folder("corpus"))
         report.tokenizer = read_json(workspace.folder("tokenizer") / "tokenizer_report.json")
         if any(source.path.startswith(("bongsu:", "python:")) for source in recipe.corpus.sources):
             report.notes.append(DEMONSTRATION)
