@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
 
 import orjson
 import pytest
@@ -12,6 +11,7 @@ from pydantic import TypeAdapter
 from scipy.stats import nbinom
 from watching import START, find, made_stream, say
 
+from bongsu.live_events import AlertEvent
 from bongsu.watch.baseline import ALL, Baseline, upper_tail
 from bongsu.watch.events import Events, EventsState
 from bongsu.watch.hazards import hazards_in, places_in
@@ -115,7 +115,7 @@ def test_order_and_repetition_change_nothing(seed: int, draw: random.Random) -> 
     assert find(shuffled) == find(messages)
 
 
-def _find_late(held_back: Sequence[Message], others: Sequence[Message], at: float) -> tuple[Events, list[dict[str, Any]]]:
+def _find_late(held_back: Sequence[Message], others: Sequence[Message], at: float) -> tuple[Events, list[AlertEvent]]:
     """Give some messages all at once, at a moment; the state goes through JSON in between."""
     events, told = Events(Settings()), []
     for message in others:
