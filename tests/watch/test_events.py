@@ -123,7 +123,7 @@ def _find_late(held_back: Sequence[Message], others: Sequence[Message], at: floa
             for late in held_back:
                 events.add(late, 0.9)
             told += events.advance(message.time)
-            state = orjson.loads(orjson.dumps(events.state()))
+            state = TypeAdapter(EventsState).validate_json(orjson.dumps(events.state()))
             events = Events(Settings())
             events.restore(state, {one.uid: one for one in [*held_back, *others]}.get)
         events.add(message, 0.9)
