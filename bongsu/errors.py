@@ -52,7 +52,7 @@ class MissingExtraError(BongsuError):
 
 
 def need(package: str, extra: str) -> None:
-    """Refuses to go on without an optional package.
+    """Refuse to go on without an optional package.
 
     Raises:
         MissingExtraError: saying which extra to install.

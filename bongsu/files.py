@@ -23,7 +23,7 @@ from bongsu.errors import BongsuError, WorkspaceError
 
 @contextmanager
 def disk_errors(path: Path) -> Iterator[None]:
-    """Turns "disk full" and "no permission" while writing `path` into a message that says what to do."""
+    """Turn "disk full" and "no permission" while writing `path` into a message that says what to do."""
     try:
         yield
     except Exception as error:
@@ -48,7 +48,7 @@ def _error_number(error: Exception) -> int | None:
 
 
 def fsync_folder(folder: Path) -> None:
-    """Makes renames inside `folder` survive a power cut."""
+    """Make renames inside `folder` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -101,7 +101,7 @@ def atomic_file(path: Path, lasting: bool = True, private: bool = False) -> Iter
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yields an empty temporary folder that takes the place of `path`, whole, when the block ends without an error."""
+    """Yield an empty temporary folder that takes the place of `path`, whole, when the block ends without an error."""
     temporary = path.with_name(f".{path.name}.tmp")
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +121,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def replace_folder(source: Path, target: Path) -> None:
-    """Renames `source` to `target`, taking away what was there. (Folders cannot be exchanged in one step everywhere.)"""
+    """Rename `source` to `target`, taking away what was there. (Folders cannot be exchanged in one step everywhere.)"""
     old = target.with_name(f".{target.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if target.exists():
@@ -143,13 +143,13 @@ def write_text(path: Path, text: str, private: bool = False) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes `value` as indented JSON (numpy numbers allowed) to `path`, whole or not at all."""
+    """Write `value` as indented JSON (numpy numbers allowed) to `path`, whole or not at all."""
     options = orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS
     write_bytes(path, orjson.dumps(value, option=options))
 
 
 def read_json(path: Path) -> Any:
-    """Reads a JSON file.
+    """Read a JSON file.
 
     Raises:
         WorkspaceError: when the file is missing or is not JSON.

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 import orjson
 
@@ -108,7 +108,7 @@ class Workspace:
     def seconds(self, stage: str) -> float | None:
         """Return how long a finished stage took."""
         done = self.folder(stage) / DONE
-        return float(_read(done)["seconds"]) if done.is_file() else None
+        return float(_read(done).get("seconds", 0.0)) if done.is_file() else None
 
 
 def _carry_out(stage: Stage, target: Path) -> None:
@@ -161,15 +161,21 @@ def _link(folder: Path, kept: Path) -> None:
     folder.symlink_to(os.path.relpath(kept, folder.parent), target_is_directory=True)
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """Read one of the two files about a stage."""
+class _Record(TypedDict):
+    """One of the two files about a stage."""
+
+    fingerprint: str
+    seconds: NotRequired[float]
+
+
+def _read(path: Path) -> _Record:
     try:
         content = read_json(path)
     except WorkspaceError:
         content = None
     if not isinstance(content, dict) or "fingerprint" not in content:
         raise WorkspaceError(f"{path}: the file is damaged. Delete it and run the same command again.")
-    return content
+    return cast(_Record, content)
 
 
 def _seconds_since(start: float, begun: Path) -> float:

@@ -21,7 +21,7 @@ from bongsu.cli.starting import MESSAGES
 from bongsu.errors import BongsuError, DataError
 from bongsu.files import record_hashes
 from bongsu.inference.bundle import open_bundle
-from bongsu.model.io import read_config
+from bongsu.model.io import read_encoder_config
 from bongsu.models import packaged
 from bongsu.pipeline.comparing import difference, load_compared
 from bongsu.recipe import load_recipe
@@ -297,5 +297,5 @@ def test_a_drafted_recipe_fits_the_encoder_it_starts_from(tmp_path: Path) -> Non
     assert recipe.pretrain.start == "bongsu:beacon"
     folder = packaged("bongsu:beacon", "encoder")
     assert folder is not None
-    longest = read_config(folder, "masked_lm")["encoder"]["max_length"]
+    longest = read_encoder_config(folder).max_length
     assert max(recipe.task.max_length, recipe.pretrain.row_length) <= longest

@@ -64,7 +64,7 @@ def import_(
 ) -> None:
     """Take in an encoder that was exported before and trained on elsewhere (ModernBERT of transformers)."""
     need("torch", "train")
-    from bongsu.export.importing import import_modernbert
+    from bongsu.export.modernbert import import_modernbert
 
     if not import_modernbert(folder, out):
         progress.warn("Its prediction head has no place here: hidden states are the same, guesses of masked tokens are not.")

@@ -15,6 +15,7 @@ from bongsu.models import DEFAULT, packaged
 from bongsu.printable import printable
 
 if TYPE_CHECKING:
+    from bongsu.inference.predictor import ModelDetails
     from bongsu.pipeline.comparing import Difference
 
 Facts = list[list[object]]
@@ -124,10 +125,10 @@ def _show_bundle(path: Path, name: str) -> None:
     if bundle.has(CONFIG):
         config = bundle.config()
         facts += [["run", config["name"]], *_details(ModelDetails.from_dict(config["model"]))]
-        if config.get("int8"):
-            points = float(config["int8"]["points"])
+        if int8 := config.get("int8"):
+            points = float(int8["points"])
             change = f"{abs(points):.2f} points {'lost' if points > 0 else 'gained'}"
-            facts.append(["int8", f"{change} on {config['int8']['rows']:,} rows"])
+            facts.append(["int8", f"{change} on {int8['rows']:,} rows"])
     models = [file for file in sorted(path.iterdir()) if file.suffix in (".onnx", ".safetensors")]
     facts += [[file.name, f"{file.stat().st_size / 1e6:,.1f} MB"] for file in models]
     show(name, ["", ""], facts)
@@ -155,11 +156,9 @@ def _model_facts(folder: Path) -> Facts:
     return facts + (_details(ModelDetails.from_dict(config["extra"])) if config["kind"] == "task" else [])
 
 
-def _details(details: object) -> Facts:
-    from bongsu.inference.predictor import ModelDetails
+def _details(details: ModelDetails) -> Facts:
     from bongsu.tasks.registry import build_task
 
-    assert isinstance(details, ModelDetails)
     task = build_task(details.task, details.schema)
     labels = getattr(task, "names", details.schema.labels)
     facts: Facts = [["reads", ", ".join([*task.text_columns, *task.context_columns]) or "text"]]

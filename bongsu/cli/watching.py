@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,11 +20,13 @@ from bongsu.printable import printable
 if TYPE_CHECKING:
     from bongsu.inference.onnx import BundlePredictor
     from bongsu.labelling.desk import Desk
+    from bongsu.live_events import Event
     from bongsu.serving.broadcast import Broadcaster
     from bongsu.watch.messages import Classifies
     from bongsu.watch.payloads import Payload
     from bongsu.watch.sources.base import Source
-    from bongsu.watch.stream import Watch
+    from bongsu.watch.sources.records import Reading
+    from bongsu.watch.stream import Listener, Watch
     from bongsu.watch.webhook import Webhook
 
 _WEBHOOK, _SECRET, _API_KEY = "BONGSU_WEBHOOK", "BONGSU_WEBHOOK_SECRET", "BONGSU_API_KEY"
@@ -135,8 +137,8 @@ def watch(
         if desk is not None:
             stack.callback(desk.store.close)
             detector = desk.open(detector)
-        listeners: list[Callable[[dict[str, Any]], None]] = []
-        shown: list[Callable[[dict[str, Any]], None]] = []
+        listeners: list[Listener] = []
+        shown: list[Listener] = []
         if messages and printed:
             import orjson
 
@@ -148,7 +150,7 @@ def watch(
         if logged:
             listeners.append(StatusLog().hear)
 
-        def hear(event: dict[str, Any]) -> None:
+        def hear(event: Event) -> None:
             for listener in listeners:
                 listener(event)
 
@@ -202,7 +204,7 @@ def _summary(watching: Watch) -> str:
 
 
 def _sources(
-    addresses: list[str], follow: bool, replay: bool, speed: float | None, reading: Any, report: Callable[[str], None]
+    addresses: list[str], follow: bool, replay: bool, speed: float | None, reading: Reading, report: Callable[[str], None]
 ) -> list[Source]:
     from bongsu.watch.opening import open_source
     from bongsu.watch.replay import Paced

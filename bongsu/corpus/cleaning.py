@@ -198,11 +198,6 @@ def without_tokens(text: str) -> str:
     return _sub_mentions(_sub_links(text, " "), " ").replace(LINK, " ").replace(USER, " ")
 
 
-def without_links(text: str) -> str:
-    """Return the text without links and link tokens; a text of nothing else is unchanged."""
-    return " ".join(_sub_links(text, " ").replace(LINK, " ").split()) or text
-
-
 def _sub_links(joined: str, by: str) -> str:
     return _sub_where(("/", "www.", "…"), _LINK, by, joined)
 

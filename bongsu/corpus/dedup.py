@@ -131,24 +131,6 @@ def near_groups(texts: Sequence[str], threshold: float = 0.8) -> Int64:
     return np.array([root(numbers[name]) for name in keys], dtype=np.int64)
 
 
-def near_duplicates_of(texts: Sequence[str], others: Sequence[str], threshold: float = 0.8) -> Bool:
-    """Return which texts are near-duplicates of one of `others`, as defined by `near_groups`; about 0.12 ms a text.
-
-    Returns:
-        [texts] bool.
-    """
-    names = list(dict.fromkeys(dedup_key(text) for text in others))
-    known, index = set(names), _index(threshold)
-    for number, name in enumerate(names):
-        index.insert(number, sketch(name), check_duplication=False)
-
-    def matches(name: str) -> bool:
-        return name in known or any(_jaccard(name, names[other]) >= threshold for other in index.query(sketch(name)))
-
-    found = {name: matches(name) for name in dict.fromkeys(dedup_key(text) for text in texts)}
-    return np.array([found[dedup_key(text)] for text in texts], dtype=np.bool_)
-
-
 def _shingles(name: str) -> set[str]:
     return {name[start : start + _SHINGLE] for start in range(max(1, len(name) - _SHINGLE + 1))}
 

@@ -21,42 +21,14 @@ from bongsu.corpus.dedup import NearDuplicates, first_occurrences
 from bongsu.corpus.readers import nothing_read, warn_of_missing_subsets
 from bongsu.corpus.split import SPLITS
 from bongsu.corpus.staging import HASHES, KEEP, Group, StagedBlock, stage, staged_texts, write
-from bongsu.corpus.stats import ReadStats, Summary
+from bongsu.corpus.stats import ReadStats
+from bongsu.corpus.stored import REPORT, CorpusReport, SourceSummary
 from bongsu.errors import DataError
 from bongsu.files import redacted, redacted_tree, write_json
 from bongsu.parallel import Workers, whole, workers
 from bongsu.recipe import Corpus, Source
 
 _PART_TEXTS = 500_000  # of a part of the corpus, about; 60 MB of English sentences
-
-
-class SourceSummary(TypedDict):
-    """What a source gave."""
-
-    path: str
-    documents: int
-    texts: int
-    bytes: int
-    dropped: dict[str, int]
-    """Texts that cleaning dropped, by reason."""
-    read: Summary
-    """What became of its rows."""
-
-
-class CorpusReport(TypedDict):
-    """The contents of `corpus.json`."""
-
-    documents: int
-    texts: int
-    bytes: int
-    splits: dict[str, int]
-    sources: list[SourceSummary]
-    dropped: dict[str, int]
-    """By reason, over all sources, duplicates included."""
-    settings: object
-    """Of the recipe's [corpus]."""
-    sha256: dict[str, str]
-    """Of each file."""
 
 
 class SplitSize(TypedDict):
@@ -97,7 +69,7 @@ def prepare(corpus: Corpus, folder: Path, ray: str | None = None) -> CorpusRepor
         "settings": redacted_tree(corpus.model_dump(mode="json")),
         "sha256": hashes,
     }
-    write_json(folder / "corpus.json", report)
+    write_json(folder / REPORT, report)
     return report
 
 

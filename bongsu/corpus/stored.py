@@ -1,14 +1,53 @@
-"""A corpus that has been prepared: parts of each split, and their texts, in order."""
+"""A corpus that has been prepared: its report, the parts of each split, and their texts, in order."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypedDict, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from bongsu.corpus.stats import Summary
 from bongsu.errors import DataError
+from bongsu.files import read_json
+
+REPORT = "corpus.json"
+
+
+class SourceSummary(TypedDict):
+    """What a source gave."""
+
+    path: str
+    documents: int
+    texts: int
+    bytes: int
+    dropped: dict[str, int]
+    """Texts that cleaning dropped, by reason."""
+    read: Summary
+    """What became of its rows."""
+
+
+class CorpusReport(TypedDict):
+    """The contents of `corpus.json`."""
+
+    documents: int
+    texts: int
+    bytes: int
+    splits: dict[str, int]
+    sources: list[SourceSummary]
+    dropped: dict[str, int]
+    """By reason, over all sources, duplicates included."""
+    settings: object
+    """Of the recipe's [corpus]."""
+    sha256: dict[str, str]
+    """Of each file."""
+
+
+def read_corpus_report(folder: Path) -> CorpusReport:
+    """Return the report of a prepared corpus."""
+    return cast(CorpusReport, read_json(folder / REPORT))
 
 
 def parts(folder: Path, split: str) -> list[Path]:

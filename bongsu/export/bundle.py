@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +24,7 @@ from bongsu.inference.bundle import (
     MASKED_LM,
     MODEL,
     MODEL_INT8,
+    BundleConfig,
     model_folder,
     open_bundle,
     origin,
@@ -73,44 +74,43 @@ def export_onnx(
     checked = examples[:_CHECKED] or torch_predictor.examples([_SAMPLE] * 4 if model.pairs else list(_SAMPLE))
     with atomic_folder(out) as folder, ThreadPoolExecutor(1) as pool:
 
-        def predictor(name: Literal["float32", "int8"], file: str) -> Predictor:
-            backend = OnnxBackend(Engine(name, folder / file, shortest, pad_id), pool)
+        def predictor(engine: Engine) -> Predictor:
+            backend = OnnxBackend(engine, pool)
             return Predictor(torch_predictor.details, torch_predictor.tokenizer, backend, torch_predictor.tfidf)
 
         export_task_model(model, folder / MODEL)
-        exact = predictor("float32", MODEL)
+        engine = Engine("float32", folder / MODEL, shortest, pad_id)
+        exact = predictor(engine)
         error = _difference(exact, torch_predictor, checked)
         if not error <= TOLERANCE:
             raise WorkspaceError(f"{run}: the graph's outputs are {error:.1e} away from torch's; nothing is written.")
         loss, faster = None, False
         if int8:
-            engine = Engine("float32", folder / MODEL, shortest, pad_id)
             rows = torch_predictor.task.encode(torch_predictor.tokenizer, examples[:_SCALED])
             quantize(folder / MODEL, folder / MODEL_INT8, [engine.feed([row], step=1) for row in rows])
-            faster = is_faster(Engine("int8", folder / MODEL_INT8, shortest, pad_id), engine)
+            small = Engine("int8", folder / MODEL_INT8, shortest, pad_id)
+            faster = is_faster(small, engine)
             if examples:
-                loss = int8_loss(exact, predictor("int8", MODEL_INT8), examples[:_MEASURED], rows_of)
+                loss = int8_loss(exact, predictor(small), examples[:_MEASURED], rows_of)
         encoder = masked_lm_folder(run, recipe)
         if smallest:
             (folder / MODEL).unlink()
         elif encoder is not None:
             export_masked_lm(load_masked_lm(encoder), folder / MASKED_LM)
-        _copy_tokenizer(source, folder)
-        for name in FILES:
-            if (source / name).is_file():
-                shutil.copyfile(source / name, folder / name)
+        _copy_files(source, folder, _TOKENIZER)
+        _copy_files(source, folder, [name for name in FILES if (source / name).is_file()])
         stored = features_of_run(run, recipe, exact)
         if stored is not None:
             stored.save(folder / FEATURES)
-        config = {
-            "name": recipe.name,
-            "model": torch_predictor.details.to_dict(),
-            "origin": origin(source),
-            "shortest": shortest,
-            "int8_accurate": loss is not None and loss.accurate,
-            "int8_faster": faster,
-            "int8": None if loss is None else {**asdict(loss), "points": loss.points},
-        }
+        config = BundleConfig(
+            name=recipe.name,
+            model=torch_predictor.details.to_dict(),
+            origin=origin(source),
+            shortest=shortest,
+            int8_accurate=loss is not None and loss.accurate,
+            int8_faster=faster,
+            int8=None if loss is None else {**asdict(loss), "points": loss.points},
+        )
         write_json(folder / CONFIG, config)
         write_text(folder / CARD, model_card(run, recipe, "onnx", licence, loss))
         write_manifest(folder, "onnx")
@@ -118,7 +118,7 @@ def export_onnx(
 
 
 def export_hf(run: Path, out: Path, licence: str | None = None) -> None:
-    """Writes the encoder of a run with its masked-LM output as a folder that `transformers` opens as a stock ModernBERT.
+    """Write the encoder of a run with its masked-LM output as a folder that `transformers` opens as a stock ModernBERT.
 
     Raises:
         WorkspaceError: when the run has no pre-trained encoder, or one that ModernBERT cannot hold, or `out` holds
@@ -132,7 +132,7 @@ def export_hf(run: Path, out: Path, licence: str | None = None) -> None:
     model = load_masked_lm(source)
     with atomic_folder(out) as folder:
         write_modernbert(model, folder)
-        _copy_tokenizer(source, folder)
+        _copy_files(source, folder, _TOKENIZER)
         _widen_mask(folder)
         write_text(folder / CARD, model_card(run, recipe, "hf", licence))
         write_manifest(folder, "hf")
@@ -153,7 +153,7 @@ def export_packaged(name: str, to: Literal["onnx", "hf"], out: Path) -> None:
             shutil.copytree(source, folder, dirs_exist_ok=True)
             return
         write_modernbert(load_masked_lm(source), folder)
-        _copy_tokenizer(source, folder)
+        _copy_files(source, folder, _TOKENIZER)
         _widen_mask(folder)
         write_text(folder / CARD, f"The encoder {name} of Bongsu. Its sources and licences: NOTICE of Bongsu.\n")
         write_manifest(folder, "hf")
@@ -169,7 +169,7 @@ def _difference(one: Predictor, other: Predictor, examples: Sequence[AnyExample]
 
 
 def run_recipe(run: Path) -> Recipe:
-    """The recipe of a run.
+    """Return the recipe of a run.
 
     Raises:
         WorkspaceError: when the folder is no run's.
@@ -182,7 +182,7 @@ def run_recipe(run: Path) -> Recipe:
 
 
 def masked_lm_folder(run: Path, recipe: Recipe) -> Path | None:
-    """The model folder of the encoder that the run fine-tuned; None when it is not there."""
+    """Return the model folder of the encoder that the run fine-tuned; None when it is not there."""
     named = recipe.finetune.encoder
     start = run if named is None else packaged(named, "encoder") or Path(named)
     return find_encoder(run / "adapt") or find_encoder(start)
@@ -202,8 +202,8 @@ def _rows(run: Path, recipe: Recipe) -> tuple[list[AnyExample], str]:
     return data.take(np.sort(np.concatenate([held_out for _, held_out in data.splits]))), "rows held out"
 
 
-def _copy_tokenizer(source: Path, folder: Path) -> None:
-    for name in _TOKENIZER:
+def _copy_files(source: Path, folder: Path, names: Iterable[str]) -> None:
+    for name in names:
         shutil.copyfile(source / name, folder / name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from bongsu.corpus.stored import REPORT, read_corpus_report
 from bongsu.export.quantization import LARGEST_LOSS, Int8Loss
 from bongsu.files import read_json, redacted
 from bongsu.finetuning.data import load_data
@@ -67,9 +68,8 @@ def _size(recipe: Recipe) -> str:
 
 def _data(run: Path, recipe: Recipe) -> str:
     lines = []
-    path = run / "corpus" / "corpus.json"
-    if path.is_file():
-        corpus = read_json(path)
+    if (run / "corpus" / REPORT).is_file():
+        corpus = read_corpus_report(run / "corpus")
         for source in corpus["sources"]:
             texts, size = source["texts"], source["bytes"]
             lines.append(f"- pre-training: {source['path']}, {texts:,} texts, {size:,} bytes")

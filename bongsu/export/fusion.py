@@ -24,7 +24,7 @@ _DOMAIN = "com.microsoft"
 
 
 def fused(model: Model) -> Model:
-    """A copy for the exporter; it cannot be run in torch."""
+    """Return a copy for the exporter; it cannot be run in torch."""
     model = copy.deepcopy(model)
     if isinstance(model.encoder, Encoder):  # those of `transformers` stay as they are
         for layer in model.encoder.layers:
@@ -53,7 +53,7 @@ class _FusedAttention(nn.Module):
             self.register_buffer("start", torch.zeros(1, dtype=torch.int64))
 
     def forward(self, x: Tensor, mask: Tensor, turn: Rotation | None, query_positions: Tensor | None) -> Tensor:
-        """As `SelfAttention.forward`, of rows whose positions count from their start."""
+        """Compute `SelfAttention.forward` of rows whose positions count from their start."""
         q, k, v = self.attention.Wqkv(x).chunk(3, dim=-1)  # each [B, L, d_model]
         if self.rotary:
             q, k = (self._node("RotaryEmbedding", [part, self.start, self.cosines, self.sines]) for part in (q, k))
@@ -62,7 +62,7 @@ class _FusedAttention(nn.Module):
         )
 
     def _node(self, name: str, inputs: list[Tensor | None]) -> Tensor:
-        """A node whose result has the shape of its first input."""
+        """Return a node whose result has the shape of its first input."""
         x = inputs[0]
         assert x is not None
         heads: dict[str, Any] = {"num_heads": self.attention.n_heads}

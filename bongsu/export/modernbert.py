@@ -16,12 +16,13 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from bongsu.errors import WorkspaceError
-from bongsu.files import read_json, write_bytes, write_json
-from bongsu.inference.bundle import refuse_pickles
+from bongsu.files import atomic_folder, read_json, write_bytes, write_json
+from bongsu.inference.bundle import is_bundle, open_bundle, refuse_pickles
 from bongsu.model.encoder import EncoderConfig
-from bongsu.model.io import CONFIG, WEIGHTS
+from bongsu.model.io import CONFIG, WEIGHTS, save_encoder
 from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.recipe import Activation
+from bongsu.tokens.bpe import TOKENIZER, load_tokenizer, save_tokenizer
 from bongsu.tokens.special import MASK_ID, PAD_ID
 
 _ACTIVATIONS: dict[str, Activation] = {"gelu": "geglu", "silu": "swiglu"}
@@ -31,7 +32,7 @@ _EMBEDDING = "embeddings.tok_embeddings.weight"
 
 
 def write_modernbert(model: MaskedLanguageModel, folder: Path) -> None:
-    """Writes `config.json` and `model.safetensors` as `ModernBertForMaskedLM.save_pretrained` would.
+    """Write `config.json` and `model.safetensors` as `ModernBertForMaskedLM.save_pretrained` would.
 
     Raises:
         WorkspaceError: when the encoder has parts that ModernBERT has no place for.
@@ -56,7 +57,7 @@ def write_modernbert(model: MaskedLanguageModel, folder: Path) -> None:
 
 
 def read_modernbert(folder: Path) -> tuple[MaskedLanguageModel, bool]:
-    """The opposite of `write_modernbert`: the model, and whether its output is that of the folder too.
+    """Return the model that `write_modernbert` wrote, and whether its output is that of the folder too.
 
     A prediction head that does something has no place here; the hidden states are the same without it, the output is not.
 
@@ -88,6 +89,30 @@ def read_modernbert(folder: Path) -> tuple[MaskedLanguageModel, bool]:
         for name, tensor in _neutral_head(own["final_norm.weight"], config.norm_eps).items()
     )
     return model.eval(), neutral
+
+
+def import_modernbert(folder: Path, out: Path) -> bool:
+    """Write a ModernBERT folder as a model folder `out`, for fine-tuning to start from.
+
+    Returns:
+        Whether the output layer is that of `folder` too; else the hidden states alone are.
+
+    Raises:
+        WorkspaceError: when the folder was changed since Bongsu wrote it, or Bongsu's encoder cannot hold its model, or `out`
+            is there already.
+    """
+    if out.exists():
+        raise WorkspaceError(f"{out}: is there already; name a new folder with --out.")
+    if is_bundle(folder):
+        bundle = open_bundle(folder)
+        for name in (CONFIG, WEIGHTS, TOKENIZER):
+            bundle.file(name)
+    model, whole = read_modernbert(folder)
+    tokenizer = load_tokenizer(folder)
+    with atomic_folder(out) as made:
+        save_encoder(made, model)
+        save_tokenizer(tokenizer, made, model.encoder.config.max_length)
+    return whole
 
 
 def _neutral_head(weight: Tensor, eps: float) -> dict[str, Tensor]:

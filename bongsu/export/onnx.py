@@ -78,7 +78,7 @@ def export_masked_lm(model: MaskedLanguageModel, path: Path) -> None:
 
 
 def _example(shortest: int, token: int = UNK_ID) -> Tensor:
-    """Sizes of 2 and more, none of them alike, so that the exporter takes none for fixed or for another."""
+    """Return ids [B, L] of sizes that are not alike and not 1, so that the exporter takes none for fixed or for another."""
     return torch.full((3, shortest + 4), token)
 
 
@@ -108,7 +108,7 @@ def _export(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps the exporter's remarks on packages we do not use from the terminal."""
+    """Keep the exporter's remarks on packages we do not use from the terminal."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -102,7 +102,7 @@ class FineTuning:
         rate = settings.encoder_learning_rate
         head = parameter_groups(self.task_model.head, settings.learning_rate, settings.weight_decay)
         if hasattr(self.task_model, "second_text"):
-            head.append({"params": [self.task_model.second_text], "weight_decay": 0.0, "peak": rate})
+            head.append({"params": [self.task_model.second_text], "weight_decay": 0.0, "peak": rate, "matrices": False})
         if settings.layer_decay == 1.0:
             return [*parameter_groups(encoder, rate, settings.weight_decay), *head]
         parts = encoder.modules_top_down()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict, cast
 
 from bongsu.errors import WorkspaceError
 from bongsu.files import file_hash, read_json, write_json
@@ -26,6 +26,23 @@ PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib")
 """Endings of weights that are not opened, since that may run code."""
 
 
+class BundleConfig(TypedDict):
+    """A bundle's `bundle.json`."""
+
+    name: str
+    """The recipe's."""
+    model: dict[str, Any]
+    """What `ModelDetails` is built from."""
+    origin: str
+    """See `origin`."""
+    shortest: int
+    """The fewest tokens a row has."""
+    int8_accurate: bool
+    int8_faster: NotRequired[bool]
+    int8: dict[str, Any] | None
+    """What the int8 engine costs in accuracy; None where there is no such engine, or no rows to measure it on."""
+
+
 @dataclass(frozen=True)
 class Bundle:
     """A folder whose listed files are as they were when it was written."""
@@ -38,9 +55,9 @@ class Bundle:
     files: frozenset[str]
     """The names in the manifest. Whatever else lies in the folder is not part of the bundle."""
 
-    def config(self) -> dict[str, Any]:
+    def config(self) -> BundleConfig:
         """Return the description of the model."""
-        return dict(read_json(self.file(CONFIG)))
+        return cast(BundleConfig, read_json(self.file(CONFIG)))
 
     def has(self, name: str) -> bool:
         """Return whether the manifest lists a file."""
@@ -60,7 +77,7 @@ class Bundle:
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether the folder has a manifest."""
+    """Return whether the folder has a manifest."""
     return (folder / MANIFEST).is_file()
 
 

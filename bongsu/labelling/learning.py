@@ -82,7 +82,7 @@ class LinearCorrection:
 
     @classmethod
     def from_bytes(cls, space: Space, content: bytes) -> LinearCorrection:
-        """The opposite of `to_bytes`.
+        """Return what `to_bytes` was given.
 
         Raises:
             WorkspaceError: when they are damaged, or of a model of another size.

@@ -11,12 +11,13 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from bongsu.database import IN_MEMORY, connect, database_errors, run_script, table_names, transaction
 from bongsu.errors import WorkspaceError
+from bongsu.live_events import VersionEvent
 
 Drawn = Literal["doubtful", "random", "chosen"]
 """Why a message was asked about: the model was in doubt, at random, or somebody chose it, as in a file of labels."""
@@ -136,11 +137,24 @@ class Version:
         """What answers are signed with."""
         return version_name(self.bundle, self.number)
 
-    def event(self) -> dict[str, Any]:
+    def event(self) -> VersionEvent:
         """Return it as an event of the live stream."""
-        about = {"number": self.number, "bundle": self.bundle, "name": self.name, "made": self.made, "labels": self.labels}
-        verdict = {"taken": self.verdict.taken, **asdict(self.verdict)}
-        return {"type": "version", **about, "verdict": verdict, "reason": str(self.verdict)}
+        verdict = self.verdict
+        return {
+            "type": "version",
+            "number": self.number,
+            "bundle": self.bundle,
+            "name": self.name,
+            "made": self.made,
+            "labels": self.labels,
+            "verdict": {
+                "taken": verdict.taken,
+                "why": verdict.why,
+                "judged": verdict.judged,
+                "difference": verdict.difference,
+            },
+            "reason": str(verdict),
+        }
 
 
 _COLUMNS = ", ".join(field.name for field in fields(Asked))

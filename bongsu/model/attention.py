@@ -18,7 +18,7 @@ Rotation = tuple[Tensor, Tensor]
 
 
 def attention_mask(segment_ids: Tensor, dtype: torch.dtype) -> Tensor:
-    """What is added to the attention scores: 0 between tokens of one sentence, -inf between all others.
+    """Return what is added to the attention scores: 0 between tokens of one sentence, -inf between all others.
 
     Padding (segment 0) sees padding: nothing reads what comes of it, and no row of the softmax is left empty, which
     would give NaN.
@@ -34,7 +34,7 @@ def attention_mask(segment_ids: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float) -> Tensor:
-    """softmax(q kᵀ / √D + mask) v, with q, k and v [B, H, L, D].
+    """Return softmax(q kᵀ / √D + mask) v, [B, H, L, D], of q, k and v [B, H, L, D].
 
     At the short rows used on a CPU, training is 3 to 8 times faster this way than by `scaled_dot_product_attention`.
     """
@@ -44,12 +44,12 @@ def plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: floa
 
 
 def fused_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float) -> Tensor:
-    """The same in one kernel that never writes the scores to memory (Dao et al. 2022)."""
+    """Return the same by one kernel that never writes the scores to memory (Dao et al. 2022)."""
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout)
 
 
 def rotation(positions: int, head_size: int, theta: float) -> Rotation:
-    """Angles of rotary position embedding (Su et al. 2021) for positions 0, 1, ...: two tables [positions, D].
+    """Return the rotary position embedding (Su et al. 2021) of positions 0, 1, ...: two tables [positions, D].
 
     Dimension i is paired with dimension i + D/2, as in ModernBERT, and the pair is turned by position · theta^(-2i/D).
     The first half of the sines carries the minus sign of the turn.
@@ -60,7 +60,7 @@ def rotation(positions: int, head_size: int, theta: float) -> Rotation:
 
 
 def rotate(x: Tensor, by: Rotation) -> Tensor:
-    """Turns every pair of dimensions of x [B, L, ..., D]; rolling by half brings each dimension beside its partner."""
+    """Turn every pair of dimensions of x [B, L, ..., D]; rolling by half brings each dimension to its partner's place."""
     cosines, signed_sines = by
     return torch.addcmul(x * cosines, x.roll(x.shape[-1] // 2, dims=-1), signed_sines)
 
@@ -76,7 +76,7 @@ class SelfAttention(nn.Module):
         self.Wo = nn.Linear(d_model, d_model, bias=bias)
 
     def forward(self, x: Tensor, mask: Tensor, turn: Rotation | None, query_positions: Tensor | None) -> Tensor:
-        """[B, L, d_model] -> [B, L, d_model], or [M, d_model] for the M flat positions to be read."""
+        """[B, L, d_model] -> [B, L, d_model], or [M, d_model] at M `query_positions`."""
         qkv = self.Wqkv(x).unflatten(-1, (3, self.n_heads, -1))  # [B, L, 3, H, D]
         if turn is None:
             q, k, v = qkv.unbind(dim=2)
@@ -91,5 +91,5 @@ class SelfAttention(nn.Module):
 
 
 def gather_positions(query_positions: Tensor | None, x: Tensor) -> Tensor:
-    """[B, L, d] -> [M, d] at the flat positions `read` [M] of B·L; everything, unchanged, without them."""
+    """Return x [B, L, d] at flat positions [M] of B·L, [M, d]; without positions all of it, unchanged."""
     return x if query_positions is None else x.flatten(0, 1).index_select(0, query_positions)

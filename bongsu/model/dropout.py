@@ -11,7 +11,7 @@ _LOWEST = -(2**63)  # from here without an end: all 64 bits of a draw are random
 
 
 def dropout(x: Tensor, share: float) -> Tensor:
-    """x with about `share` of its numbers set to 0 and the others scaled up, so that the expectation stays.
+    """Return x with about `share` of its numbers set to 0 and the others scaled up, so that the expectation stays.
 
     On a CPU the share is rounded to a 256th, unless that is 0 or 1. Chance is that of torch's generator of the device.
     """

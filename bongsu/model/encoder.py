@@ -109,7 +109,9 @@ class ModernEmbeddings(nn.Module):
 
 
 def sinusoids(positions: int, d_model: int) -> Tensor:
-    """[positions, d_model]: sines in even dimensions, cosines in odd ones, wavelengths from 2π to 10000 · 2π."""
+    """Return sines in even dimensions and cosines in odd ones, [positions, d_model].
+
+    Wavelengths go from 2π to 10000 · 2π (Vaswani et al. 2017, section 3.5)."""
     speeds = 10000.0 ** -(torch.arange(0, d_model, 2, dtype=torch.float32, device="cpu") / d_model)
     angles = torch.arange(positions, dtype=torch.float32, device="cpu")[:, None] * speeds  # [positions, d_model / 2]
     return torch.stack((angles.sin(), angles.cos()), dim=-1).flatten(1)
@@ -152,9 +154,9 @@ class EncoderLayer(nn.Module):
         self.drop = Dropout(config.dropout)
 
     def forward(self, x: Tensor, mask: Tensor, turn: Rotation | None, query_positions: Tensor | None = None) -> Tensor:
-        """[B, L, d_model] -> [B, L, d_model], or [M, d_model] for the M flat positions to be read.
+        """[B, L, d_model] -> [B, L, d_model], or [M, d_model] at M `query_positions`.
 
-        Keys and values are needed of every token, all that follows attention only of those that are read.
+        Keys and values are needed of every token, all that follows attention only of those queried.
         """
         x = gather_positions(query_positions, x) + self.drop(self.attn(self.attn_norm(x), mask, turn, query_positions))
         return x + self.drop(self.mlp(self.mlp_norm(x)))  # type: ignore[no-any-return]
@@ -203,7 +205,7 @@ class Encoder(nn.Module):
             added: [B, L, d_model], added to the embedded tokens, such as which of two texts a token belongs to.
 
         Returns:
-            [B, L, d_model], or [M, d_model] with `read`. What stands at padding has no meaning.
+            [B, L, d_model], or [M, d_model] with `query_positions`. What stands at padding has no meaning.
         """
         x, mask, turn = self.embed(input_ids, segment_ids, positions)
         if added is not None:

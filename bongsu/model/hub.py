@@ -60,7 +60,7 @@ class HubEncoder(nn.Module):
 
     @classmethod
     def open(cls, folder: Path) -> HubEncoder:
-        """The encoder in a folder that `save_pretrained` wrote, in float32, in evaluation mode.
+        """Return the encoder in a folder that `save_pretrained` wrote, in float32, in evaluation mode.
 
         Raises:
             WorkspaceError: when it is none, or would need code or pickles that came with it.
@@ -87,7 +87,7 @@ class HubEncoder(nn.Module):
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> HubEncoder:
-        """The opposite of `HubConfig.to_dict`: the encoder, on the CPU, with weights of no meaning."""
+        """Build from the values of `HubConfig.to_dict`: an encoder on the CPU, with weights of no meaning."""
         transformers = _library()
         rest = {key: value for key, value in values["transformers"].items() if key != "model_type"}
         # Not on the meta device: what the model computes for itself, such as positions, is not among the weights.
@@ -122,17 +122,17 @@ class HubEncoder(nn.Module):
         ).last_hidden_state
 
     def forward_layers(self, input_ids: Tensor, segment_ids: Tensor) -> list[Tensor]:
-        """The output of every layer, first to last, each [B, L, d_model]."""
+        """Return the output of every layer, first to last, each [B, L, d_model]."""
         found = self.model(input_ids=input_ids, attention_mask=(segment_ids != 0).long(), output_hidden_states=True)
         return [*found.hidden_states[1:-1], found.last_hidden_state]
 
     def modules_top_down(self) -> list[nn.Module]:
-        """What stands above the layers, then each layer from the last to the first, then the embeddings."""
+        """Return what stands above the layers, then each layer from the last to the first, then the embeddings."""
         above = nn.ModuleList(self._above(self.model))
         return [above, *reversed(self.layers), self.embeddings]
 
     def keep_layers(self, n: int) -> None:
-        """Takes all but the first n layers away."""
+        """Remove all but the first n layers."""
         parent, _, name = self._place.rpartition(".")
         setattr(self.model.get_submodule(parent), name, self.layers[:n])
         config: Any = self.model.config
@@ -143,7 +143,7 @@ class HubEncoder(nn.Module):
         self.config = replace(_read(self.model), n_layers=n)
 
     def set_dropout(self, share: float) -> None:
-        """Sets the dropout inside the encoder, whatever it was trained with."""
+        """Set the dropout inside the encoder, whatever it was trained with."""
         for part in self.model.modules():
             if isinstance(part, nn.Dropout):
                 part.p = share
@@ -152,7 +152,7 @@ class HubEncoder(nn.Module):
                     setattr(part, name, share)
 
     def _above(self, part: nn.Module) -> Iterator[nn.Module]:
-        """The largest parts that hold neither layers nor embeddings."""
+        """Yield the largest parts that hold neither layers nor embeddings."""
         apart = (self.layers, self.embeddings)
         for child in part.children():
             if child in apart:
@@ -164,7 +164,7 @@ class HubEncoder(nn.Module):
 
 
 def is_hub_folder(folder: Path) -> bool:
-    """Whether the folder holds a model of `transformers`."""
+    """Return whether the folder holds a model of `transformers`."""
     path = folder / "config.json"
     return path.is_file() and "model_type" in read_json(path)
 
@@ -181,7 +181,7 @@ def hub_folder(name: str) -> Path:
 
 
 def check_folder(folder: Path) -> None:
-    """Refuses a folder that `HubEncoder.open` cannot open, before anything is loaded.
+    """Refuse a folder that `HubEncoder.open` cannot open, before anything is loaded.
 
     Raises:
         WorkspaceError: saying what is missing and how to get it.
@@ -201,7 +201,7 @@ def check_folder(folder: Path) -> None:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """What a model in a folder, ours or of `transformers`, depends on."""
+    """Return the files that a model in a folder, ours or of `transformers`, depends on."""
     return [folder / "config.json", *sorted(folder.glob("*.safetensors"))]
 
 
@@ -226,14 +226,14 @@ def _read(model: nn.Module) -> HubConfig:
 
 
 def _library() -> Any:
-    """`transformers`, which takes seconds to import."""
+    """Return `transformers`, which takes seconds to import."""
     need("transformers", "hub")
     return import_module("transformers")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps the library's bars and remarks on weights that an encoder has no use for from the terminal."""
+    """Keep the library's bars and remarks on weights that an encoder has no use for from the terminal."""
     logging = _library().logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

@@ -61,7 +61,7 @@ def classic(name: str, matrix: Tensor, config: EncoderConfig, generator: Generat
 
 
 def modern(name: str, matrix: Tensor, config: EncoderConfig, generator: Generator) -> Tensor:
-    """As ModernBERT does: a normal distribution cut off at two standard deviations.
+    """Draw as ModernBERT does, from a normal distribution cut off at two standard deviations.
 
     What is added to the residual stream is drawn smaller, so that its variance does not grow with depth (Radford et al. 2019).
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NotRequired, TypedDict, TypeVar, cast
 
 import safetensors.torch
 import torch
@@ -26,6 +26,20 @@ PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 Kind = Literal["masked_lm", "task"]
 ModelType = TypeVar("ModelType", bound=nn.Module)
+
+
+class ModelConfig(TypedDict):
+    """A model folder's `config.json`."""
+
+    kind: Kind
+    encoder: dict[str, Any]
+    """What `EncoderConfig` or `HubConfig` are built from."""
+    head: NotRequired[dict[str, Any]]
+    """Of a fine-tuned model: what `head_config` reads."""
+    pairs: NotRequired[bool]
+    """Of a fine-tuned model: whether rows have two texts."""
+    extra: dict[str, Any]
+    """Whatever was saved with the model."""
 
 
 def save_encoder(
@@ -72,7 +86,7 @@ def load_task_model(folder: Path) -> tuple[TaskModel, dict[str, Any]]:
         encoder = HubEncoder.from_dict(values) if hub else Encoder(EncoderConfig.from_dict(values))
         return TaskModel(encoder, head_config(config["head"]), config["pairs"])
 
-    return _load(folder, build), dict(config["extra"])
+    return _load(folder, build), config["extra"]
 
 
 def find_encoder(path: Path) -> Path | None:
@@ -81,8 +95,13 @@ def find_encoder(path: Path) -> Path | None:
     return next((folder for folder in candidates if (folder / CONFIG).is_file()), None)
 
 
-def read_config(folder: Path, kind: Kind | None = None) -> dict[str, Any]:
-    """Read a model folder's `config.json`: `kind`, `encoder`, `head` (task) and the free-form `extra`.
+def read_encoder_config(folder: Path) -> EncoderConfig:
+    """Return the configuration of the pre-trained encoder in a folder of ours; raises as `read_config` does."""
+    return EncoderConfig.from_dict(read_config(folder, "masked_lm")["encoder"])
+
+
+def read_config(folder: Path, kind: Kind | None = None) -> ModelConfig:
+    """Read a model folder's `config.json`.
 
     Raises:
         WorkspaceError: when the folder holds no model, or one of another kind.
@@ -105,7 +124,7 @@ def read_config(folder: Path, kind: Kind | None = None) -> dict[str, Any]:
         advice = "fine-tune it first" if kind == "task" else "name the pre-trained model's folder"
         raise WorkspaceError(f"{folder}: holds a model of kind {found}, and one of kind {kind} is needed; {advice}.")
     check_hashes(folder, CONFIG)
-    return dict(config)
+    return cast(ModelConfig, config)
 
 
 def _save(folder: Path, model: nn.Module, config: Mapping[str, object], dtype: torch.dtype = torch.float32) -> None:

@@ -28,7 +28,7 @@ class Load:
     positions: int
     """Tokens of a batch, padding included."""
     row_length: int
-    read: int
+    queried: int
     """Positions whose last layer is computed in full: the masked ones."""
     logits: int
     """Numbers the output layer gives."""
@@ -60,7 +60,7 @@ def activation_bytes(config: EncoderConfig, load: Load, bytes_a_number: int, dev
         attention   4d + 8      what goes into the norm, its mean and deviation (float32)
                     4hd         what goes into Wqkv, and q, k, v
                     hHL         attention weights of H heads over L positions, unless fused (+ 2hHL with dropout)
-    and of every position that is read on:
+    and of every position that goes on (in the last layer those queried):
         after it    hd          what goes into Wo
                     4d + 8, hd  as above, and what goes into Wi
                     hf·n        n = 1 ReLU (2 with dropout); 2 GELU, swish (input and output);
@@ -78,5 +78,5 @@ def activation_bytes(config: EncoderConfig, load: Load, bytes_a_number: int, dev
     if layers == 0:
         return 0.0
     embedding = (norm if config.preset == "modern" else 0) + mask * d if layers == config.n_layers else 0
-    rest = load.read * (after + norm + h * d)  # the last layer, the final norm, what goes into the output layer
+    rest = load.queried * (after + norm + h * d)  # the last layer, the final norm, what goes into the output layer
     return float(load.positions * (embedding + layers * attention + (layers - 1) * after) + rest)

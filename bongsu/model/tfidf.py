@@ -26,7 +26,6 @@ from bongsu.files import check_hashes, read_json, record_hashes, write_bytes, wr
 NAMES, WEIGHTS = "tfidf.json", "tfidf.safetensors"
 FILES = (NAMES, WEIGHTS)
 MOST_FEATURES = 100_000
-MOST_FEATURES = 100_000
 _WORD_RANGE, _CHARACTER_RANGE = (1, 2), (2, 5)
 _WORD_PATTERN = r"(?u)\b\w+\b"
 _WORD = re.compile(_WORD_PATTERN)

@@ -13,10 +13,9 @@ import numpy as np
 import torch
 
 from bongsu.corpus.readers import resolve
-from bongsu.files import read_json
 from bongsu.model.encoder import EncoderConfig
 from bongsu.model.initialization import initialize
-from bongsu.model.io import read_config
+from bongsu.model.io import read_encoder_config
 from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.model.sizes import flops_per_token, parameter_count
 from bongsu.pipeline.sampling import Sampled
@@ -72,13 +71,13 @@ def estimate(recipe: Recipe, run: Path, sampled: Sampled | None = None) -> Estim
     """
     settings = recipe.pretrain or Pretrain()
     if start := start_folder(recipe):
-        config = EncoderConfig.from_dict(read_config(start, "masked_lm")["encoder"])
+        config = read_encoder_config(start)
     else:
         config = EncoderConfig.from_recipe(recipe.model, recipe.tokenizer.vocab_size)
     exact = (run / "tokens" / "tokens.json").is_file()
     if exact:
         shards = open_shards(run / "tokens", "train", verify=False)
-        tokens, sentences = float(read_json(run / "tokens" / "tokens.json")["splits"]["train"]["tokens"]), shards.sentences
+        tokens, sentences = float(len(shards.tokens)), shards.sentences
         shape = training_shape(shards, settings)
     elif sampled is not None:
         tokens, sentences, shape = sampled.tokens, sampled.sentences, training_shape(sampled.shards, settings)

@@ -17,9 +17,9 @@ import zstandard
 from bongsu import progress
 from bongsu.corpus.prepare import prepare
 from bongsu.corpus.readers import resolve
+from bongsu.corpus.stored import read_corpus_report
 from bongsu.corpus.streams import inner_suffix, is_packed, open_bytes
 from bongsu.errors import RecipeError, need
-from bongsu.files import read_json
 from bongsu.recipe import Recipe, Source
 from bongsu.recipe.section import BYTES, SPECIAL_TOKENS
 from bongsu.tokens.shards import Shards, open_shards
@@ -109,7 +109,7 @@ def _run(recipe: Recipe, folder: Path, size: int) -> Sampled:
             else:
                 encode_corpus(folders["corpus"], folders["tokenizer"], target)
         seconds[name] = time.perf_counter() - start
-    report = read_json(folder / "corpus" / "corpus.json")
+    report = read_corpus_report(folder / "corpus")
     there, whole = 0.0, 0.0
     for part, source, summary in zip(parts[held:], sources[held:], report["sources"][held:], strict=True):
         documents = summary["documents"] / max(part.share, 1e-9)
@@ -117,9 +117,8 @@ def _run(recipe: Recipe, folder: Path, size: int) -> Sampled:
         there += summary["bytes"]
         whole += summary["bytes"] * limited / max(1, summary["documents"])
     scale = max(1.0, whole / max(1.0, there))
-    train = read_json(folder / "tokens" / "tokens.json")["splits"]["train"]
-    sentences = open_shards(folder / "tokens", "train", verify=False).sentences
-    return Sampled(folder, scale, float(train["tokens"]) * scale, round(sentences * scale), seconds)
+    shards = open_shards(folder / "tokens", "train", verify=False)
+    return Sampled(folder, scale, len(shards.tokens) * scale, round(shards.sentences * scale), seconds)
 
 
 def _make_tokenizer(recipe: Recipe, corpus: Path, folder: Path, cut: bool) -> None:

@@ -6,6 +6,7 @@ What does a stage's work is imported when it is done, so that a run with nothing
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,19 +14,18 @@ from typing import TYPE_CHECKING
 from bongsu import progress
 from bongsu.corpus.readers import resolve
 from bongsu.corpus.split import SPLITS
-from bongsu.corpus.stored import parts, texts
+from bongsu.corpus.stored import parts, read_corpus_report, texts
 from bongsu.errors import RecipeError
-from bongsu.files import read_json, redacted, write_bytes, write_json, write_text
-from bongsu.finetuning.data import Data, check_columns, load_data, prepare_data
+from bongsu.files import redacted, write_bytes, write_json, write_text
+from bongsu.finetuning.data import check_columns, load_data, prepare_data
 from bongsu.models import packaged
 from bongsu.parallel import whole, workers
 from bongsu.recipe import HUB, Optimization, Pretrain, Recipe, Tree
 from bongsu.tokens.bpe import load_tokenizer, measure, sample_evenly, save_tokenizer, train_tokenizer
-from bongsu.tokens.shards import Encoded, encode_part, write_shards
+from bongsu.tokens.shards import Encoded, encode_part, write_shards, write_tokens_report
 from bongsu.workspace import Stage, Workspace, file_fingerprint
 
 if TYPE_CHECKING:
-    from bongsu.finetuning.baselines import Baselines
     from bongsu.finetuning.cross_validation import CrossValidation
 
 FOLDERS = {
@@ -54,52 +54,14 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
     """Return the stages of a recipe, in order, without those whose section is missing. `ray`: see `running.run`."""
     if not (recipe.corpus or recipe.task):
         raise RecipeError("The recipe has nothing to run: add [corpus] with text to learn from, or [task] with labelled rows.")
-    chain: list[Stage] = []
-    encoder_inputs: list[str] = []
-    encoder_folder = workspace.folder("pretrain") / "model"
-    if recipe.corpus:
-        corpus, tokenizer, tokens = (workspace.folder(FOLDERS[verb]) for verb in ("prepare", "tokenizer", "encode"))
-        named = [*recipe.corpus.validation_sources, *recipe.corpus.sources]
-        sources = [file_fingerprint(path) for source in named for path in resolve(source.path)]
-        chain.append(
-            Stage(
-                "corpus",
-                {**_settings(recipe, "corpus"), "layout": CORPUS_LAYOUT},
-                sources,
-                lambda folder: _prepare(recipe, folder, ray),
-            )
-        )
-        start = start_folder(recipe)
-        started = _weight_fingerprints(start) if start else []
-        chain.append(
-            Stage(
-                "tokenizer",
-                {"start": True} if start else _settings(recipe, "tokenizer"),
-                [chain[-1].fingerprint, *started],
-                lambda folder: make_tokenizer(recipe, corpus, folder),
-            )
-        )
-        chain.append(Stage("tokens", {}, [chain[-1].fingerprint], lambda folder: encode_corpus(corpus, tokenizer, folder, ray)))
-        if recipe.pretrain:
-            pretrain = _settings(recipe, "pretrain")
-            # The content of `start` and `teacher` counts, not the path; the former is among the tokenizer's inputs.
-            del pretrain["pretrain"]["start"], pretrain["pretrain"]["teacher"]
-            settings = {**({} if start else _settings(recipe, "model")), **pretrain, "seed": recipe.seed}
-            chain.append(
-                Stage(
-                    "pretrain",
-                    settings,
-                    [chain[-1].fingerprint, *_teacher_fingerprints(recipe.pretrain)],
-                    lambda folder: _pretrain(recipe, tokenizer, tokens, folder, listener, start),
-                    resumable=True,
-                    collective=True,
-                )
-            )
-            encoder_inputs = [chain[-1].fingerprint]
+    chain = _language_model_stages(recipe, workspace, listener, ray) if recipe.corpus else []
     if recipe.task:
         if recipe.finetune.encoder:
             encoder_folder = named_encoder(recipe.finetune.encoder)
             encoder_inputs = _weight_fingerprints(encoder_folder)
+        else:
+            encoder_folder = workspace.folder("pretrain") / "model"
+            encoder_inputs = [stage.fingerprint for stage in chain if stage.name == "pretrain"]
         check_columns(recipe)
         if recipe.adapt:
             chain.append(_adapt_stage(recipe, encoder_folder, encoder_inputs, listener))
@@ -115,6 +77,44 @@ def stages(recipe: Recipe, workspace: Workspace, listener: Listener | None = Non
         chain.append(
             Stage("predictions", _settings(recipe, "predict"), inputs, lambda folder: _predict(recipe, workspace, folder))
         )
+    return chain
+
+
+def _language_model_stages(recipe: Recipe, workspace: Workspace, listener: Listener | None, ray: str | None) -> list[Stage]:
+    """Return the stages from text to a pre-trained encoder, the last one only with [pretrain]."""
+    assert recipe.corpus is not None
+    corpus, tokenizer, tokens = (workspace.folder(FOLDERS[verb]) for verb in ("prepare", "tokenizer", "encode"))
+    named = [*recipe.corpus.validation_sources, *recipe.corpus.sources]
+    corpus_stage = Stage(
+        "corpus",
+        {**_settings(recipe, "corpus"), "layout": CORPUS_LAYOUT},
+        [file_fingerprint(path) for source in named for path in resolve(source.path)],
+        lambda folder: _prepare(recipe, folder, ray),
+    )
+    start = start_folder(recipe)
+    tokenizer_stage = Stage(
+        "tokenizer",
+        {"start": True} if start else _settings(recipe, "tokenizer"),
+        [corpus_stage.fingerprint, *(_weight_fingerprints(start) if start else [])],
+        lambda folder: make_tokenizer(recipe, corpus, folder),
+    )
+    tokens_stage = Stage(
+        "tokens", {}, [tokenizer_stage.fingerprint], lambda folder: encode_corpus(corpus, tokenizer, folder, ray)
+    )
+    chain = [corpus_stage, tokenizer_stage, tokens_stage]
+    if recipe.pretrain:
+        pretrain = _settings(recipe, "pretrain")
+        # The content of `start` and `teacher` counts, not the path; the former is among the tokenizer's inputs.
+        del pretrain["pretrain"]["start"], pretrain["pretrain"]["teacher"]
+        pretrain_stage = Stage(
+            "pretrain",
+            {**({} if start else _settings(recipe, "model")), **pretrain, "seed": recipe.seed},
+            [tokens_stage.fingerprint, *_teacher_fingerprints(recipe.pretrain)],
+            lambda folder: _pretrain(recipe, tokenizer, tokens, folder, listener, start),
+            resumable=True,
+            collective=True,
+        )
+        chain.append(pretrain_stage)
     return chain
 
 
@@ -177,9 +177,9 @@ def _prepare(recipe: Recipe, folder: Path, ray: str | None) -> None:
 
 def make_tokenizer(recipe: Recipe, corpus: Path, folder: Path) -> None:
     """Train a tokenizer on the prepared corpus, or take that of `pretrain.start`; measure it; leave it in `folder`."""
-    from bongsu.model.io import read_config
+    from bongsu.model.io import read_encoder_config
 
-    summary = read_json(corpus / "corpus.json")
+    summary = read_corpus_report(corpus)
     limit = 1e6 * recipe.tokenizer.sample_mb
     total = min(limit, summary["bytes"]) / 1e6
 
@@ -188,7 +188,7 @@ def make_tokenizer(recipe: Recipe, corpus: Path, folder: Path) -> None:
 
     if start := start_folder(recipe):
         tokenizer = load_tokenizer(start)
-        save_tokenizer(tokenizer, folder, read_config(start, "masked_lm")["encoder"]["max_length"])
+        save_tokenizer(tokenizer, folder, read_encoder_config(start).max_length)
     else:
         with progress.bar("tokenizer", total, "MB") as bar:
             tokenizer = train_tokenizer(recipe.tokenizer, _counted(sample(), bar))
@@ -211,13 +211,13 @@ def _counted(stream: Iterator[str], bar: progress.Bar) -> Iterator[str]:
 def encode_corpus(corpus: Path, tokenizer_folder: Path, folder: Path, ray: str | None = None) -> None:
     """Write the token shards of the prepared corpus in `corpus` to `folder`, which is there."""
     tokenizer = load_tokenizer(tokenizer_folder)
-    summary = read_json(corpus / "corpus.json")
+    summary = read_corpus_report(corpus)
     splits = {}
     with progress.bar("encode", summary["bytes"] / 1e6, "MB") as bar:
         for split in SPLITS:
             encoded = _encoded(parts(corpus.absolute(), split), tokenizer_folder.absolute(), ray)
             splits[split] = write_shards(folder, split, encoded, tokenizer, bar)
-    write_json(folder / "tokens.json", {"vocab_size": tokenizer.get_vocab_size(), "splits": splits})
+    write_tokens_report(folder, tokenizer, splits)
     progress.note(f"tokens: {splits['train']['tokens']:,} for training, {splits['validation']['tokens']:,} for validation")
 
 
@@ -282,73 +282,77 @@ def _finetune_stages(
     threshold, a name or the TF-IDF partner trains nothing again."""
     settings = recipe.task
     assert settings is not None
+    work = _FineTuningWork(recipe, workspace.folder, encoder, listener)
     task = settings.model_dump(mode="json", exclude=set(settings.presentation))
     head = {key: task.pop(key) for key in set(settings.training) & task.keys()}
     validation = recipe.validation.model_dump(mode="json")
     splitting = {key: validation[key] for key in _SPLITTING}
     stopping = {key: validation[key] for key in ("development", "metric", "seeds")}
     files = [path for path in (settings.train, settings.test, getattr(settings, "corrections", None)) if path]
-    rows = [file_fingerprint(name) for path in files for name in resolve(path)]
-    folder = workspace.folder
     finetune = _settings(recipe, "finetune")
     refit_settings = {"refit": finetune["finetune"].pop("refit")}
-
-    def work() -> CrossValidation:
-        from bongsu.finetuning.cross_validation import CrossValidation
-
-        data = load_data(recipe, folder("finetune/data"))
-        on_evaluation = partial(listener, "finetune") if listener else None
-        return CrossValidation(recipe, data, encoder, folder("finetune/folds"), on_evaluation)
-
-    def baselines(data: Data) -> Baselines:
-        from bongsu.finetuning.baselines import load_baselines
-
-        return load_baselines(data, folder("finetune/baselines"))
-
-    def run_baselines(out: Path) -> None:
-        from bongsu.finetuning.baselines import fit_baselines
-
-        fit_baselines(load_data(recipe, folder("finetune/data")), out)
-
-    def run_refit(out: Path) -> None:
-        from bongsu.finetuning.refit import refit
-
-        refit(work(), out)
-
-    def run_assemble(out: Path) -> None:
-        from bongsu.finetuning.ensemble import assemble
-
-        folds = work()
-        assemble(folds, baselines(folds.data), folder("finetune/refit") / "model", out)
-
     data_stage = Stage(
         "finetune/data",
         {"task": task, "validation": splitting, "seed": recipe.seed},
-        rows,
+        [file_fingerprint(name) for path in files for name in resolve(path)],
         lambda out: prepare_data(recipe, out),
     )
-    baseline_stage = Stage(
-        "finetune/baselines",
-        {},
-        [data_stage.fingerprint],
-        run_baselines,
-    )
+    baseline_stage = Stage("finetune/baselines", {}, [data_stage.fingerprint], work.fit_baselines)
     fold_stage = Stage(
         "finetune/folds",
         {"head": head, **finetune, "validation": stopping, "seed": recipe.seed},
         [*encoder_inputs, data_stage.fingerprint],
-        lambda out: work().run(),
+        work.run_folds,
         resumable=True,
     )
-    refit_stage = Stage("finetune/refit", refit_settings, [fold_stage.fingerprint], run_refit, resumable=True)
+    refit_stage = Stage("finetune/refit", refit_settings, [fold_stage.fingerprint], work.refit, resumable=True)
     model_settings = {
         **_settings(recipe, "ensemble"),
         "evaluate": recipe.evaluate.model_dump(mode="json", exclude={"worst", "lang"}),
         "names": {key: settings.model_dump(mode="json")[key] for key in sorted(settings.presentation)},
         "diagnose": validation["diagnose"],
     }
-    model_stage = Stage("finetune/model", model_settings, [baseline_stage.fingerprint, refit_stage.fingerprint], run_assemble)
+    model_stage = Stage("finetune/model", model_settings, [baseline_stage.fingerprint, refit_stage.fingerprint], work.assemble)
     return [data_stage, baseline_stage, fold_stage, refit_stage, model_stage]
+
+
+@dataclass(frozen=True)
+class _FineTuningWork:
+    """What the stages of fine-tuning do, each given the folder to write to."""
+
+    recipe: Recipe
+    folder: Callable[[str], Path]
+    """From the name of a stage."""
+    encoder: Path
+    listener: Listener | None
+
+    def fit_baselines(self, out: Path) -> None:
+        from bongsu.finetuning.baselines import fit_baselines
+
+        fit_baselines(load_data(self.recipe, self.folder("finetune/data")), out)
+
+    def run_folds(self, out: Path) -> None:
+        self._folds().run()
+
+    def refit(self, out: Path) -> None:
+        from bongsu.finetuning.refit import refit
+
+        refit(self._folds(), out)
+
+    def assemble(self, out: Path) -> None:
+        from bongsu.finetuning.baselines import load_baselines
+        from bongsu.finetuning.ensemble import assemble
+
+        folds = self._folds()
+        baselines = load_baselines(folds.data, self.folder("finetune/baselines"))
+        assemble(folds, baselines, self.folder("finetune/refit") / "model", out)
+
+    def _folds(self) -> CrossValidation:
+        from bongsu.finetuning.cross_validation import CrossValidation
+
+        data = load_data(self.recipe, self.folder("finetune/data"))
+        on_evaluation = partial(self.listener, "finetune") if self.listener else None
+        return CrossValidation(self.recipe, data, self.encoder, self.folder("finetune/folds"), on_evaluation)
 
 
 def _evaluate(recipe: Recipe, workspace: Workspace, folder: Path) -> None:

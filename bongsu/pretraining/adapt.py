@@ -12,12 +12,11 @@ from bongsu.corpus.cleaning import dedup_key
 from bongsu.corpus.readers import ReadStats, read
 from bongsu.corpus.split import hash_keys, in_validation
 from bongsu.errors import DataError
-from bongsu.files import write_json
 from bongsu.pretraining.masked_lm import pretrain
 from bongsu.recipe import Recipe, TextFormat
 from bongsu.tasks.registry import build_task
 from bongsu.tokens.bpe import load_tokenizer
-from bongsu.tokens.shards import encode_texts, write_shards
+from bongsu.tokens.shards import encode_texts, write_shards, write_tokens_report
 from bongsu.training.checkpoints import State
 from bongsu.training.loop import OnEvaluation
 
@@ -70,4 +69,4 @@ def _encode(recipe: Recipe, encoder_folder: Path, folder: Path) -> None:
         for split, wanted in (("train", False), ("validation", True)):
             part = [text for text, out in zip(different, held.tolist(), strict=True) if out == wanted]
             splits[split] = write_shards(folder, split, encode_texts(part, tokenizer), tokenizer, bar)
-    write_json(folder / "tokens.json", {"vocab_size": tokenizer.get_vocab_size(), "splits": splits})
+    write_tokens_report(folder, tokenizer, splits)

@@ -204,30 +204,16 @@ def pretrain(
     settings = recipe.pretrain
     assert settings is not None
     tokenizer = load_tokenizer(tokenizer_folder)
-    vocab_size = tokenizer.get_vocab_size()
-    starts = word_starts(tokenizer) if settings.whole_words else None
-    shards, held_out = (open_shards(tokens_folder, split) for split in ("train", "validation"))
-    if held_out.sentences == 0:
-        raise DataError("The validation split is empty: raise corpus.validation or add text.")
-    shape = training_shape(shards, settings)
-    steps = total_steps(recipe, shards.sentences, shape)
-    total = steps * settings.accumulate
-    batches = Batches(shards, shape, settings, vocab_size, recipe.seed, starts, total)
-    validation = Batches(held_out, shape, settings, vocab_size, VALIDATION_SEED, starts)
-    model, student = _initial_model(recipe, vocab_size, start, title), None
+    training, validation = _batches(recipe, tokenizer, tokens_folder)
+    shape, steps = training.shape, total_steps(recipe, training.shards.sentences, training.shape)
+    model, student = _initial_model(recipe, training.vocab_size, start, title), None
     if settings.teacher:
-        taught = batches.training_sentences(total), validation.validation_sentences(settings.validation_sentences)
         teacher = Teacher(folder / "teacher", settings, tokenizer)
-        paths = processes.broadcast(
-            lambda: (teacher.run("train", shards, taught[0]), teacher.run("validation", held_out, taught[1]))
-        )
-        batches, validation = (
-            replace(part, vectors=np.load(path, mmap_mode="r")) for part, path in zip((batches, validation), paths, strict=True)
-        )
+        training, validation = _with_vectors(teacher, training, validation, processes)
         student = StudentModel(model, teacher.width, recipe.seed)
     trainable = MaskedLanguageModelling(
         language_model=model,
-        training=batches,
+        training=training,
         held_out=validation.validation(settings.validation_sentences),
         bytes_of=torch.from_numpy(token_bytes(tokenizer)),
         learning_rate=settings.learning_rate,
@@ -257,6 +243,36 @@ def pretrain(
             save_encoder(model_folder, trainable.kept, {"validation": state.last})
             save_tokenizer(tokenizer, model_folder, model.encoder.config.max_length)
     return state
+
+
+def _batches(recipe: Recipe, tokenizer: Tokenizer, tokens_folder: Path) -> tuple[Batches, Batches]:
+    """Return the batches of training and those of validation, which have one shape."""
+    settings = recipe.pretrain
+    assert settings is not None
+    shards, held_out = (open_shards(tokens_folder, split) for split in ("train", "validation"))
+    if held_out.sentences == 0:
+        raise DataError("The validation split is empty: raise corpus.validation or add text.")
+    shape, vocab_size = training_shape(shards, settings), tokenizer.get_vocab_size()
+    starts = word_starts(tokenizer) if settings.whole_words else None
+    total = total_steps(recipe, shards.sentences, shape) * settings.accumulate
+    return (
+        Batches(shards, shape, settings, vocab_size, recipe.seed, starts, total),
+        Batches(held_out, shape, settings, vocab_size, VALIDATION_SEED, starts),
+    )
+
+
+def _with_vectors(teacher: Teacher, training: Batches, validation: Batches, processes: Processes) -> tuple[Batches, Batches]:
+    """Return the same batches with a teacher's vectors, which the main process computes."""
+    assert training.total is not None
+    first = training.training_sentences(training.total)
+    held_out = validation.validation_sentences(training.settings.validation_sentences)
+
+    def compute() -> tuple[Path, Path]:
+        return teacher.run("train", training.shards, first), teacher.run("validation", validation.shards, held_out)
+
+    paths = processes.broadcast(compute)
+    vectors = [np.load(path, mmap_mode="r") for path in paths]
+    return replace(training, vectors=vectors[0]), replace(validation, vectors=vectors[1])
 
 
 def _initial_model(recipe: Recipe, vocab_size: int, start: Path | None, title: str) -> MaskedLanguageModel:

@@ -47,7 +47,7 @@ _OF_STUDIES = ("objective", "space")
 
 
 def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
-    """Reads a recipe and applies `section.key=value` overrides (values are TOML, or plain text; `none` leaves a key empty).
+    """Read a recipe and applies `section.key=value` overrides (values are TOML, or plain text; `none` leaves a key empty).
 
     Raises:
         RecipeError: naming the key's path and the nearest valid name.
@@ -58,7 +58,7 @@ def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
 
 
 def read_tree(path: Path) -> Tree:
-    """Reads a TOML file as it stands.
+    """Read a TOML file as it stands.
 
     Raises:
         RecipeError: when the file cannot be read.
@@ -76,7 +76,7 @@ def read_tree(path: Path) -> Tree:
 
 
 def override(tree: Tree, changes: list[str]) -> None:
-    """Applies `section.key=value` to a tree of plain values; see `load_recipe`.
+    """Apply `section.key=value` to a tree of plain values; see `load_recipe`.
 
     Raises:
         RecipeError: when a change is not written so, or a part of its key is no section.
@@ -89,14 +89,14 @@ def override(tree: Tree, changes: list[str]) -> None:
 
 
 def parse_recipe(tree: Tree, where: str = "recipe") -> Recipe:
-    """Checks a tree of plain values; see `load_recipe`."""
+    """Check a tree of plain values; see `load_recipe`."""
     if all(key in tree for key in _OF_STUDIES):
         raise RecipeError(f"{where}: a study, not a recipe: bongsu tune {where}")
     return parse_section(Recipe, tree, where)
 
 
 def parse_section(kind: type[SectionT], tree: Tree, where: str) -> SectionT:
-    """Checks a tree of plain values against a section.
+    """Check a tree of plain values against a section.
 
     Raises:
         RecipeError: beginning with `where`, with a line for each key that is wrong.
@@ -140,7 +140,7 @@ def _without_null(value: Any) -> Any:
 
 
 def put(tree: Tree, key: str, value: Any, where: str) -> None:
-    """Sets `section.key`, or the n-th of a list as `corpus.sources.0.path`, in a tree of plain values.
+    """Set `section.key`, or the n-th of a list as `corpus.sources.0.path`, in a tree of plain values.
 
     Raises:
         RecipeError: beginning with `where`, when a part of the key is no section.
@@ -213,7 +213,7 @@ def _meant(given: str, expected: list[str]) -> list[str]:
 
 
 def _keys_at(kind: type[Section], location: tuple[Any, ...]) -> list[str]:
-    """The valid keys of the section at a location such as ("corpus", "sources", 0)."""
+    """Return the valid keys of the section at a location such as ("corpus", "sources", 0)."""
     section: type[BaseModel] = kind
     for part in location:
         if isinstance(part, int) or part not in section.model_fields:

@@ -15,6 +15,7 @@ import numpy as np
 
 from bongsu.arrays import Float64, Int64
 from bongsu.corpus.cleaning import dedup_key
+from bongsu.corpus.stored import read_corpus_report
 from bongsu.evaluation.bootstrap import PairedDifference, compare_metric, paired_difference
 from bongsu.evaluation.calibration import calibration, reliability
 from bongsu.evaluation.metrics import classification_metrics, predictions, threshold_curve
@@ -26,8 +27,7 @@ from bongsu.finetuning.baselines import Baselines, load_baselines
 from bongsu.finetuning.data import AnyExample, Data, load_data
 from bongsu.finetuning.ensemble import Calibrated, Measured, calibrate_by_fold, cross_calibrated, in_file_order, load_measured
 from bongsu.inference.explain import Word
-from bongsu.model.encoder import EncoderConfig
-from bongsu.model.io import read_config
+from bongsu.model.io import read_encoder_config
 from bongsu.model.sizes import parameter_count
 from bongsu.progress import table
 from bongsu.recipe import Recipe, Validation, show_recipe
@@ -77,7 +77,7 @@ def build_report(recipe: Recipe, workspace: Workspace, folder: Path) -> tuple[Re
     )
     sections: dict[str, object] = {}
     if recipe.corpus:
-        report.corpus = read_json(workspace.folder("corpus") / "corpus.json")
+        report.corpus = read_corpus_report(workspace.folder("corpus"))
         report.tokenizer = read_json(workspace.folder("tokenizer") / "tokenizer_report.json")
         if any(source.path.startswith(("bongsu:", "python:")) for source in recipe.corpus.sources):
             report.notes.append(DEMONSTRATION)
@@ -106,7 +106,7 @@ def _add_pretraining(workspace: Workspace, folder: Path, report: Report) -> dict
     metrics = read_log(stage / "checkpoints" / "metrics.jsonl")
     measured = [record for record in metrics if "validation_loss" in record]
     final = measured[-1]
-    config = EncoderConfig.from_dict(read_config(stage / "model", "masked_lm")["encoder"])
+    config = read_encoder_config(stage / "model")
     parameters = parameter_count(config)
     report.model = {**config.to_dict(), "parameters": parameters}
     report.pretrain = Pretraining(metrics, final)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from bongsu.corpus.stored import CorpusReport
 from bongsu.evaluation.bootstrap import Comparison, PairedDifference
 from bongsu.evaluation.calibration import CalibrationErrors, Reliability
 from bongsu.evaluation.metrics import ClassificationMetrics, ThresholdCurve
@@ -137,8 +138,7 @@ class Report:
     summary: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     stages: list[StageTime] = field(default_factory=list)
-    corpus: Mapping[str, Any] = field(default_factory=dict)
-    """`corpus.json`."""
+    corpus: CorpusReport | None = None
     tokenizer: Mapping[str, float] = field(default_factory=dict)
     """`tokenizer_report.json`."""
     model: Mapping[str, object] = field(default_factory=dict)

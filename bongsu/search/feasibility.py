@@ -12,7 +12,7 @@ import torch
 from bongsu.errors import RecipeError
 from bongsu.model.encoder import EncoderConfig
 from bongsu.model.hub import HubEncoder, is_hub_folder
-from bongsu.model.io import read_config
+from bongsu.model.io import read_encoder_config
 from bongsu.model.memory import Load, training_bytes
 from bongsu.parallel import cores
 from bongsu.pipeline.planning import likely_shape
@@ -93,7 +93,7 @@ def _encoder_config(name: str) -> EncoderConfig:
     """Return the configuration of a named encoder; for one of `transformers` one of ours with about the same memory."""
     folder = named_encoder(name)
     if not is_hub_folder(folder):
-        return EncoderConfig.from_dict(read_config(folder, "masked_lm")["encoder"])
+        return read_encoder_config(folder)
     hub = HubEncoder.open(folder).config
     sizes = (hub.d_model, hub.n_layers, hub.n_heads, hub.d_ff)
     return EncoderConfig(hub.vocab_size, "classic", *sizes, "gelu", dropout=0.1, max_length=hub.max_length)

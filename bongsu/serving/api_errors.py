@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import orjson
+from pydantic_core import ErrorDetails
 from starlette.responses import Response
 
 _SHOWN = 10  # wrong fields named in one answer
@@ -34,12 +34,12 @@ class ApiError(Exception):
         return Response(orjson.dumps({"error": self.message}), self.status, self.headers, media_type="application/json")
 
 
-def format_validation_errors(errors: Sequence[Any]) -> str:
+def format_validation_errors(errors: Sequence[ErrorDetails]) -> str:
     """Return what is wrong with a request's body, from pydantic's list of errors, without repeating the values sent."""
     return " ".join(dict.fromkeys(_sentence(error) for error in errors[:_SHOWN]))
 
 
-def _sentence(error: dict[str, Any]) -> str:
+def _sentence(error: ErrorDetails) -> str:
     kind, details = error["type"], error.get("ctx", {})
     place = ".".join(str(part)[:100].encode("ascii", "backslashreplace").decode() for part in error["loc"][1:])
     if kind in ("json_invalid", "model_attributes_type", "dict_type") or (kind == "missing" and not place):

@@ -1,10 +1,7 @@
 """Relays the events of a running watch to listeners within one process, and remembers what a new listener must know.
 
-An event is a JSON object whose `type` says what it is: `message` (a message that passed the threshold), `alert` (an event
-raised, updated or closed), `status` (rate, lag, share of alarms, drops, progress of running alerts), `deletion` (a message, or
-all of an author's, taken back), `version` (what was learned from labels), `ended` (the watch is over). The first event of a
-listener who comes later is a `snapshot`: the last status, the running and the latest closed alerts, the latest messages, and
-the end, if it has come.
+The events are those of `bongsu.live_events`. The first event of a listener who comes later is a `snapshot`: the last status,
+the running and the latest closed alerts, the latest messages, and the end, if it has come.
 """
 
 from __future__ import annotations
@@ -13,9 +10,19 @@ import asyncio
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from threading import Lock
-from typing import Any
+from typing import TypeAlias
 
-from bongsu.deletions import takes_back
+from bongsu.live_events import (
+    AlertEvent,
+    DeletionEvent,
+    EndedEvent,
+    Event,
+    EvidenceBody,
+    MessageEvent,
+    SnapshotEvent,
+    StatusEvent,
+    takes_back,
+)
 
 KEPT = 256
 """Events that a listener may be behind; one who falls further behind is sent a new snapshot instead."""
@@ -23,7 +30,8 @@ MESSAGES = 50
 """Messages in a snapshot."""
 CLOSED = 20
 """Closed alerts in a snapshot."""
-Event = dict[str, Any]
+Sent: TypeAlias = Event | SnapshotEvent
+"""What a listener is sent."""
 
 
 class History:
@@ -31,16 +39,16 @@ class History:
 
     def __init__(self) -> None:
         self.begun = False
-        self._status: Event | None = None
-        self._ended: Event | None = None
-        self._running: OrderedDict[str, Event] = OrderedDict()
-        self._closed: deque[Event] = deque(maxlen=CLOSED)
-        self._messages: deque[Event] = deque(maxlen=MESSAGES)
+        self._status: StatusEvent | None = None
+        self._ended: EndedEvent | None = None
+        self._running: OrderedDict[str, AlertEvent] = OrderedDict()
+        self._closed: deque[AlertEvent] = deque(maxlen=CLOSED)
+        self._messages: deque[MessageEvent] = deque(maxlen=MESSAGES)
 
     def add(self, event: Event) -> None:
         """Take in an event."""
         self.begun = True
-        match event.get("type"):
+        match event["type"]:
             case "status":
                 self._status, self._ended = event, None
             case "message":
@@ -56,7 +64,7 @@ class History:
             case "ended":
                 self._ended = event
 
-    def snapshot(self) -> Event:
+    def snapshot(self) -> SnapshotEvent:
         """Return what a new listener must know, alerts and messages from old to new."""
         return {
             "type": "snapshot",
@@ -66,27 +74,27 @@ class History:
             "ended": self._ended,
         }
 
-    def _delete(self, deletion: Event) -> None:
+    def _delete(self, deletion: DeletionEvent) -> None:
         """Forget what was taken back. Running alerts are published anew without it, closed ones are not."""
 
-        def kept(message: Event) -> bool:
+        def kept(message: MessageEvent | EvidenceBody) -> bool:
             return not takes_back(deletion, message)
 
         self._messages = deque(filter(kept, self._messages), MESSAGES)
-        closed = [{**alert, "evidence": list(filter(kept, alert.get("evidence", [])))} for alert in self._closed]
+        closed: list[AlertEvent] = [{**alert, "evidence": list(filter(kept, alert["evidence"]))} for alert in self._closed]
         self._closed = deque(closed, CLOSED)
 
 
 class Subscription:
     """One listener's events, from the moment it was made until it is closed."""
 
-    def __init__(self, client: str, loop: asyncio.AbstractEventLoop, snapshot: Callable[[], Event]) -> None:
+    def __init__(self, client: str, loop: asyncio.AbstractEventLoop, snapshot: Callable[[], SnapshotEvent]) -> None:
         self.client = client
         self.loop = loop
-        self.queue: asyncio.Queue[Event | None] = asyncio.Queue(KEPT)
+        self.queue: asyncio.Queue[Sent | None] = asyncio.Queue(KEPT)
         self._snapshot = snapshot
 
-    async def events(self, quiet: float) -> AsyncIterator[Event | None]:
+    async def events(self, quiet: float) -> AsyncIterator[Sent | None]:
         """Yield events until the broadcaster is closed; None after every `quiet` seconds without one."""
         while True:
             try:
@@ -99,7 +107,7 @@ class Subscription:
                 return
             yield event
 
-    def put(self, event: Event | None) -> None:
+    def put(self, event: Sent | None) -> None:
         """Add an event, in the listener's own thread; where the listener is too far behind, a snapshot replaces the rest."""
         if self.queue.full():
             while not self.queue.empty():
@@ -118,7 +126,7 @@ class Broadcaster:
         self._lock = Lock()
 
     def __len__(self) -> int:
-        """How many listen."""
+        """Return how many listen."""
         return len(self._listeners)
 
     def count(self, client: str) -> int:
@@ -153,7 +161,7 @@ class Broadcaster:
         with self._lock:
             self._listeners.discard(listener)
 
-    def _snapshot(self) -> Event:
+    def _snapshot(self) -> SnapshotEvent:
         with self._lock:
             return self._history.snapshot()
 

@@ -8,7 +8,6 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Collection
-from typing import Any
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -58,7 +57,7 @@ class Observe:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        fields: dict[str, Any] = {}  # added by the handlers
+        fields: dict[str, object] = {}  # added by the handlers
         scope.setdefault("state", {})["fields"] = fields
         request_id = _request_id(scope)
         status = 500

@@ -11,7 +11,6 @@ import hashlib
 import html
 from functools import cache
 from importlib.resources import files
-from typing import Any
 
 import orjson
 from starlette.responses import HTMLResponse
@@ -50,7 +49,7 @@ def page(service: Service) -> HTMLResponse:
     return HTMLResponse(text, headers={"Content-Security-Policy": policy, "Referrer-Policy": "no-referrer"})
 
 
-def _about(service: Service) -> dict[str, Any]:
+def _about(service: Service) -> dict[str, object]:
     """Return what the page must know of this server and its model."""
     predictor = service.holder.model.predictor
     task = predictor.task

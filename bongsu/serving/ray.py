@@ -37,7 +37,7 @@ class Settings(BaseModel):
 
 
 def app(settings: Settings) -> Any:
-    """Builds the deployment.
+    """Build the deployment.
 
     Raises:
         BongsuError: when the bundle cannot be used.
@@ -57,7 +57,7 @@ def app(settings: Settings) -> Any:
 
 
 def deployed(build: Callable[[], FastAPI], settings: Settings) -> Any:
-    """A deployment whose replicas each build the application for themselves."""
+    """Return a deployment whose replicas each build the application for themselves."""
     deployment = serve.deployment(
         name="bongsu",
         num_replicas=settings.replicas,

@@ -11,7 +11,7 @@ import string
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 import orjson
@@ -82,15 +82,16 @@ class AnsweringTask(Task[Answering, list[GoldAnswer], SpanAnswer]):
                 f"{redacted(path)}: SQuAD files have no columns to choose rows by; validation.leave_out may be title."
             )
         examples = []
-        for place, name, question, context, title, answers in _read_squad(self.source(path, "question", {}), stats):
-            if bad := [(text, start) for text, start in answers if context[start : start + len(text)] != text]:
+        for row in _read_squad(self.source(path, "question", {}), stats):
+            question, context = row.question, row.context
+            if bad := [(text, start) for text, start in row.answers if context[start : start + len(text)] != text]:
                 text, start = bad[0]
-                what = f": question {name}: the answer {text[:40]!r} does not stand at character {start}"
-                stats.skip(place, "an answer out of place", what)
+                what = f": question {row.id}: the answer {text[:40]!r} does not stand at character {start}"
+                stats.skip(row.place, "an answer out of place", what)
                 continue
-            group = title if leave_out == "title" else ""
+            group = row.title if leave_out == "title" else ""
             near = f"{context}\n{question}"  # questions about one paragraph belong in one fold
-            examples.append(Example(name, (question, context), (question, context), near, answers, group))
+            examples.append(Example(row.id, (question, context), (question, context), near, row.answers, group))
         if not examples:
             raise DataError(f"{redacted(path)}: it holds no question that can be used{stats.summary()}.")
         stats.report(redacted(path))
@@ -108,8 +109,8 @@ class AnsweringTask(Task[Answering, list[GoldAnswer], SpanAnswer]):
             raise DataError(f"{redacted(path)}: SQuAD files have no columns to choose rows by.")
         source = self.source(path, "question", {}, written or TextFormat())
         return [
-            Example(name, (question, context), (question, context), question, None)
-            for _, name, question, context, _, _ in _read_squad(source, stats or self.new_stats())
+            Example(row.id, (row.question, row.context), (row.question, row.context), row.question, None)
+            for row in _read_squad(source, stats or self.new_stats())
         ]
 
     def examples(self, rows: Sequence[Sequence[str]], contexts: Sequence[Sequence[str]]) -> list[Example[None]]:
@@ -360,8 +361,21 @@ def sliding_window(question: str, text: str) -> tuple[int, int]:
     return words[best][0], words[last][1]
 
 
-def _read_squad(source: Source, stats: ReadStats) -> Iterator[tuple[Place, str, str, str, str, list[GoldAnswer]]]:
-    """Yield place, id, question, text, title and accepted answers of each question of SQuAD files, and count them as rows."""
+class _Question(NamedTuple):
+    """A question of a SQuAD file."""
+
+    place: Place
+    id: str
+    question: str
+    context: str
+    title: str
+    """Of the article."""
+    answers: list[GoldAnswer]
+    """Those that are accepted; empty where the text does not answer the question."""
+
+
+def _read_squad(source: Source, stats: ReadStats) -> Iterator[_Question]:
+    """Yield the questions of SQuAD files, and count them as rows."""
     for shown, content in whole_texts(source, stats):
         row = 0
         try:
@@ -371,9 +385,14 @@ def _read_squad(source: Source, stats: ReadStats) -> Iterator[tuple[Place, str, 
                     for question in paragraph["qas"]:
                         answers = [] if question.get("is_impossible") else question.get("answers", [])
                         accepted = [(str(answer["text"]), int(answer["answer_start"])) for answer in answers]
-                        place, name = Place(shown, row + 1, row), str(question["id"])
                         row, stats.rows = row + 1, stats.rows + 1
-                        unique = list(dict.fromkeys(accepted))
-                        yield place, name, str(question["question"]), str(paragraph["context"]), title, unique
+                        yield _Question(
+                            place=Place(shown, row, row - 1),
+                            id=str(question["id"]),
+                            question=str(question["question"]),
+                            context=str(paragraph["context"]),
+                            title=title,
+                            answers=list(dict.fromkeys(accepted)),
+                        )
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"{shown}: not a file in the format of SQuAD ({type(error).__name__}: {error}).") from None

@@ -114,6 +114,10 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
                 stats.assume(path, f"{shown} in column {self.settings.label!r} read as the class {label!r}")
         return [replace(example, target=called.get(example.target, example.target)) for example in examples]
 
+    @property
+    def has_two_classes(self) -> bool:
+        return not self.pairs and len(self.schema.labels) == 2
+
     def learn_schema(self, examples: Sequence[Example[str]]) -> Schema:
         settings = self.settings
         found = sorted({example.target for example in examples})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -80,10 +81,7 @@ class MultilabelTask(Task[Multilabel, list[str], LabelSet]):
 
     def learn_schema(self, examples: Sequence[Example[list[str]]]) -> Schema:
         settings = self.settings
-        counts: dict[str, int] = {}
-        for example in examples:
-            for label in set(example.target):
-                counts[label] = counts.get(label, 0) + 1
+        counts = Counter(label for example in examples for label in set(example.target))
         kept = sorted(label for label, count in counts.items() if count >= settings.min_rows)
         if rare := sorted(set(counts) - set(kept)):
             progress.note(f"task.min_rows: {len(rare)} labels have fewer than {settings.min_rows} rows: {', '.join(rare[:10])}")

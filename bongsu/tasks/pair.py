@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,4 @@ def _overlap_features(example: Example[Any]) -> Example[Any]:
     for name, a, b in (("w", one, other), ("c", grams[0], grams[1])):
         share = len(a & b) / max(1, len(a | b))
         tokens += [f"common_{name}_{step}" for step in range(1, _STEPS + 1) if share * _STEPS >= step]
-    return Example(
-        example.id, (" ".join(tokens),), example.raw, example.cleaned, example.target, example.group, example.context
-    )
+    return replace(example, inputs=(" ".join(tokens),))

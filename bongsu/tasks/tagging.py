@@ -92,8 +92,7 @@ class TaggingTask(Task[Tagging, list[SpanTuple], list[Span]]):
     ) -> list[Example[list[SpanTuple]]]:
         if not _is_conll(path):
             return super().read(path, where, leave_out, stats)
-        if where or leave_out:
-            raise DataError(f"{redacted(path)}: CoNLL files have no columns to choose rows by; use JSON Lines.")
+        _refuse_choice(path, where, leave_out)
         return [
             Example(name, (text,), (text,), text, sorted(spans))
             for name, text, spans in self._conll(path, stats or self.new_stats(), None)
@@ -109,8 +108,7 @@ class TaggingTask(Task[Tagging, list[SpanTuple], list[Span]]):
     ) -> list[Example[None]]:
         if not inner_suffix(path).endswith(_CONLL[:3]):  # a .txt or .tsv file that is to be predicted holds texts
             return super().read_unlabelled(path, where, stats, written, only_unlabelled)
-        if only_unlabelled or where:
-            raise DataError(f"{redacted(path)}: CoNLL files have no columns to choose rows by; use JSON Lines.")
+        _refuse_choice(path, where, only_unlabelled)
         rows = self._conll(path, stats or self.new_stats(), written or TextFormat())
         return [Example(name, (text,), (text,), text, None) for name, text, _ in rows]
 
@@ -392,6 +390,12 @@ def _span(value: Any) -> SpanTuple:
         return int(value["start"]), int(value["end"]), str(value.get("label") or value["type"])
     start, end, kind = value[:3]
     return int(start), int(end), str(kind)
+
+
+def _refuse_choice(path: str, *by: object) -> None:
+    """Raise DataError when rows of a CoNLL file are to be chosen by something."""
+    if any(by):
+        raise DataError(f"{redacted(path)}: CoNLL files have no columns to choose rows by; use JSON Lines.")
 
 
 def _is_conll(path: str) -> bool:

@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from bongsu.arrays import Array, Int64
 from bongsu.corpus.stored import part_texts
 from bongsu.errors import WorkspaceError
-from bongsu.files import atomic_file, file_hash, read_json
+from bongsu.files import atomic_file, file_hash, read_json, write_json
 from bongsu.progress import Bar
 from bongsu.tokens.bpe import batched, load_tokenizer
 from bongsu.tokens.encoding import PROOF, Encoder, choose_encoder
@@ -57,6 +57,13 @@ class SplitEntry(TypedDict):
     bytes: int
     sha256: dict[str, str]
     """Of each file."""
+
+
+class TokensReport(TypedDict):
+    """The contents of `tokens.json`."""
+
+    vocab_size: int
+    splits: dict[str, SplitEntry]
 
 
 class Encoded(NamedTuple):
@@ -121,6 +128,11 @@ def write_shards(folder: Path, split: str, encoded: Iterable[Encoded], tokenizer
         "bytes": size,
         "sha256": {name: file_hash(folder / name) for name in names},
     }
+
+
+def write_tokens_report(folder: Path, tokenizer: Tokenizer, splits: dict[str, SplitEntry]) -> None:
+    """Write `tokens.json`, once the files of every split are there."""
+    write_json(folder / "tokens.json", TokensReport(vocab_size=tokenizer.get_vocab_size(), splits=splits))
 
 
 def open_shards(folder: Path, split: str, verify: bool = True) -> Shards:

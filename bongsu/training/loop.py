@@ -23,7 +23,6 @@ from bongsu.errors import TrainingError
 from bongsu.recipe import Optimization
 from bongsu.training.checkpoints import State, Writer, checkpoints, load_checkpoint, resume_latest
 from bongsu.training.devices import (
-    Precision,
     autocast,
     keep_freed_memory,
     memory_errors,
@@ -85,108 +84,178 @@ def train(
         OutOfMemoryError: suggesting a batch size.
         KeyboardInterrupt: after Ctrl-C, once a checkpoint is written.
     """
-    device = processes.device(resolve_device(settings.device))
-    if device.type == "cpu":
-        keep_freed_memory()
-    precision = resolve_precision(settings.precision, device)
-    model = trainable.model.to(device)
-    optimizer = build_optimizer(trainable.groups(), settings, device)
-    folder.mkdir(parents=True, exist_ok=True)
-    state = _restore(folder, model, optimizer, processes)
-    log = Log(folder / "metrics.jsonl", active=processes.is_main_process)
-    log.resume_from(state.step)
-    if state.finished:
-        return state
-
-    compute_loss = processes.replicate(trainable)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    end = min(plan.steps, plan.stop_after or plan.steps)
-    saved_at = clock = time.perf_counter()
-    peak = peak_flops(device, precision)
-    window = Window(plan.flops_per_token, peak and peak * processes.count)
-
-    with (
-        memory_errors(plan.suggest_batch_size),
-        progress.bar(plan.title, end, "steps", done=state.step) as bar,
-        Writer(folder, settings.keep, active=processes.is_main_process) as writer,
-        Prefetch(
-            trainable,
-            state.step * settings.accumulate,
-            end * settings.accumulate,
-            resolve_workers(settings.loader_workers, device),
-        ) as batches,
-        stop_after_step() as stop,
-        _frozen(),
-    ):
-        while state.step < end and not state.finished:
-            factor = learning_rate_factor(settings, state.step, plan.steps) * state.guard.learning_rate_factor
-            for group in optimizer.param_groups:
-                group["lr"] = group["peak"] * factor
-            seed_random_numbers(device, plan.seed * 1_000_003 + state.step + processes.rank * 2**40)
-            model.train()
-            outcomes = []
-            for left in reversed(range(settings.accumulate)):
-                batch = batches.next()
-                with processes.no_sync() if left else nullcontext():
-                    with autocast(device, precision):
-                        outcome = compute_loss(batch)
-                    # Averaged over the processes, this is the mean over the targets of them all.
-                    part = outcome.share * processes.count / settings.accumulate
-                    (outcome.loss * part).backward()
-                outcomes.append(outcome)
-            norm = nn.utils.clip_grad_norm_(parameters, settings.clip or float("inf"))
-            step = reduce_step(outcomes, float(norm), processes)
-            window.wait(batches.take_waited())
-            if state.guard.accepts(step.loss, step.gradient_norm, settings.spike):
-                optimizer.step()
-                trainable.after_step()
-                window.add(step)
-            elif state.guard.gives_up(settings):
-                writer.wait()
-                reason = _divergence(step, state, settings.learning_rate * factor, folder)
-                if not (state.guard.may_roll_back(settings) and checkpoints(folder)):
-                    raise TrainingError(reason)
-                diverged, state = state, _restore(folder, model, optimizer, processes)
-                state.guard.rolled_back(diverged.guard)
-                optimizer.zero_grad(set_to_none=True)
-                log.resume_from(state.step)
-                window.restart()
-                batches.restart(state.step * settings.accumulate)
-                bar.advance(state.step - diverged.step)
-                progress.warn(f"{reason} Resuming from there at {state.guard.learning_rate_factor:g} of the learning rate.")
+    run = _Run(trainable, plan, settings, folder, processes)
+    if run.state.finished:
+        return run.state
+    with memory_errors(plan.suggest_batch_size), run.opened(), stop_after_step() as stop, _frozen():
+        while run.state.step < run.end and not run.state.finished:
+            step = run.compute_gradients()
+            if run.state.guard.accepts(step.loss, step.gradient_norm, settings.spike):
+                run.update_weights(step)
+            elif run.state.guard.gives_up(settings):
+                run.roll_back(step)
                 continue
-            optimizer.zero_grad(set_to_none=True)
-            state.step += 1
-
-            last = state.step == end
-            if state.step % settings.log_every == 0 or last:
-                record = {"step": state.step, **window.close(), "learning_rate": settings.learning_rate * factor,
-                          "gradient_norm": step.gradient_norm, "skipped_steps": state.guard.skipped}  # fmt: skip
-                log.write(record)
-                bar.advance(0, format_progress(record))
-            bar.advance(1)
-            best_before = state.best_step
-            evaluated = state.step % plan.evaluate_every == 0 or last
-            if evaluated:
-                with window.paused():
-                    _evaluate(trainable, plan, state, device, precision, log, processes)
-            state.finished = last or (plan.patience is not None and state.since_best >= plan.patience)
-            writer.check()
-            stopping, due = processes.any(stop.is_set(), time.perf_counter() - saved_at > 60 * settings.checkpoint_minutes)
-            # Not among skipped steps: a checkpoint must be worth rolling back to.
-            due = due and not state.guard.in_a_row
+            run.count(step)
+            evaluated = run.evaluation_is_due
+            improved = evaluated and run.evaluate()
+            run.state.finished = run.is_over
+            run.writer.check()
+            stopping, due = processes.any(stop.is_set(), run.checkpoint_is_due)
             reports = on_evaluation is not None and evaluated
-            if due or state.finished or stopping or reports or state.best_step != best_before:
-                now = time.perf_counter()
-                state.seconds, clock, saved_at = state.seconds + now - clock, now, now
-                writer.save(state, model, optimizer)
+            if due or run.state.finished or stopping or reports or improved:
+                run.save()
             if on_evaluation is not None and evaluated:
-                writer.wait()
-                on_evaluation(state.step, state.last)
-            if stopping and not state.finished:
-                writer.wait()
+                run.writer.wait()
+                on_evaluation(run.state.step, run.state.last)
+            if stopping and not run.state.finished:
+                run.writer.wait()
                 raise KeyboardInterrupt
-    return state
+    return run.state
+
+
+class _Run:
+    """A training in progress: what its steps share."""
+
+    def __init__(self, trainable: Trainable, plan: Plan, settings: Optimization, folder: Path, processes: Processes) -> None:
+        self.trainable, self.plan, self.settings, self.folder, self.processes = trainable, plan, settings, folder, processes
+        self.device = processes.device(resolve_device(settings.device))
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        self.precision = resolve_precision(settings.precision, self.device)
+        self.model = trainable.model.to(self.device)
+        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = build_optimizer(trainable.groups(), settings, self.device)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.state = _restore(folder, self.model, self.optimizer, processes)
+        self.log = Log(folder / "metrics.jsonl", active=processes.is_main_process)
+        self.log.resume_from(self.state.step)
+        self.end = min(plan.steps, plan.stop_after or plan.steps)
+        peak = peak_flops(self.device, self.precision)
+        self.window = Window(plan.flops_per_token, peak and peak * processes.count)
+        self.writer = Writer(folder, settings.keep, active=processes.is_main_process)
+        self.learning_rate = 0.0
+        """Of the step at hand."""
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Keep the progress bar, the writer of checkpoints and the prefetching of batches open."""
+        settings, step = self.settings, self.state.step
+        workers = resolve_workers(settings.loader_workers, self.device)
+        self.compute_loss = self.processes.replicate(self.trainable)
+        self.saved_at = time.perf_counter()
+        with (
+            progress.bar(self.plan.title, self.end, "steps", done=step) as self.bar,
+            self.writer,
+            Prefetch(self.trainable, step * settings.accumulate, self.end * settings.accumulate, workers) as self.batches,
+        ):
+            yield
+
+    def compute_gradients(self) -> Step:
+        """Accumulate and clip the gradients of the next step; return its totals over all processes."""
+        settings, state, processes = self.settings, self.state, self.processes
+        factor = learning_rate_factor(settings, state.step, self.plan.steps) * state.guard.learning_rate_factor
+        self.learning_rate = settings.learning_rate * factor
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        seed_random_numbers(self.device, self.plan.seed * 1_000_003 + state.step + processes.rank * 2**40)
+        self.model.train()
+        outcomes = []
+        for left in reversed(range(settings.accumulate)):
+            batch = self.batches.next()
+            with processes.no_sync() if left else nullcontext():
+                with autocast(self.device, self.precision):
+                    outcome = self.compute_loss(batch)
+                # Averaged over the processes, this is the mean over the targets of them all.
+                part = outcome.share * processes.count / settings.accumulate
+                (outcome.loss * part).backward()
+            outcomes.append(outcome)
+        norm = nn.utils.clip_grad_norm_(self.parameters, settings.clip or math.inf)
+        self.window.wait(self.batches.take_waited())
+        return reduce_step(outcomes, float(norm), processes)
+
+    def update_weights(self, step: Step) -> None:
+        """Apply the gradients."""
+        self.optimizer.step()
+        self.trainable.after_step()
+        self.window.add(step)
+
+    def roll_back(self, step: Step) -> None:
+        """Return to the last checkpoint, at a lower learning rate.
+
+        Raises:
+            TrainingError: when there is none, or this may not be done (again).
+        """
+        self.writer.wait()
+        reason = _divergence(step, self.state, self.learning_rate, self.folder)
+        if not (self.state.guard.may_roll_back(self.settings) and checkpoints(self.folder)):
+            raise TrainingError(reason)
+        diverged, self.state = self.state, _restore(self.folder, self.model, self.optimizer, self.processes)
+        self.state.guard.rolled_back(diverged.guard)
+        self.optimizer.zero_grad(set_to_none=True)
+        self.log.resume_from(self.state.step)
+        self.window.restart()
+        self.batches.restart(self.state.step * self.settings.accumulate)
+        self.bar.advance(self.state.step - diverged.step)
+        progress.warn(f"{reason} Resuming from there at {self.state.guard.learning_rate_factor:g} of the learning rate.")
+
+    def count(self, step: Step) -> None:
+        """Count a step, also a skipped one, and log it when a line is due."""
+        self.optimizer.zero_grad(set_to_none=True)
+        self.state.step += 1
+        if self.state.step % self.settings.log_every == 0 or self.state.step == self.end:
+            record = {
+                "step": self.state.step,
+                **self.window.close(),
+                "learning_rate": self.learning_rate,
+                "gradient_norm": step.gradient_norm,
+                "skipped_steps": self.state.guard.skipped,
+            }
+            self.log.write(record)
+            self.bar.advance(0, format_progress(record))
+        self.bar.advance(1)
+
+    @property
+    def evaluation_is_due(self) -> bool:
+        """Whether the model is evaluated after this step."""
+        return self.state.step % self.plan.evaluate_every == 0 or self.state.step == self.end
+
+    def evaluate(self) -> bool:
+        """Evaluate the model; return whether it is the best so far."""
+        state, plan = self.state, self.plan
+        with self.window.paused():
+            metrics = self.processes.broadcast(self._measure)
+            self.log.write({"step": state.step, **{f"validation_{name}": value for name, value in metrics.items()}})
+        state.last = metrics
+        value = metrics[plan.monitor]
+        sign = 1 if plan.higher_is_better else -1
+        improved = math.isfinite(value) and (state.best is None or sign * value > sign * state.best)
+        if improved:
+            state.best, state.best_step, state.since_best = value, state.step, 0
+        else:
+            state.since_best += 1
+        return improved
+
+    def _measure(self) -> dict[str, float]:
+        self.trainable.model.eval()
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            return self.trainable.evaluate()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether this was the last step, or patience is at its end."""
+        patience = self.plan.patience
+        return self.state.step == self.end or (patience is not None and self.state.since_best >= patience)
+
+    @property
+    def checkpoint_is_due(self) -> bool:
+        """Whether it is time; not among skipped steps, for a checkpoint must be worth rolling back to."""
+        return not self.state.guard.in_a_row and time.perf_counter() - self.saved_at > 60 * self.settings.checkpoint_minutes
+
+    def save(self) -> None:
+        """Start writing a checkpoint."""
+        now = time.perf_counter()
+        self.state.seconds, self.saved_at = self.state.seconds + now - self.saved_at, now
+        self.writer.save(self.state, self.model, self.optimizer)
 
 
 @contextmanager
@@ -225,25 +294,6 @@ def reduce_step(outcomes: Sequence[Outcome], norm: float, processes: Processes) 
     sums = [sum(values) for values in zip(*(outcome.totals() for outcome in outcomes), strict=True)]
     loss, correct, count, tokens, norms = processes.total([*sums, norm])
     return Step(loss / len(outcomes), correct, count, tokens, norms / processes.count)
-
-
-def _evaluate(
-    trainable: Trainable, plan: Plan, state: State, device: torch.device, precision: Precision, log: Log, processes: Processes
-) -> None:
-    def measure() -> dict[str, float]:
-        trainable.model.eval()
-        with torch.inference_mode(), autocast(device, precision):
-            return trainable.evaluate()
-
-    metrics = processes.broadcast(measure)
-    log.write({"step": state.step, **{f"validation_{name}": value for name, value in metrics.items()}})
-    state.last = metrics
-    value = metrics[plan.monitor]
-    sign = 1 if plan.higher_is_better else -1
-    if math.isfinite(value) and (state.best is None or sign * value > sign * state.best):
-        state.best, state.best_step, state.since_best = value, state.step, 0
-    else:
-        state.since_best += 1
 
 
 def format_progress(record: dict[str, float]) -> str:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import nn
 
 from bongsu.recipe import Optimization
 
-ParameterGroup = dict[str, Any]
-"""A group as `torch.optim` takes it, with `peak`, its learning rate, and `matrices`, whether Muon may update it."""
+
+class ParameterGroup(TypedDict):
+    """A group of parameters as `torch.optim` takes it, with two keys of our own."""
+
+    params: list[nn.Parameter]
+    weight_decay: float
+    peak: float
+    """The learning rate at its highest."""
+    matrices: bool
+    """Whether Muon may update them."""
 
 
 def parameter_groups(module: nn.Module, learning_rate: float, weight_decay: float) -> list[ParameterGroup]:
@@ -21,7 +29,7 @@ def parameter_groups(module: nn.Module, learning_rate: float, weight_decay: floa
     for parameter in module.parameters():
         if parameter.requires_grad:
             (plain if parameter.ndim < 2 or id(parameter) in embeddings else decayed).append(parameter)
-    groups = [
+    groups: list[ParameterGroup] = [
         {"params": decayed, "weight_decay": weight_decay, "peak": learning_rate, "matrices": True},
         {"params": plain, "weight_decay": 0.0, "peak": learning_rate, "matrices": False},
     ]
@@ -36,17 +44,20 @@ def build_optimizer(groups: list[ParameterGroup], settings: Optimization, device
     if orthogonal:
         # Updates as large as AdamW's usually are, so that one learning rate serves both (Liu et al. 2025, section 2.2).
         muon = torch.optim.Muon(
-            orthogonal, lr=settings.learning_rate, momentum=settings.momentum, adjust_lr_fn="match_rms_adamw"
+            [dict(group) for group in orthogonal],
+            lr=settings.learning_rate,
+            momentum=settings.momentum,
+            adjust_lr_fn="match_rms_adamw",
         )
         parts.append(muon)
     if others:
         fused = device.type in ("cpu", "cuda")
         rate, betas, epsilon = settings.learning_rate, settings.betas, settings.epsilon
-        parts.append(torch.optim.AdamW(others, lr=rate, betas=betas, eps=epsilon, fused=fused))
-    return parts[0] if len(parts) == 1 else Together(parts)
+        parts.append(torch.optim.AdamW([dict(group) for group in others], lr=rate, betas=betas, eps=epsilon, fused=fused))
+    return parts[0] if len(parts) == 1 else CombinedOptimizer(parts)
 
 
-class Together(torch.optim.Optimizer):
+class CombinedOptimizer(torch.optim.Optimizer):
     """Optimizers of different parameters as one: one list of groups, one state, one step."""
 
     def __init__(self, parts: list[torch.optim.Optimizer]) -> None:
@@ -62,4 +73,4 @@ class Together(torch.optim.Optimizer):
 
 def _orthogonal(group: ParameterGroup) -> bool:
     """Return whether a group is for Muon, which updates the matrices of hidden layers."""
-    return bool(group.get("matrices")) and all(parameter.ndim == 2 for parameter in group["params"])
+    return group["matrices"] and all(parameter.ndim == 2 for parameter in group["params"])

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
+from pydantic import BeforeValidator
+
+from bongsu.live_events import AlertEvent, EvidenceBody, Progress, State
 from bongsu.watch.messages import Deletion, Reference, unique
 
 if TYPE_CHECKING:
@@ -16,7 +20,6 @@ EVIDENCE = 5
 """Messages shown with an alert."""
 _NAMES = 200
 """Names counted for an alert."""
-State = Literal["opened", "updated", "closed"]
 
 
 @dataclass
@@ -37,6 +40,43 @@ class Evidence:
         """See `Message`."""
         return unique(self.source, self.id)
 
+    def body(self) -> EvidenceBody:
+        """Return it as it is reported."""
+        return {
+            "id": self.id,
+            "text": self.text,
+            "time": iso_or_none(self.time),
+            "author": self.author,
+            "probability": self.probability,
+            "source": self.source,
+            "copies": self.copies,
+            "url": self.url,
+        }
+
+
+@dataclass
+class Confirmation:
+    """An official record that confirms an alert."""
+
+    id: str
+    text: str
+    time: str | None
+    """ISO 8601, UTC."""
+    step: str
+
+
+@dataclass(frozen=True)
+class Silence:
+    """What is not to be reported: an alert's id, a hazard, a hazard/place, or any/place; until a time."""
+
+    what: str
+    until: float
+
+    def covers(self, alert: AlertEvent, now: float) -> bool:
+        """Return whether a change of an alert is not to be reported."""
+        names = {f"{hazard}/{place}" for place in alert["places"] for hazard in (alert["hazard"], "any")}
+        return now < self.until and self.what in {alert["id"], alert["hazard"], *names}
+
 
 @dataclass
 class Alert:
@@ -56,7 +96,8 @@ class Alert:
     window: float
     """...in as many seconds."""
     keys: list[str] = field(default_factory=list)
-    first: float = float("inf")
+    first: Annotated[float, BeforeValidator(lambda time: math.inf if time is None else time)] = math.inf
+    """Infinite before the first message; null in JSON, which has no infinity."""
     latest: float = 0.0
     closed: float | None = None
     changed: float = 0.0
@@ -74,7 +115,7 @@ class Alert:
     names: Counter[str] = field(default_factory=Counter)
     hazards: Counter[str] = field(default_factory=Counter)
     evidence: list[Evidence] = field(default_factory=list)
-    references: list[dict[str, Any]] = field(default_factory=list)
+    references: list[Confirmation] = field(default_factory=list)
 
     def add(self, tracked: Tracked) -> None:
         """Take in a distinct message; the most probable are kept as evidence, of an author who repeats himself one."""
@@ -130,12 +171,10 @@ class Alert:
 
     def confirm(self, reference: Reference) -> None:
         """Add an official record to the alert."""
-        self.references.append(
-            {"id": reference.id, "text": reference.text, "time": iso(reference.time), "step": reference.step}
-        )
+        self.references.append(Confirmation(reference.id, reference.text, iso_or_none(reference.time), reference.step))
 
-    def body(self, state: State) -> dict[str, Any]:
-        """Return the alert as JSON, as it is reported."""
+    def event(self, state: State) -> AlertEvent:
+        """Return the alert as it is reported."""
         return {
             "type": "alert",
             "state": state,
@@ -145,10 +184,10 @@ class Alert:
             "hazards": [name for name, count in self.hazards.most_common(4) if count >= 0.1 * self.messages],
             "places": self.places(),
             "raised": iso(self.raised),
-            "first_message": iso(self.first),
-            "latest_message": iso(self.latest),
+            "first_message": iso_or_none(self.first),
+            "latest_message": iso_or_none(self.latest),
             "closed": None if self.closed is None else iso(self.closed),
-            "changed": iso(self.changed),
+            "changed": iso_or_none(self.changed),
             "acknowledged": None if self.acknowledged is None else iso(self.acknowledged),
             "messages": self.messages,
             "authors": self.authors,
@@ -159,41 +198,27 @@ class Alert:
                 "window_seconds": self.window,
                 "p_value": float(f"{self.p_value:.3g}"),
             },
-            "evidence": [{**asdict(item), "time": iso(item.time)} for item in self.evidence],
-            "references": self.references,
+            "evidence": [item.body() for item in self.evidence],
+            "references": [{"id": one.id, "text": one.text, "time": one.time, "step": one.step} for one in self.references],
+            "silenced": False,
         }
 
-    def progress(self) -> dict[str, Any]:
+    def progress(self) -> Progress:
         """Return what changes between two reports of an open alert."""
         return {
             "id": self.id,
-            "latest_message": iso(self.latest),
+            "latest_message": iso_or_none(self.latest),
             "messages": self.messages,
             "authors": self.authors,
             "copies": self.copies,
         }
 
-    def state(self) -> dict[str, Any]:
-        """Return everything, as JSON."""
-        return {**asdict(self), "names": dict(self.names), "hazards": dict(self.hazards)}
 
-    @classmethod
-    def of_state(cls, state: dict[str, Any]) -> Alert:
-        """Go on from what `state` returned."""
-        return cls(
-            **{
-                **state,
-                "first": float("inf") if state["first"] is None else state["first"],
-                "counts": [(bin, count) for bin, count in state["counts"]],
-                "names": Counter(state["names"]),
-                "hazards": Counter(state["hazards"]),
-                "evidence": [Evidence(**item) for item in state["evidence"]],
-            }
-        )
-
-
-def iso(time: float) -> str | None:
-    """Return a time for readers and machines: ISO 8601, UTC, milliseconds; None when there is none."""
-    if time in (float("inf"), 0.0):
-        return None
+def iso(time: float) -> str:
+    """Return a time as ISO 8601, UTC, milliseconds."""
     return datetime.fromtimestamp(time, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def iso_or_none(time: float) -> str | None:
+    """Return a time as `iso` writes it; None where there is none yet (0 or infinity)."""
+    return None if time in (math.inf, 0.0) else iso(time)

@@ -20,7 +20,7 @@ import math
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
 
 GUARD = 15
 """Bins that no baseline holds, however short the window."""
@@ -31,7 +31,7 @@ _CONTROL = 60
 
 
 def upper_tail(count: int, shape: float, rate: float, exposure: float) -> float:
-    """P(X >= count) for X negative binomial: Poisson with mean `exposure` x Gamma(shape, rate).
+    """Return P(X >= count) for X negative binomial: Poisson with mean `exposure` x Gamma(shape, rate).
 
     Args:
         count: at least 0.
@@ -60,13 +60,25 @@ def upper_tail(count: int, shape: float, rate: float, exposure: float) -> float:
     return min(1.0, math.exp(log_term) * total)
 
 
+@dataclass(slots=True)
 class _Past:
     """What is remembered of a key: the bins younger than the longest window as they are, the older as a discounted sum."""
 
-    __slots__ = ("recent", "total", "when")
+    total: float
+    when: int
+    recent: deque[tuple[int, int]]
 
-    def __init__(self, total: float, when: int, recent: deque[tuple[int, int]]) -> None:
-        self.total, self.when, self.recent = total, when, recent
+
+@dataclass(frozen=True)
+class BaselineState:
+    """What a baseline goes on from."""
+
+    past: dict[str, tuple[float, int, list[tuple[int, int]]]]
+    """For each key the discounted sum of its older bins, the bin it was last discounted at, and the younger (bin, count)."""
+    forgotten: tuple[float, int]
+    """The most that a forgotten key weighed, and at which bin."""
+    first: int | None
+    latest: int
 
 
 class Baseline:
@@ -116,11 +128,11 @@ class Baseline:
             self._latest = latest
 
     def past_bins(self, lag: int = GUARD) -> int:
-        """How many bins lie behind, the latest `lag` left out."""
+        """Return how many bins lie behind, the latest `lag` left out."""
         return 0 if self._first is None else max(0, self._latest - lag + 1 - self._first)
 
     def rate(self, key: str, lag: int = GUARD) -> float:
-        """Expected messages a bin."""
+        """Return the expected messages a bin."""
         return self._total(key, lag) / (1 + self._seen(lag))
 
     def latest_rate(self, key: str) -> float:
@@ -128,17 +140,16 @@ class Baseline:
         return self._latest_of(key, _CONTROL) / _CONTROL
 
     def expected(self, key: str, window: int) -> float:
-        """Expected messages in the latest `window` bins."""
+        """Return the expected messages in the latest `window` bins."""
         return self.rate(key, max(window, GUARD)) * window * self._load(key, window)
 
     def surprise(self, key: str, count: int, window: int) -> float:
-        """The probability that beside a message of a key there are at least `count` - 1 others in the latest `window` bins,
-        were nothing going on."""
+        """Return how probable `count` messages of a key in the latest `window` bins are, given one, were nothing going on."""
         lag = max(window, GUARD)
         return upper_tail(count - 1, 1 + self._total(key, lag), 1 + self._seen(lag), window * self._load(key, window))
 
     def _load(self, key: str, window: int) -> float:
-        """How many times as much as expected the rest of the stream is; at least 1, for silence makes nothing surprising."""
+        """Return how many times as much as expected the rest of the stream is; at least 1: silence makes nothing surprising."""
         span, lag = max(window, _CONTROL), max(window, GUARD)
         expected = span * (self.rate(ALL, lag) - self.rate(key, lag))
         return max(1.0, (self._latest_of(ALL, span) - self._latest_of(key, span)) / expected) if expected > 0 else 1.0
@@ -148,11 +159,11 @@ class Baseline:
         return 0 if past is None else sum(count for bin, count in past.recent if self._latest - bins < bin <= self._latest)
 
     def _seen(self, lag: int) -> float:
-        """How many bins the baseline is of, each by its weight."""
+        """Return how many bins the baseline is of, each by its weight."""
         return (1 - self._decay(self.past_bins(lag))) / (1 - self._discount)
 
     def _total(self, key: str, lag: int) -> float:
-        """Messages of the bins before the latest `lag`, each by its weight."""
+        """Return the messages of the bins before the latest `lag`, each by its weight."""
         end = self._latest - lag
         past = self._past.get(key)
         if past is None:
@@ -171,17 +182,12 @@ class Baseline:
         self._forgotten = (weights[ranked[self._limit // 2]], bin)
         self._past = {key: self._past[key] for key in kept}
 
-    def state(self) -> dict[str, Any]:
-        """Everything, as JSON."""
+    def state(self) -> BaselineState:
+        """Return everything."""
         past = {key: (one.total, one.when, list(one.recent)) for key, one in self._past.items()}
-        return {"past": past, "forgotten": self._forgotten, "first": self._first, "latest": self._latest}
+        return BaselineState(past, self._forgotten, self._first, self._latest)
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Goes on from what `state` returned."""
-        self._past = {
-            key: _Past(total, when, deque((bin, count) for bin, count in recent))
-            for key, (total, when, recent) in state["past"].items()
-        }
-        total, when = state["forgotten"]
-        self._forgotten = (total, when)
-        self._first, self._latest = state["first"], state["latest"]
+    def restore(self, state: BaselineState) -> None:
+        """Go on from what `state` returned."""
+        self._past = {key: _Past(total, when, deque(recent)) for key, (total, when, recent) in state.past.items()}
+        self._forgotten, self._first, self._latest = state.forgotten, state.first, state.latest

@@ -25,7 +25,7 @@ class Window:
         self._sketches: dict[str, MinHash] = {}
 
     def join(self, identity: str, text: str) -> str:
-        """The id of the remembered text most like this one (estimated Jaccard similarity of character 5-shingles at
+        """Return the id of the remembered text most like this one (estimated Jaccard similarity of character 5-shingles at
         least the threshold), else `identity`, which is remembered."""
         mine = sketch(dedup_key(text[:GIST]), _PERMUTATIONS)
         alike = [(mine.jaccard(self._sketches[other]), other) for other in self._index.query(mine)]
@@ -39,6 +39,6 @@ class Window:
         return identity
 
     def forget(self, identity: str) -> None:
-        """Takes a text out of the window, if it is in it."""
+        """Take a text out of the window, if it is in it."""
         if self._sketches.pop(identity, None) is not None:
             self._index.remove(identity)

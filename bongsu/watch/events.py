@@ -24,14 +24,14 @@ import heapq
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass, field
 
-from bongsu.watch.alerts import Alert, State
-from bongsu.watch.baseline import ALL, GUARD, Baseline
+from bongsu.live_events import AlertEvent, State
+from bongsu.watch.alerts import Alert
+from bongsu.watch.baseline import ALL, GUARD, Baseline, BaselineState
 from bongsu.watch.hazards import OTHER
 from bongsu.watch.messages import Deletion, Message, Reference, unique
-from bongsu.watch.recent import Recent
+from bongsu.watch.recent import Recent, RecentState
 from bongsu.watch.tracking import ANY, Settings, Tracked, by_place
 
 WINDOWS = (1, 5, 15, 60, 240)
@@ -42,6 +42,34 @@ _SHARED = 0.2
 """A key joins an alert that already holds this share of its messages."""
 _CLOSED = 0.05
 """An alert stays open while so many messages of its own would be this improbable."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """How far events have come."""
+
+    watermark: float | None
+    """Of the stream; None, or minus infinity, before it begins."""
+    next: int | None
+    """The bin that is not over yet."""
+    counts: Counter[str]
+    """Of that bin."""
+    late: list[tuple[int, Counter[str]]] = field(default_factory=list)
+    """What was counted since in bins that are over."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventsState:
+    """What `Events` goes on from; the texts of messages stand elsewhere."""
+
+    baseline: BaselineState
+    alerts: list[Alert]
+    """The open ones."""
+    waiting: list[tuple[str, float]]
+    """Uids and probabilities."""
+    recent: RecentState
+    references: list[Reference]
+    clock: Clock
 
 
 class Events:
@@ -86,7 +114,7 @@ class Events:
             self._waiting[uid] = (message, probability)
             heapq.heappush(self._order, (message.time, uid))
 
-    def refer(self, reference: Reference) -> list[dict[str, Any]]:
+    def refer(self, reference: Reference) -> list[AlertEvent]:
         """Take in an official record; return the alerts that it confirms, or closes because it says that all is over."""
         if reference.kind == "void":
             self.drills += 1
@@ -98,17 +126,17 @@ class Events:
             old for old in self._references if old.time > reference.time - self._reach() and old.id != reference.id
         ]
         self._references.append(reference)
-        return [alert.body("updated") for alert in self.open.values() if self._confirm(alert, reference)]
+        return [alert.event("updated") for alert in self.open.values() if self._confirm(alert, reference)]
 
-    def delete(self, deletion: Deletion) -> list[dict[str, Any]]:
+    def delete(self, deletion: Deletion) -> list[AlertEvent]:
         """Forget a message, or all of an author's; return the open alerts whose evidence it was."""
         self._waiting.pop(unique(deletion.source, deletion.id), None)
         if deletion.author:
             self._waiting = {uid: pair for uid, pair in self._waiting.items() if not deletion.concerns(pair[0])}
         self._recent.delete(deletion)
-        return [alert.body("updated") for alert in self.open.values() if alert.forget(deletion)]
+        return [alert.event("updated") for alert in self.open.values() if alert.forget(deletion)]
 
-    def advance(self, time: float) -> list[dict[str, Any]]:
+    def advance(self, time: float) -> list[AlertEvent]:
         """Note that the stream has come so far; count the messages that are old enough, and test the bins that are over.
 
         Returns:
@@ -120,7 +148,7 @@ class Events:
         until = time - self.settings.lateness
         if self._next is None:
             self._next = self._bin(min(until, self._order[0][0]) if self._order else until)
-        changed: list[dict[str, Any]] = []
+        changed: list[AlertEvent] = []
         while self._order and self._order[0][0] < until:
             sent, uid = heapq.heappop(self._order)
             if pair := self._waiting.pop(uid, None):
@@ -128,10 +156,10 @@ class Events:
                 self._count(*pair, self._bin(sent))
         return changed + self._end_bins(self._bin(until))
 
-    def _end_bins(self, over: int) -> list[dict[str, Any]]:
+    def _end_bins(self, over: int) -> list[AlertEvent]:
         """Test the bins before this one."""
         assert self._next is not None
-        changed: list[dict[str, Any]] = []
+        changed: list[AlertEvent] = []
         while self._next < over:
             changed += self._end_bin(self._next)
             self._next += 1
@@ -146,8 +174,8 @@ class Events:
         worked, self._worked = self._worked, False
         return worked
 
-    def finish(self) -> list[dict[str, Any]]:
-        """The stream has ended: count what waits. Open alerts stay open, for nothing says that they are over."""
+    def finish(self) -> list[AlertEvent]:
+        """Count what waits, for the stream has ended. Open alerts stay open, for nothing says that they are over."""
         if not self._waiting:
             return []
         last = max(message.time for message, _ in self._waiting.values())
@@ -178,7 +206,7 @@ class Events:
             each = max(2, most // len(self._late_counts))
             self._late_counts = {bin: Counter(dict(one.most_common(each))) for bin, one in self._late_counts.items()}
 
-    def _end_bin(self, bin: int) -> list[dict[str, Any]]:
+    def _end_bin(self, bin: int) -> list[AlertEvent]:
         counts, self._counts = self._counts, Counter()
         late, self._late_counts = self._late_counts, {}
         joined = {**dict(sorted(late.items())), bin: counts}
@@ -186,14 +214,14 @@ class Events:
             if len(self._recent):
                 self._baseline.add(at, dict(joined[at]))
         end = (bin + 1) * self.settings.bin_seconds
-        changed: list[dict[str, Any]] = []
+        changed: list[AlertEvent] = []
         for at in joined:
             with self._baseline.seen_from(at):
                 if self._baseline.past_bins() * self.settings.bin_seconds >= 60 * self.settings.warm_up_minutes:
                     changed += self._find(at, end, joined[at].keys())
-        return changed + self._update_open_alerts(bin, end, {body["id"] for body in changed})
+        return changed + self._update_open_alerts(bin, end, {alert["id"] for alert in changed})
 
-    def _find(self, bin: int, end: float, joined: Collection[str]) -> list[dict[str, Any]]:
+    def _find(self, bin: int, end: float, joined: Collection[str]) -> list[AlertEvent]:
         """Open alerts until what is left is no surprise."""
         changed: dict[str, State] = {}
         while found := self._most_surprising(bin, joined):
@@ -262,28 +290,28 @@ class Events:
         if alert := alert or next((one for one in alerts if not set(tracked.keys).isdisjoint(one.keys)), None):
             self._recent.assign(tracked, alert)
 
-    def _update_open_alerts(self, bin: int, end: float, reported: set[str]) -> list[dict[str, Any]]:
+    def _update_open_alerts(self, bin: int, end: float, reported: set[str]) -> list[AlertEvent]:
         """Close the alerts that are over, and report those that have doubled."""
-        bodies = []
+        events = []
         for alert in list(self.open.values()):
             alert.counts = [(at, count) for at, count in alert.counts if at > bin - max(WINDOWS)]
             window = max(GUARD, round(alert.window / self.settings.bin_seconds))
             own = sum(count for at, count in alert.counts if at > bin - window)
             held = end - alert.raised >= window * self.settings.bin_seconds
             if held and self._baseline.surprise(alert.key, own, window) > _CLOSED:
-                bodies.append(self._close(alert, end))
+                events.append(self._close(alert, end))
             elif alert.id not in reported and alert.messages >= 2 * alert.reported:
-                bodies.append(self._report(alert, "updated", end))
-        return bodies
+                events.append(self._report(alert, "updated", end))
+        return events
 
-    def _close(self, alert: Alert, time: float) -> dict[str, Any]:
+    def _close(self, alert: Alert, time: float) -> AlertEvent:
         alert.closed = time
         del self.open[alert.id]
         return self._report(alert, "closed", time)
 
-    def _report(self, alert: Alert, state: State, time: float) -> dict[str, Any]:
+    def _report(self, alert: Alert, state: State, time: float) -> AlertEvent:
         alert.reported, alert.changed = alert.messages, time
-        return alert.body(state)
+        return alert.event(state)
 
     def _concerns(self, alert: Alert, reference: Reference) -> bool:
         """Return whether a record is of an alert's hazard and place, and of its time."""
@@ -293,7 +321,7 @@ class Events:
 
     def _confirm(self, alert: Alert, reference: Reference) -> bool:
         """Add a record to an alert of its hazard and place; return whether it was not there yet."""
-        if any(old["id"] == reference.id for old in alert.references) or not self._concerns(alert, reference):
+        if any(old.id == reference.id for old in alert.references) or not self._concerns(alert, reference):
             return False
         alert.confirm(reference)
         return True
@@ -304,43 +332,34 @@ class Events:
     def _bin(self, time: float) -> int:
         return math.floor(time / self.settings.bin_seconds)
 
-    def state(self) -> dict[str, Any]:
-        """Return everything but the texts of messages, as JSON."""
-        return {
-            "baseline": self._baseline.state(),
-            "alerts": [alert.state() for alert in self.open.values()],
-            "waiting": [(uid, probability) for uid, (_, probability) in self._waiting.items()],
-            "recent": self._recent.state(),
-            "references": [asdict(reference) for reference in self._references],
-            "clock": {
-                "watermark": self.watermark,
-                "next": self._next,
-                "counts": dict(self._counts),
-                "late": [(bin, dict(counts)) for bin, counts in self._late_counts.items()],
-            },
-        }
+    def state(self) -> EventsState:
+        """Return everything but the texts of messages."""
+        return EventsState(
+            baseline=self._baseline.state(),
+            alerts=list(self.open.values()),
+            waiting=[(uid, probability) for uid, (_, probability) in self._waiting.items()],
+            recent=self._recent.state(),
+            references=self._references,
+            clock=Clock(self.watermark, self._next, self._counts, list(self._late_counts.items())),
+        )
 
-    def restore(self, state: dict[str, Any], find: Callable[[str], Message | None]) -> None:
+    def restore(self, state: EventsState, find: Callable[[str], Message | None]) -> None:
         """Go on from what `state` returned.
 
         Args:
             find: the message of a uid; None for one that was deleted.
         """
-        self._baseline.restore(state["baseline"])
-        self.open = {one["id"]: Alert.of_state(one) for one in state["alerts"]}
-        waiting = ((find(uid), probability) for uid, probability in state["waiting"])
+        self._baseline.restore(state.baseline)
+        self.open = {alert.id: alert for alert in state.alerts}
+        waiting = ((find(uid), probability) for uid, probability in state.waiting)
         self._waiting = {message.uid: (message, probability) for message, probability in waiting if message is not None}
         self._order = [(message.time, uid) for uid, (message, _) in self._waiting.items()]
         heapq.heapify(self._order)
-        self._recent.restore(state["recent"], self.open, find)
-        self._references = [
-            Reference(**{**one, "hazards": tuple(one["hazards"]), "places": tuple(one["places"])})
-            for one in state["references"]
-        ]
-        clock = state["clock"]
-        self.watermark = -math.inf if clock["watermark"] is None else clock["watermark"]
-        self._next, self._counts = clock["next"], Counter(clock["counts"])
-        self._late_counts = {bin: Counter(counts) for bin, counts in clock.get("late", [])}
+        self._recent.restore(state.recent, self.open, find)
+        self._references = state.references
+        self.watermark = -math.inf if state.clock.watermark is None else state.clock.watermark
+        self._next, self._counts = state.clock.next, state.clock.counts
+        self._late_counts = dict(state.clock.late)
 
 
 def _hazard(key: str, messages: Iterable[Tracked]) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import Any
 
 from bongsu.json_log import JsonLines
+from bongsu.live_events import Event
 
 logger = logging.getLogger("bongsu.watch")
 _EVERY = 60.0
@@ -27,12 +27,12 @@ class StatusLog:
     def __init__(self) -> None:
         self._logged = 0.0
 
-    def hear(self, event: dict[str, Any]) -> None:
+    def hear(self, event: Event) -> None:
         """Take in what the watch publishes."""
         if event["type"] == "status" and time.monotonic() - self._logged >= _EVERY:
             self._logged = time.monotonic()
             fields = {key: value for key, value in event.items() if key not in ("type", "time", "running")}
             logger.info("status", extra={"fields": fields})
         elif event["type"] == "alert":
-            fields = {"alert": event["id"], **{key: event[key] for key in ("state", "title", "messages", "silenced")}}
-            logger.info("alert", extra={"fields": fields})
+            fields = {key: event[key] for key in ("state", "title", "messages", "silenced")}
+            logger.info("alert", extra={"fields": {"alert": event["id"], **fields}})

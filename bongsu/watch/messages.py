@@ -81,13 +81,17 @@ class Reference:
 Item: TypeAlias = Message | Deletion | Reference
 
 
+Cursor: TypeAlias = Any
+"""Where a source goes on: JSON that it alone understands."""
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """What a source hands over: an item, or nothing but a newer position."""
 
     item: Item | None
-    cursor: Any = None
-    """Where to go on after this item: JSON the source understands; None where a source cannot go back."""
+    cursor: Cursor = None
+    """Where to go on after this item; None where a source cannot go back."""
     partition: str = ""
     """Within it messages come in about the order of their times; of two partitions one may be far behind."""
     patient: bool = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
@@ -11,7 +11,10 @@ from prometheus_client.registry import Collector, CollectorRegistry
 if TYPE_CHECKING:
     from bongsu.watch.stream import Watch
 
-_COUNTERS = {
+Counted = Literal[
+    "received", "passed", "dropped", "misdated", "late", "overflow", "failed", "garbage", "failures", "silenced", "undelivered"
+]
+_COUNTERS: dict[Counted, str] = {
     "received": "Messages received",
     "passed": "Messages that passed the detector",
     "dropped": "Messages that found the queue full",
@@ -24,7 +27,7 @@ _COUNTERS = {
     "silenced": "Changes of alerts reported to nobody",
     "undelivered": "Changes of alerts in the dead-letter file",
 }
-_GAUGES = {
+_GAUGES: dict[Literal["lag", "rate", "queue", "alerts"], str] = {
     "lag": "Seconds the last message is old",
     "rate": "Messages a second",
     "queue": "Arrivals that wait",
@@ -43,8 +46,8 @@ class WatchCollector(Collector):
         status = self._watch.status()
         for name, text in _COUNTERS.items():
             yield CounterMetricFamily(f"bongsu_watch_{name}", text, value=status[name])
-        for name, text in _GAUGES.items():
-            yield GaugeMetricFamily(f"bongsu_watch_{name}", text, value=status[name] or 0.0)
+        for gauge, text in _GAUGES.items():
+            yield GaugeMetricFamily(f"bongsu_watch_{gauge}", text, value=status[gauge] or 0.0)
         up = GaugeMetricFamily("bongsu_watch_source_live", "1 for a source that is up to date", labels=["source"])
         for source in self._watch.sources:
             up.add_metric([source.name], float(source.live))

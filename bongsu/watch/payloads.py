@@ -7,14 +7,14 @@ import re
 import string
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from xml.etree import ElementTree
 
 from bongsu.errors import DataError
 from bongsu.json_log import json_bytes
+from bongsu.live_events import AlertEvent
 from bongsu.printable import count as counted
 
-Payload = Callable[[dict[str, Any]], tuple[bytes, str]]
+Payload = Callable[[AlertEvent], tuple[bytes, str]]
 """From an alert to what is sent, and its media type."""
 CAP = "urn:oasis:names:tc:emergency:cap:1.2"
 _JSON = "application/json"
@@ -32,41 +32,41 @@ _TEXT = 300
 """Characters of a message that a chat is shown."""
 
 
-def as_json(body: dict[str, Any]) -> tuple[bytes, str]:
+def as_json(alert: AlertEvent) -> tuple[bytes, str]:
     """Return the alert as `bongsu watch` prints it."""
-    return json_bytes(body), _JSON
+    return json_bytes(alert), _JSON
 
 
-def as_slack(body: dict[str, Any]) -> tuple[bytes, str]:
+def as_slack(alert: AlertEvent) -> tuple[bytes, str]:
     """Return a Slack message. Strangers' text can call nobody: `&`, `<` and `>` are escaped as Slack asks."""
 
     def plain(text: str) -> str:
         return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
-    quoted = "\n".join(f"> {plain(line)}" for line in _evidence(body))
-    return json_bytes({"text": f"*{plain(headline(body))}*\n{quoted}".strip(), "unfurl_links": False}), _JSON
+    quoted = "\n".join(f"> {plain(line)}" for line in _evidence(alert))
+    return json_bytes({"text": f"*{plain(headline(alert))}*\n{quoted}".strip(), "unfurl_links": False}), _JSON
 
 
-def as_discord(body: dict[str, Any]) -> tuple[bytes, str]:
+def as_discord(alert: AlertEvent) -> tuple[bytes, str]:
     """Return a Discord message that mentions nobody, at most the 2,000 characters that Discord takes."""
-    content = "\n".join([headline(body), *_evidence(body)])[:2000]
+    content = "\n".join([headline(alert), *_evidence(alert)])[:2000]
     return json_bytes({"content": content, "allowed_mentions": {"parse": []}}), _JSON
 
 
-def as_geojson(body: dict[str, Any]) -> tuple[bytes, str]:
+def as_geojson(alert: AlertEvent) -> tuple[bytes, str]:
     """Return a GeoJSON Feature (RFC 7946). Its geometry is null: places are names, and no gazetteer is asked."""
-    return json_bytes({"type": "Feature", "id": body["id"], "geometry": None, "properties": body}), "application/geo+json"
+    return json_bytes({"type": "Feature", "id": alert["id"], "geometry": None, "properties": alert}), "application/geo+json"
 
 
-def as_cap(body: dict[str, Any]) -> tuple[bytes, str]:
+def as_cap(alert: AlertEvent) -> tuple[bytes, str]:
     """Return a message of the Common Alerting Protocol 1.2 (OASIS): Alert, Update, or for a closed alert Cancel."""
     ElementTree.register_namespace("", CAP)
     sender = "bongsu"
-    raised, sent = _cap_time(body["raised"]), _cap_time(body["closed"] or body["changed"] or body["raised"])
-    kind = {"opened": "Alert", "closed": "Cancel"}.get(body["state"], "Update")
+    raised, sent = _cap_time(alert["raised"]), _cap_time(alert["closed"] or alert["changed"] or alert["raised"])
+    kind = {"opened": "Alert", "closed": "Cancel"}.get(alert["state"], "Update")
     root = ElementTree.Element(f"{{{CAP}}}alert")
-    first = cap_identifier(body["id"], "opened", body["raised"])
-    this = first if kind == "Alert" else cap_identifier(body["id"], body["state"], body["closed"] or body["changed"] or "")
+    first = cap_identifier(alert["id"], "opened", alert["raised"])
+    this = first if kind == "Alert" else cap_identifier(alert["id"], alert["state"], alert["closed"] or alert["changed"] or "")
     fields = {
         "identifier": this,
         "sender": sender,
@@ -84,19 +84,19 @@ def as_cap(body: dict[str, Any]) -> tuple[bytes, str]:
         info,
         {
             "language": "en",
-            "category": _CATEGORIES.get(body["hazard"], "Other"),
-            "event": body["hazard"],
+            "category": _CATEGORIES.get(alert["hazard"], "Other"),
+            "event": alert["hazard"],
             "urgency": "Unknown",
             "severity": "Unknown",
-            "certainty": "Observed" if body["references"] else "Possible",
-            "onset": _cap_time(body["first_message"] or body["raised"]),
+            "certainty": "Observed" if alert["references"] else "Possible",
+            "onset": _cap_time(alert["first_message"] or alert["raised"]),
             "senderName": "Bongsu watch",
-            "headline": headline(body)[:160],
-            "description": "\n".join(_evidence(body)) or headline(body),
+            "headline": headline(alert)[:160],
+            "description": "\n".join(_evidence(alert)) or headline(alert),
         },
     )
     area = ElementTree.SubElement(info, f"{{{CAP}}}area")
-    _add(area, {"areaDesc": ", ".join(body["places"]) or "unknown"})
+    _add(area, {"areaDesc": ", ".join(alert["places"]) or "unknown"})
     return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True).replace(b"?>\n", b"?>"), "application/cap+xml"
 
 
@@ -123,8 +123,8 @@ def from_template(path: Path) -> Payload:
         raise DataError(f"{path}: unknown in a template: {wrong}. There are {', '.join('$' + name for name in _FIELDS)}.")
     is_json = path.suffix == ".json"
 
-    def fill(body: dict[str, Any]) -> tuple[bytes, str]:
-        fields = {name: str(read(body)) for name, read in _FIELDS.items()}
+    def fill(alert: AlertEvent) -> tuple[bytes, str]:
+        fields = {name: str(read(alert)) for name, read in _FIELDS.items()}
         if is_json:
             fields = {name: json_bytes(value).decode()[1:-1] for name, value in fields.items()}
         return template.substitute(fields).encode("utf-8", "replace"), _JSON if is_json else "text/plain; charset=utf-8"
@@ -148,24 +148,28 @@ def payload_for(host: str) -> Payload:
     return as_discord if host in ("discord.com", "discordapp.com", "ptb.discord.com", "canary.discord.com") else as_json
 
 
-def headline(body: dict[str, Any]) -> str:
+def headline(alert: AlertEvent) -> str:
     """Return one line on an alert."""
-    count = counted(body["messages"], "message")
-    return (
-        f"{body['state'].capitalize()}: {body['title']} ({count}, since {str(body['first_message'] or body['raised'])[:16]}Z)"
-    )
+    count = counted(alert["messages"], "message")
+    since = (alert["first_message"] or alert["raised"])[:16]
+    return f"{alert['state'].capitalize()}: {alert['title']} ({count}, since {since}Z)"
 
 
-def _evidence(body: dict[str, Any]) -> list[str]:
-    return [" ".join(str(item["text"]).split())[:_TEXT] for item in body["evidence"][:3]]
+def _evidence(alert: AlertEvent) -> list[str]:
+    return [" ".join(str(item["text"]).split())[:_TEXT] for item in alert["evidence"][:3]]
 
 
-_FIELDS: dict[str, Callable[[dict[str, Any]], object]] = {
-    **{name: (lambda body, name=name: body[name]) for name in ("id", "state", "title", "hazard", "raised", "messages")},  # type: ignore[misc]
-    "closed": lambda body: body["closed"] or "",
-    "places": lambda body: ", ".join(body["places"]),
+_FIELDS: dict[str, Callable[[AlertEvent], object]] = {
+    "id": lambda alert: alert["id"],
+    "state": lambda alert: alert["state"],
+    "title": lambda alert: alert["title"],
+    "hazard": lambda alert: alert["hazard"],
+    "raised": lambda alert: alert["raised"],
+    "messages": lambda alert: alert["messages"],
+    "closed": lambda alert: alert["closed"] or "",
+    "places": lambda alert: ", ".join(alert["places"]),
     "headline": headline,
-    "evidence": lambda body: "\n".join(_evidence(body)),
+    "evidence": lambda alert: "\n".join(_evidence(alert)),
 }
 
 

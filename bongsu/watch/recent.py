@@ -4,13 +4,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import TypeAlias
 
 from bongsu.watch.alerts import Alert
 from bongsu.watch.duplicates import Window
 from bongsu.watch.messages import Deletion, Message, unique
 from bongsu.watch.tracking import Settings, Tracked, by_place, track
+
+SavedMessage: TypeAlias = tuple[str, float, int, tuple[str, ...], tuple[str, ...], str | None]
+"""A `Tracked` message as it is saved: uid, probability, bin, keys counted, keys free, id of its alert."""
+
+
+@dataclass(frozen=True)
+class RecentState:
+    """What `Recent` goes on from, without the texts."""
+
+    messages: list[SavedMessage]
+    free: dict[str, list[tuple[int, int]]]
+    """For each key (bin, count)."""
+    voices: list[tuple[int, int]]
 
 
 class Recent:
@@ -129,27 +143,27 @@ class Recent:
                 self.free[key] = Counter(dict(sorted(bins.items())))
         tracked.free = keys
 
-    def state(self) -> dict[str, Any]:
-        """Return everything but the texts, as JSON."""
-        messages = [
+    def state(self) -> RecentState:
+        """Return everything but the texts."""
+        messages: list[SavedMessage] = [
             (one.uid, one.probability, one.bin, one.counted, one.free, one.alert.id if one.alert else None) for one in self
         ]
         free = {key: list(bins.items()) for key, bins in self.free.items()}
-        return {"messages": messages, "free": free, "voices": list(self._voices.items())}
+        return RecentState(messages, free, list(self._voices.items()))
 
-    def restore(self, state: dict[str, Any], alerts: dict[str, Alert], find: Callable[[str], Message | None]) -> None:
+    def restore(self, state: RecentState, alerts: dict[str, Alert], find: Callable[[str], Message | None]) -> None:
         """Go on from what `state` returned.
 
         Args:
             find: the message of a uid; None for one that was deleted.
         """
-        for uid, probability, bin, counted, free, alert in state["messages"]:
+        for uid, probability, bin, counted, free, alert in state.messages:
             message = find(uid)
             source, _, identity = uid.partition("\n")
             tracked = track(message or Message(identity, "", 0.0, source=source), probability, bin)
-            tracked.alert, tracked.counted, tracked.free = alerts.get(alert), tuple(counted), tuple(free)
+            tracked.alert, tracked.counted, tracked.free = alerts.get(alert or ""), counted, free
             self._messages[tracked.uid] = tracked
             if message is not None:
                 self._window.join(tracked.uid, message.text)
-        self.free = {key: Counter(dict(map(tuple, bins))) for key, bins in state["free"].items()}
-        self._voices = dict(map(tuple, state["voices"]))
+        self.free = {key: Counter(dict(bins)) for key, bins in state.free.items()}
+        self._voices = dict(state.voices)

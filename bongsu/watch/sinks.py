@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from bongsu.files import disk_errors
+from bongsu.live_events import AlertEvent
 from bongsu.printable import printable
 from bongsu.watch.payloads import Payload, as_json
 
@@ -17,7 +18,7 @@ class Sink(Protocol):
     name: str
     """Under which the store keeps what was delivered."""
 
-    async def send(self, seq: int, body: dict[str, Any]) -> None:
+    async def send(self, seq: int, alert: AlertEvent) -> None:
         """Deliver one change; return when it is delivered, or given up and kept elsewhere."""
 
 
@@ -29,9 +30,9 @@ class Stdout:
     def __init__(self, payload: Payload = as_json) -> None:
         self._payload = payload
 
-    async def send(self, seq: int, body: dict[str, Any]) -> None:
+    async def send(self, seq: int, alert: AlertEvent) -> None:
         """See `Sink`."""
-        print_line(self._payload(body)[0])
+        print_line(self._payload(alert)[0])
 
 
 def print_line(line: bytes) -> None:

@@ -9,21 +9,27 @@ and whole. Others may read while a watch runs; a lock file keeps a second watch 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, ExitStack, closing
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, TypeAlias, TypedDict, final
 
 import orjson
 from filelock import FileLock, Timeout
+from pydantic import TypeAdapter, ValidationError
 
 from bongsu.database import IN_MEMORY, connect, database_errors, run_script, table_names, transaction
 from bongsu.errors import WorkspaceError
 from bongsu.files import disk_errors
 from bongsu.labelling.store import create_tables, forget_labels
+from bongsu.live_events import AlertEvent
 from bongsu.watch.addresses import redacted
-from bongsu.watch.messages import Deletion, Message, unique
+from bongsu.watch.alerts import Silence
+from bongsu.watch.events import EventsState
+from bongsu.watch.messages import Cursor, Deletion, Message, unique
 
 _VERSION = 4
 _FORGOTTEN_AT_ONCE = 2000
@@ -52,6 +58,35 @@ _ERRORS = {
     "SQLITE_CANTOPEN": "cannot be written ({error}).",
     "SQLITE_PERM": "cannot be written ({error}).",
 }
+
+
+@dataclass(frozen=True)
+class WatchState:
+    """What a watch goes on from, its cursors apart."""
+
+    events: EventsState
+    silences: list[Silence] = field(default_factory=list)
+
+
+_STATE = TypeAdapter(WatchState)
+
+
+@final
+class AcknowledgeOrder(TypedDict):
+    """An order: this alert is in hand, and only its end is to be reported."""
+
+    acknowledge: str
+
+
+@final
+class SilenceOrder(TypedDict):
+    """An order: report nothing on what a `Silence` names, until a time in seconds since 1970."""
+
+    silence: str
+    until: float
+
+
+Order: TypeAlias = AcknowledgeOrder | SilenceOrder
 
 
 class Store:
@@ -123,11 +158,21 @@ class Store:
         if self._lock is not None:
             self._lock.release()
 
-    def state(self) -> dict[str, Any] | None:
-        """Return what `save` was last given as state; None for a new store."""
+    def state(self) -> WatchState | None:
+        """Return what `save` was last given as state; None for a new store.
+
+        Raises:
+            WorkspaceError: when it is damaged.
+        """
         with _errors(self._path):
             parts = {name: orjson.loads(body) for name, body in self.connection.execute("SELECT name, body FROM parts")}
-        return parts or None
+        if not parts:
+            return None
+        try:
+            return _STATE.validate_python({"events": parts, "silences": parts.get("silences", [])})
+        except ValidationError as error:
+            where = ".".join(str(place) for place in error.errors()[0]["loc"])
+            raise WorkspaceError(f"{self._path}: damaged at {where}; a watch cannot go on from it. Name a new file.") from None
 
     def message(self, uid: str) -> Message | None:
         """Return a message by its uid; None when it was deleted."""
@@ -143,7 +188,7 @@ class Store:
             rows = self.connection.execute(query, (most,)).fetchall()
         return [(Message(*fields), probability) for *fields, probability in reversed(rows)]
 
-    def cursors(self) -> dict[str, Any]:
+    def cursors(self) -> dict[str, Cursor]:
         """Return where each source stands."""
         with _errors(self._path):
             rows = self.connection.execute("SELECT source, cursor FROM cursors").fetchall()
@@ -154,8 +199,9 @@ class Store:
         passed: Iterable[tuple[Message, float]] = (),
         joined: Iterable[tuple[str, str]] = (),
         deletions: Iterable[Deletion] = (),
-        changed: Iterable[dict[str, Any]] = (),
-        resume: tuple[dict[str, Any], dict[str, Any]] | None = None,
+        changed: Iterable[AlertEvent] = (),
+        state: WatchState | None = None,
+        cursors: Mapping[str, Cursor] = MappingProxyType({}),
     ) -> None:
         """Write a batch, whole or not at all.
 
@@ -163,7 +209,8 @@ class Store:
             passed: messages and their probabilities.
             joined: uids of near-duplicates and of the messages they were joined to.
             changed: alerts as they are reported, in order; those that are `silenced` are kept and sent to nobody.
-            resume: the state and the cursors that belong to it.
+            state: to go on from.
+            cursors: where each source stood in this state.
 
         Raises:
             WorkspaceError: when the disk is full or the file damaged.
@@ -178,20 +225,19 @@ class Store:
                 many(f"INSERT OR IGNORE INTO messages ({columns}) VALUES (?,?,?,?,?,?,?)", rows)
                 pairs = [(*uid.split("\n", 1), first.partition("\n")[2]) for uid, first in joined]
                 many("UPDATE messages SET joined = ?3 WHERE source = ?1 AND id = ?2", pairs)
-            for body in changed:
-                text = orjson.dumps(body).decode()
-                if not body.get("silenced"):
+            for alert in changed:
+                text = orjson.dumps(alert).decode()
+                if not alert["silenced"]:
                     run("INSERT INTO outbox (body) VALUES (?)", (text,))
-                run("INSERT OR REPLACE INTO alerts VALUES (?, ?, ?)", (body["id"], body["state"], text))
+                run("INSERT OR REPLACE INTO alerts VALUES (?, ?, ?)", (alert["id"], alert["state"], text))
             for deletion in deletions:
                 self._forget(deletion)
-            if resume is not None:
-                state, cursors = resume
-                self._write_parts(state)
-                rows_of_cursors = [(source, orjson.dumps(cursor).decode()) for source, cursor in cursors.items()]
-                many("INSERT OR REPLACE INTO cursors VALUES (?, ?)", rows_of_cursors)
+            if state is not None:
+                self._write_parts({**vars(state.events), "silences": state.silences})
+            positions = [(source, orjson.dumps(cursor).decode()) for source, cursor in cursors.items()]
+            many("INSERT OR REPLACE INTO cursors VALUES (?, ?)", positions)
 
-    def _write_parts(self, parts: dict[str, Any]) -> None:
+    def _write_parts(self, parts: Mapping[str, object]) -> None:
         rows = [(name, orjson.dumps(part, option=orjson.OPT_NON_STR_KEYS).decode()) for name, part in parts.items()]
         self.connection.executemany("INSERT OR REPLACE INTO parts VALUES (?, ?)", rows)
 
@@ -216,7 +262,7 @@ class Store:
         if [alert for alert in alerts if _without(alert, deletion, gone)]:
             self._write_parts({"alerts": alerts})
 
-    def undelivered(self, sink: str) -> list[tuple[int, dict[str, Any]]]:
+    def undelivered(self, sink: str) -> list[tuple[int, AlertEvent]]:
         """Return what a sink was not sent yet, in order, at most 100."""
         delivered = "(SELECT ifnull(max(seq), 0) FROM delivered WHERE sink = ?)"
         query = f"SELECT seq, body FROM outbox WHERE seq > {delivered} ORDER BY seq LIMIT 100"
@@ -247,7 +293,7 @@ class Store:
                 self.connection.execute("PRAGMA incremental_vacuum(1000)").fetchall()
         return gone
 
-    def take_orders(self) -> list[dict[str, Any]]:
+    def take_orders(self) -> list[Order]:
         """Return what `bongsu alerts` asks of the watch, and take it off the list."""
         with _errors(self._path):
             return [orjson.loads(body) for (body,) in self.connection.execute("DELETE FROM orders RETURNING body").fetchall()]
@@ -269,17 +315,17 @@ class Reader:
             if connection.execute("PRAGMA user_version").fetchone() != (_VERSION,):
                 raise WorkspaceError(f"{path}: not a store of this version of Bongsu; start `bongsu watch` on it first.")
 
-    def alerts(self, closed: bool = False) -> list[dict[str, Any]]:
+    def alerts(self, closed: bool = False) -> list[AlertEvent]:
         """Return the open alerts, oldest first; the closed ones as well if asked."""
         where = "" if closed else "WHERE state != 'closed'"
         with _errors(self._path), closing(self._connect()) as connection:
             rows = connection.execute(f"SELECT body FROM alerts {where} ORDER BY json_extract(body, '$.raised')").fetchall()
         return [orjson.loads(body) for (body,) in rows]
 
-    def order(self, body: dict[str, Any]) -> None:
+    def order(self, order: Order) -> None:
         """Ask something of the watch: it looks about once a second."""
         with _errors(self._path), closing(self._connect()) as connection:
-            connection.execute("INSERT INTO orders (body) VALUES (?)", (orjson.dumps(body).decode(),))
+            connection.execute("INSERT INTO orders (body) VALUES (?)", (orjson.dumps(order).decode(),))
 
     def _connect(self) -> sqlite3.Connection:
         return sqlite3.connect(self._path, isolation_level=None, timeout=5)

@@ -8,26 +8,32 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from bongsu.errors import BongsuError, DataError
+from bongsu.live_events import AlertEvent, Event, MessageEvent, StatusEvent
 from bongsu.printable import printable
-from bongsu.watch.alerts import iso
+from bongsu.watch.alerts import Silence, iso, iso_or_none
 from bongsu.watch.events import Events
 from bongsu.watch.messages import Arrival, Classifies, Deletion, Message, Reference, unique
 from bongsu.watch.sinks import Sink
 from bongsu.watch.sources.base import Source, pause
-from bongsu.watch.store import Store
-from bongsu.watch.watermark import Watermarks
+from bongsu.watch.store import Store, WatchState
+from bongsu.watch.watermark import Key, Watermarks
 
 if TYPE_CHECKING:
     from bongsu.labelling.desk import Desk
 
 _AHEAD = 60.0
 """Seconds by which a message's clock may be ahead of ours before it is called misdated."""
-LOSSES = {"dropped": "dropped", "late": "late", "misdated": "misdated", "garbage": "unreadable"}
+LOSSES: dict[Literal["dropped", "late", "misdated", "garbage"], str] = {
+    "dropped": "dropped",
+    "late": "late",
+    "misdated": "misdated",
+    "garbage": "unreadable",
+}
 """What became of messages that were not counted in time, with the words for readers."""
 _TICK = 1.0
 _TOMBSTONES = 10_000
@@ -37,7 +43,7 @@ _UNREADABLE = 0.5
 _ENOUGH_RECORDS = 20
 _RECALLED = 50
 """Messages of an earlier watch on the same store that are shown again."""
-Listener = Callable[[dict[str, Any]], None]
+Listener = Callable[[Event], None]
 Report = Callable[[str], None]
 
 
@@ -69,19 +75,6 @@ class Statistics:
     lag: float | None = None
     """Seconds between the last message's time and its being counted; None in a replay."""
     queue: int = 0
-
-
-@dataclass(frozen=True)
-class Silence:
-    """What is not to be reported: an alert's id, a hazard, a hazard/place, or any/place; until a time."""
-
-    what: str
-    until: float
-
-    def covers(self, body: dict[str, Any], now: float) -> bool:
-        """Return whether a change of an alert is not to be reported."""
-        names = {f"{hazard}/{place}" for place in body["places"] for hazard in (body["hazard"], "any")}
-        return now < self.until and self.what in {body["id"], body["hazard"], *names}
 
 
 class Watch:
@@ -125,8 +118,8 @@ class Watch:
         self._looked = 0.0
         self._queue: asyncio.Queue[tuple[Source, Arrival] | None] = asyncio.Queue(queue)
         self._batch, self._replayed, self._clock, self._keep = batch, replayed, clock, keep_days * 86400
-        self._cursors: dict[str, Any] = store.cursors()
-        self._handed: dict[str, Any] = dict(self._cursors)
+        self._cursors = store.cursors()
+        self._handed = dict(self._cursors)
         """Where each source stands, of what is in the queue: from there it is started again."""
         self._tombstones: OrderedDict[str, None] = OrderedDict()
         self._silences: list[Silence] = []
@@ -140,8 +133,8 @@ class Watch:
         self._measured = (time.monotonic(), 0)
         self._wall = self._clock()
         if state := store.state():
-            events.restore(state, store.message)
-            self._silences = [Silence(**one) for one in state.get("silences", [])]
+            events.restore(state.events, store.message)
+            self._silences = state.silences
             self._acknowledged = {alert.id for alert in events.open.values() if alert.acknowledged is not None}
 
     async def run(self) -> None:
@@ -248,7 +241,7 @@ class Watch:
     async def _take_batch(self, batch: list[tuple[Source, Arrival]]) -> None:
         messages = [arrival.item for _, arrival in batch if isinstance(arrival.item, Message)]
         of_text = await self._classify(list(dict.fromkeys(message.text for message in messages)))
-        changed: list[dict[str, Any]] = []
+        changed: list[AlertEvent] = []
         passed: list[tuple[Message, float]] = []
         deletions: list[Deletion] = []
         for source, arrival in batch:
@@ -335,7 +328,7 @@ class Watch:
             return {}
 
     def _take(
-        self, source: Source, message: Message, probability: float | None, passed: list[tuple[Message, float]], key: Any
+        self, source: Source, message: Message, probability: float | None, passed: list[tuple[Message, float]], key: Key
     ) -> None:
         self.statistics.received += 1
         if not self._replayed and message.time > (now := self._clock()):
@@ -359,29 +352,28 @@ class Watch:
             self.statistics.passed += 1
             passed.append((message, probability))
             self.events.add(message, probability)
-            self._publish(self._passed(message, probability))
+            self._publish(self._message_event(message, probability))
 
-    def _passed(self, message: Message, probability: float) -> dict[str, Any]:
+    def _message_event(self, message: Message, probability: float) -> MessageEvent:
         return {
             "type": "message",
             "id": message.id,
             "source": message.source,
             "author": message.author,
             "text": message.text,
-            "time": iso(message.time),
+            "time": iso_or_none(message.time),
             "url": message.url,
             "probability": probability,
             "threshold": self.detector.threshold,
         }
 
-    def recall(self) -> list[dict[str, Any]]:
+    def recall(self) -> list[Event]:
         """Return what the store remembers, as events: the latest messages and the open alerts."""
-        messages = [self._passed(message, probability) for message, probability in self._store.latest(_RECALLED)]
-        alerts = [{**alert.body("updated"), "silenced": False} for alert in self.events.open.values()]
-        return messages + alerts
+        messages = [self._message_event(message, probability) for message, probability in self._store.latest(_RECALLED)]
+        return [*messages, *(alert.event("updated") for alert in self.events.open.values())]
 
     def _delete(self, deletion: Deletion) -> None:
-        """A deletion may come before its message."""
+        """Remember and publish a deletion, which may come before its message."""
         self.statistics.deleted += 1
         self._publish({"type": "deletion", "id": deletion.id, "author": deletion.author, "source": deletion.source})
         if deletion.id:
@@ -389,47 +381,49 @@ class Watch:
             if len(self._tombstones) > _TOMBSTONES:
                 self._tombstones.popitem(last=False)
 
-    def _obey_orders(self) -> list[dict[str, Any]]:
+    def _obey_orders(self) -> list[AlertEvent]:
         """Do what `bongsu alerts` asks for."""
         changed = []
         for order in self._store.take_orders() if self._store.lasting else []:
             if "silence" in order:
                 self._silences = [one for one in self._silences if one.what != order["silence"]]
                 self._silences.append(Silence(order["silence"], order["until"]))
-            elif (alert := self.events.open.get(order.get("acknowledge", ""))) and alert.acknowledged is None:
+            elif (alert := self.events.open.get(order["acknowledge"])) and alert.acknowledged is None:
                 alert.acknowledged = self._clock()
-                changed.append(alert.body("updated"))
+                changed.append(alert.event("updated"))
         return changed
 
     def _save(
         self,
         passed: list[tuple[Message, float]],
-        changed: list[dict[str, Any]],
+        changed: list[AlertEvent],
         *,
         deletions: Sequence[Deletion] = (),
         resume: bool = False,
     ) -> None:
         joined, self.events.joined = list(self.events.joined.items()), {}
         now = self._clock()
-        for body in changed:
-            known = body["state"] == "updated" and body["id"] in self._acknowledged
-            body["silenced"] = known or any(silence.covers(body, now) for silence in self._silences)
-            self.statistics.silenced += body["silenced"]
-            if body["acknowledged"] is not None:
-                self._acknowledged.add(body["id"])
+        for alert in changed:
+            known = alert["state"] == "updated" and alert["id"] in self._acknowledged
+            alert["silenced"] = known or any(silence.covers(alert, now) for silence in self._silences)
+            self.statistics.silenced += alert["silenced"]
+            if alert["acknowledged"] is not None:
+                self._acknowledged.add(alert["id"])
         ended = self.events.take_worked() or resume or bool(changed)
         if ended or passed or deletions or joined:
-            self._store.save(passed, joined, deletions, changed, self._resume() if ended and self._store.lasting else None)
+            if ended and self._store.lasting:
+                self._store.save(passed, joined, deletions, changed, self._state(), self._cursors)
+            else:
+                self._store.save(passed, joined, deletions, changed)
         if ended and self._store.lasting:
             self._store.forget_before(self.events.watermark - self._keep)  # by the stream's own time: it may be of long ago
         if changed:
             self._news.set()
-        for body in changed:
-            self._publish(body)
+        for alert in changed:
+            self._publish(alert)
 
-    def _resume(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        silences = [{"what": one.what, "until": one.until} for one in self._silences if one.until > self._clock()]
-        return {**self.events.state(), "silences": silences}, self._cursors
+    def _state(self) -> WatchState:
+        return WatchState(self.events.state(), [one for one in self._silences if one.until > self._clock()])
 
     async def _deliver(self, sink: Sink) -> None:
         """Send to a sink what is in the outbox, one after the other."""
@@ -437,8 +431,8 @@ class Watch:
             self._news.clear()
             ended = self._ended
             while waiting := self._store.undelivered(sink.name):
-                for seq, body in waiting:
-                    await sink.send(seq, body)
+                for seq, alert in waiting:
+                    await sink.send(seq, alert)
                     self._store.mark_delivered(sink.name, seq)
             self._store.tidy([one.name for one in self._sinks])
             if ended:
@@ -478,12 +472,12 @@ class Watch:
                 share = tally.garbage / tally.read
                 self._report_line(f"{source.name}: {share:.0%} of {tally.read:,} records are unreadable, first: {tally.sample}")
 
-    def status(self) -> dict[str, Any]:
-        """Return how it goes, as the listener is told."""
+    def status(self) -> StatusEvent:
+        """Return how it goes, as it is published."""
         statistics = self.statistics
         return {
             "type": "status",
-            "time": iso(statistics.latest),
+            "time": iso_or_none(statistics.latest),
             "rate": statistics.rate,
             "lag": statistics.lag,
             "share": statistics.passed / max(1, statistics.received),
@@ -503,7 +497,7 @@ class Watch:
             "running": [alert.progress() for alert in self.events.open.values()],
         }
 
-    def _publish_end(self, reason: str) -> None:
+    def _publish_end(self, reason: Literal["finished", "stopped", "failed"]) -> None:
         self._publish({"type": "ended", "time": iso(self._clock()), "reason": reason})
 
     @property
@@ -516,7 +510,7 @@ class Watch:
         """Whether there were records, and none of them held a message."""
         return self.garbage > 0 and self.garbage == sum(source.tally.read for source in self.sources)
 
-    def _publish(self, event: dict[str, Any]) -> None:
+    def _publish(self, event: Event) -> None:
         if self._listener is not None:
             self._listener(event)
 

@@ -123,7 +123,7 @@ def _moment(text: str) -> datetime | None:
 
 
 def _hour(hour: str | None, half: str | None) -> int:
-    """The hour of the day; of twelve, with the half of the day that Korean or English names."""
+    """Return the hour of the day; of twelve, with the half of the day that Korean or English names."""
     if half is None:
         return int(hour or 0)
     return int(hour or 0) % 12 + 12 * (half.strip().lower() in ("오후", "pm"))

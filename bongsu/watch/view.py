@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from collections import deque
 from datetime import datetime
-from typing import Any
+from typing import Literal
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from bongsu.deletions import takes_back
+from bongsu.live_events import AlertEvent, Event, MessageEvent, StatusEvent, takes_back
 from bongsu.printable import printable
 from bongsu.progress import duration, short
 from bongsu.watch.stream import LOSSES
@@ -30,9 +30,9 @@ class View:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._unicode = console.encoding.lower().startswith("utf")
-        self._status: dict[str, Any] = {}
-        self._alerts: dict[str, dict[str, Any]] = {}
-        self._messages: deque[dict[str, Any]] = deque(maxlen=_MESSAGES)
+        self._status: StatusEvent | None = None
+        self._alerts: dict[str, AlertEvent] = {}
+        self._messages: deque[MessageEvent] = deque(maxlen=_MESSAGES)
         # Redirected, standard output would never reach a file. On a terminal its lines are printed above the view.
         self._live = Live(
             console=console,
@@ -49,12 +49,12 @@ class View:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def hear(self, event: dict[str, Any]) -> None:
+    def hear(self, event: Event) -> None:
         """Take in what the watch publishes; that an alert opens or ends is also printed above the view, where it stays."""
         match event["type"]:
             case "status":
                 self._status = event
-                for now in event.get("running", []):
+                for now in event["running"]:
                     if now["id"] in self._alerts:
                         self._alerts[now["id"]] = {**self._alerts[now["id"]], **now}
             case "message":
@@ -84,7 +84,7 @@ class View:
 
     def _line(self) -> Text:
         status = self._status
-        if not status:
+        if status is None:
             return Text("waiting for messages", style="dim")
         losses = [f"{word} {status[name]:,}" for name, word in LOSSES.items() if status[name]]
         parts = [_time(status["time"], zone=True) or "-", *losses, f"{short(status['rate'])} messages/s"]
@@ -94,10 +94,10 @@ class View:
         separator = "  ·  " if self._unicode else "  |  "
         return self._cut(separator.join(parts))
 
-    def _table(self, alerts: list[dict[str, Any]], width: int) -> Table:
+    def _table(self, alerts: list[AlertEvent], width: int) -> Table:
         narrow, wide = width < _NARROW, width >= _WIDE
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", expand=True, show_edge=False)
-        overflow: Any = "ellipsis" if self._unicode else "crop"
+        overflow: Literal["ellipsis", "crop"] = "ellipsis" if self._unicode else "crop"
         table.add_column("event", width=11, no_wrap=True, overflow=overflow)
         if not narrow:
             table.add_column("place", ratio=1, min_width=8, no_wrap=True, overflow=overflow)
@@ -114,11 +114,11 @@ class View:
             table.add_row(*(Text(self._safe(cell)) for cell in [*cells, *([evidence] if wide else [])]))
         return table
 
-    def _change(self, alert: dict[str, Any]) -> str:
+    def _change(self, alert: AlertEvent) -> str:
         word = "ALERT" if alert["state"] == "opened" else "ended"
         return f"{_time(alert['closed'] or alert['raised'])}  {word}  {alert['title']}  ({alert['messages']:,} messages)"
 
-    def _message(self, event: dict[str, Any]) -> Text:
+    def _message(self, event: MessageEvent) -> Text:
         return self._cut(f"{event['probability']:.2f}  {event['text']}", style="dim")
 
     def _cut(self, text: str, style: str = "") -> Text:

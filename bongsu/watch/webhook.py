@@ -16,7 +16,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypedDict, cast
 
 import httpx
 import orjson
@@ -25,6 +25,7 @@ from filelock import FileLock
 from bongsu.errors import BongsuError, DataError
 from bongsu.files import disk_errors
 from bongsu.json_log import json_bytes
+from bongsu.live_events import AlertEvent
 from bongsu.printable import printable
 from bongsu.watch.addresses import ForbiddenAddressError, http_url, public_addresses
 from bongsu.watch.payloads import Payload, payload_for
@@ -48,6 +49,17 @@ class _Failed(Exception):
     def __init__(self, reason: str, wait: float) -> None:
         super().__init__(reason)
         self.wait = wait
+
+
+class Letter(TypedDict):
+    """A line of the dead-letter file."""
+
+    reason: str
+    host: str
+    sink: str
+    key: str
+    """The change's `message_id`."""
+    body: AlertEvent
 
 
 class Webhook:
@@ -84,18 +96,18 @@ class Webhook:
         self._dead_letters, self._allow_private, self._report, self._sleep = dead_letters, allow_private, report, sleep
         self._transport = transport
 
-    async def send(self, seq: int, body: dict[str, Any]) -> None:
+    async def send(self, seq: int, alert: AlertEvent) -> None:
         """See `Sink`."""
-        await self._send(message_id(body, seq), body)
+        await self._send(message_id(alert, seq), alert)
 
-    async def _send(self, identity: str, body: dict[str, Any]) -> bool:
+    async def _send(self, identity: str, alert: AlertEvent) -> bool:
         try:
-            content, kind = self._payload(body)
+            content, kind = self._payload(alert)
             reason = await self._deliver(identity, content, kind)
         except Exception as error:  # none may end the watch, or stop it again at every start
             reason = f"{type(error).__name__}: {error}"
         if reason:
-            self._dead_letter(identity, body, reason)
+            self._dead_letter(identity, alert, reason)
         else:
             self.delivered += 1
         return not reason
@@ -161,11 +173,11 @@ class Webhook:
                 raise _Refused(reason + await _words(response))
             raise _Failed(reason, _retry_after(response.headers.get("Retry-After", "")))
 
-    def _dead_letter(self, identity: str, body: dict[str, Any], reason: str) -> None:
+    def _dead_letter(self, identity: str, alert: AlertEvent, reason: str) -> None:
         """Append to the dead-letter file what could not be delivered, and report it."""
         self.dead += 1
         reason = printable(reason, 300)
-        letter = {"reason": reason, "host": self.host, "sink": self.name, "key": identity, "body": body}
+        letter = Letter(reason=reason, host=self.host, sink=self.name, key=identity, body=alert)
         with _locked(self._dead_letters):
             descriptor = os.open(self._dead_letters, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
             with open(descriptor, "ab") as file:
@@ -191,8 +203,7 @@ class Webhook:
                 os.replace(self._dead_letters, taken)
         sent = failed = 0
         for letter in _letters(taken):
-            body = letter["body"]
-            if await self._send(str(letter.get("key") or message_id(body, 0)), body):
+            if await self._send(letter["key"], letter["body"]):
                 sent += 1
             else:
                 failed += 1
@@ -200,9 +211,9 @@ class Webhook:
         return sent, failed
 
 
-def message_id(body: dict[str, Any], seq: int) -> str:
+def message_id(alert: AlertEvent, seq: int) -> str:
     """Return the name of a change: ASCII, and the same for every attempt."""
-    return hashlib.sha256(f"{body.get('id', '')}\0{seq}".encode("utf-8", "replace")).hexdigest()[:32]
+    return hashlib.sha256(f"{alert['id']}\0{seq}".encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def signed_headers(identity: str, content: bytes, key: bytes, now: float | None = None) -> dict[str, str]:
@@ -224,15 +235,16 @@ def _key(secret: str) -> bytes:
         raise DataError("The webhook's secret begins with whsec_, but what follows is not base64.") from None
 
 
-def _letters(path: Path) -> Iterator[dict[str, Any]]:
+def _letters(path: Path) -> Iterator[Letter]:
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             try:
                 letter = orjson.loads(line)
-                assert isinstance(letter["body"], dict)
-            except (orjson.JSONDecodeError, KeyError, TypeError, AssertionError):
+                if not isinstance(letter["body"]["id"], str) or not isinstance(letter["key"], str):
+                    raise TypeError
+            except (orjson.JSONDecodeError, KeyError, TypeError):
                 raise DataError(f"{path}:{number}: not a dead letter; take the line out and run the command again.") from None
-            yield letter
+            yield cast(Letter, letter)
 
 
 def _retry_after(value: str) -> float:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from bongsu.corpus.cleaning import Cleaner, cut_marks, dedup_key, exact_keys, fold, is_written_in, without_links
+from bongsu.corpus.cleaning import Cleaner, cut_marks, dedup_key, exact_keys, fold, is_written_in
 from bongsu.corpus.mojibake import repair
 from bongsu.corpus.sentences import split_sentences
 from bongsu.recipe import Cleaning
@@ -227,19 +227,6 @@ def test_time_grows_with_the_text_only(unit: str) -> None:
     Cleaner(Cleaning()).clean(text)
     dedup_key(text)
     assert time.process_time() - begin < 3
-
-
-@pytest.mark.parametrize(
-    ("text", "without"),
-    [
-        ("flood in [LINK] Busan [LINK]", "flood in Busan"),
-        ("see https://t.co/a1 now, @you", "see now, @you"),
-        ("no link at all", "no link at all"),
-        ("[LINK]", "[LINK]"),
-    ],
-)
-def test_links_are_left_out(text: str, without: str) -> None:
-    assert without_links(text) == without
 
 
 def test_only_one_small_letter_is_longer_than_its_capital() -> None:

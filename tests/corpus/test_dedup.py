@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bongsu.corpus.dedup import NearDuplicates, first_occurrences, near_duplicates_of, near_groups
+from bongsu.corpus.dedup import NearDuplicates, first_occurrences, near_groups
 
 WORDS = re.findall(
     r"\w+", "storm river bridge music goal ticket kitchen harbour signal forest window pepper ladder planet copper velvet"
@@ -101,17 +101,3 @@ def test_near_duplicates_are_seen_and_others_not() -> None:
     assert min(map(similarity, texts, close)) > 0.9
     assert sum(near.seen(text) for text in close) >= 195
     assert not any(near.seen(text) for text in messages(200, seed=5))
-
-
-def test_near_duplicates_of_others_are_those_that_share_a_group_with_one() -> None:
-    others = ["Forest fire near La Ronge Sask. Canada, people are leaving", "all well here"]
-    texts = [
-        "forest fire near la ronge sask canada people are leaving!",
-        "nothing like it",
-        "All WELL here http://t.co/a",
-        "all",
-    ]
-    groups = near_groups([*others, *texts])
-    expected = [group in groups[:2] for group in groups[2:]]
-    assert expected == [True, False, True, False]
-    assert near_duplicates_of(texts, others).tolist() == expected

@@ -12,7 +12,7 @@ from made_run import make_run
 
 from bongsu.errors import WorkspaceError
 from bongsu.export.bundle import export_hf
-from bongsu.export.importing import import_modernbert
+from bongsu.export.modernbert import import_modernbert
 from bongsu.files import read_json, write_json
 from bongsu.model.io import load_masked_lm
 from bongsu.model.masked_lm import MaskedLanguageModel

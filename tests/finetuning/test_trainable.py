@@ -102,7 +102,7 @@ def test_batching_does_not_change_a_probability(
 )
 def test_the_loss_falls_when_trained(tokenizer: Tokenizer, examples: list[Example[str]], changes: dict[str, Any]) -> None:
     training = make(tokenizer, examples, **changes)
-    optimizer = torch.optim.AdamW(training.groups(), lr=1e-2)
+    optimizer = torch.optim.AdamW([dict(group) for group in training.groups()], lr=1e-2)
     before = training.evaluate()["loss"]
     for n in range(30):
         training.model.train()

@@ -10,6 +10,7 @@ from typing import Any
 from bongsu.inference.onnx import BundlePredictor
 from bongsu.labelling.desk import Desk
 from bongsu.labelling.store import LabelStore
+from bongsu.live_events import Event
 from bongsu.watch.alarm import Alarm
 from bongsu.watch.events import Events
 from bongsu.watch.messages import Arrival, Deletion, Message
@@ -43,7 +44,7 @@ def test_labels_of_another_process_are_learned_from_while_the_watch_runs(
     detector: BundlePredictor, sentences: list[str], tmp_path: Path
 ) -> None:
     path = tmp_path / "watch.db"
-    heard: list[dict[str, Any]] = []
+    heard: list[Event] = []
 
     async def main() -> Watch:
         done = asyncio.Event()

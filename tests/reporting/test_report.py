@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -109,6 +110,16 @@ def token(text: str, segment: int, target: str | None = None, guess: str | None 
             "probability": probability}  # fmt: skip
 
 
+CORPUS: Any = {
+    "documents": 12000,
+    "texts": 11000,
+    "bytes": 1_500_000,
+    "dropped": {"duplicate": 900, "too_short": 100},
+    "sources": [{"path": "a.csv", "documents": 12000, "texts": 11000, "bytes": 1_500_000}],
+    "splits": {"train": 10800, "validation": 200},
+}
+
+
 def whole(classes: int = 2, name: Callable[[int], str] = lambda number: f"class {number}") -> Report:
     return Report(
         name="demo",
@@ -116,11 +127,7 @@ def whole(classes: int = 2, name: Callable[[int], str] = lambda number: f"class 
         summary=["Accuracy 0.81 (0.79 to 0.83)."],
         notes=["Far too little text."],
         stages=[StageTime("corpus", 3.2), StageTime("pretrain", 3725.0)],
-        corpus={
-            "documents": 12000, "texts": 11000, "bytes": 1_500_000, "dropped": {"duplicate": 900, "too_short": 100},
-            "sources": [{"path": "a.csv", "documents": 12000, "texts": 11000, "bytes": 1_500_000}],
-            "splits": {"train": 10800, "validation": 200},
-        },
+        corpus=CORPUS,
         tokenizer={"vocab_size": 8000, "bytes_per_token": 3.875, "unseen_characters": 0.0},
         model={"d_model": 256, "tied": True, "parameters": 5_312_000},
         pretrain=Pretraining(log(25), {"step": 20, "validation_bits_per_byte": 1.53, "validation_accuracy": 0.41}),
@@ -163,11 +170,12 @@ def test_the_page_is_whole_and_self_contained(classes: int) -> None:
 
 
 def test_hostile_text_stays_text() -> None:
+    hostile: Any = {**CORPUS, "dropped": {HOSTILE: 3}, "sources": [{"path": HOSTILE}]}
     report = replace(
         whole(2, lambda number: f"{HOSTILE}{number}"),
         name=HOSTILE, summary=[HOSTILE], notes=[HOSTILE], recipe=HOSTILE, reproduce=[HOSTILE], created=HOSTILE,
         samples=[{"tokens": [token(HOSTILE, 3), token("[MASK]", 3, HOSTILE, HOSTILE + "!")]}],
-        corpus={"dropped": {HOSTILE: 3}, "sources": [{"path": HOSTILE}]},
+        corpus=hostile,
         model={HOSTILE: HOSTILE},
     )  # fmt: skip
     assert report.classification is not None

@@ -118,7 +118,7 @@ def run_in_virtual_time(main: Coroutine[Any, Any, Any]) -> Any:
         return runner.run(main)
 
 
-def alert_of(number: int, state: str = "opened", **values: Any) -> dict[str, Any]:
+def alert_of(number: int, state: str = "opened", **values: Any) -> Any:
     now = datetime.now(UTC)
     before = [(now - timedelta(minutes=minutes)).isoformat().replace("+00:00", "Z") for minutes in (30, 20, 5)]
     evidence = [
@@ -132,6 +132,10 @@ def alert_of(number: int, state: str = "opened", **values: Any) -> dict[str, Any
     }  # fmt: skip
 
 
-def status_of(**values: Any) -> dict[str, Any]:
+def message_of(number: int, **values: Any) -> Any:
+    return {"type": "message", "id": str(number), "source": "s", "author": "a", "text": "t", **values}
+
+
+def status_of(**values: Any) -> Any:
     now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
     return {"type": "status", "time": now, "rate": 12.5, "lag": 0.1, "share": 0.25, "dropped": 3, "running": [], **values}

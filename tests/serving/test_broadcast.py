@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from fake_service import alert_of, status_of
+from fake_service import alert_of, message_of, status_of
 
 from bongsu.serving.broadcast import Broadcaster
 
@@ -14,7 +14,7 @@ def test_who_comes_late_is_told_and_nothing_that_was_taken_back() -> None:
     async def main() -> dict[str, Any]:
         stream = Broadcaster()
         for number in range(60):
-            stream.publish({"type": "message", "id": str(number), "source": "s", "author": "a", "text": "t"})
+            stream.publish(message_of(number))
         stream.publish(alert_of(1))
         stream.publish(alert_of(2))
         stream.publish(alert_of(2, "closed"))
@@ -39,7 +39,7 @@ def test_a_listener_who_is_too_slow_gets_a_snapshot_with_every_alert() -> None:
         listener = stream.subscribe()
         stream.publish(alert_of(1))
         for number in range(1000):
-            stream.publish({"type": "message", "id": str(number), "source": "s"})
+            stream.publish(message_of(number))
         await asyncio.sleep(0)
         stream.close()
         return [event async for event in listener.events(60)]

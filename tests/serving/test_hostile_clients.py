@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fake_service import fake_service, running, share
+from fake_service import fake_service, message_of, running, share
 
 from bongsu.serving.limits import Limits
 from bongsu.serving.service import Service
@@ -189,7 +189,7 @@ def test_a_listener_that_does_not_read_is_cut_off() -> None:
         client.sendall(b"GET /v1/stream HTTP/1.1\r\nHost: x\r\n\r\n")
         assert b"text/event-stream" in client.recv(65536)
         while len(service.stream):
-            service.stream.publish({"type": "message", "text": "x" * 100_000})
+            service.stream.publish(message_of(1, text="x" * 100_000))
             time.sleep(0.001)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fake_service import ATTACK, FakePredictor, alert_of, fake_service, running, share, status_of
+from fake_service import ATTACK, FakePredictor, alert_of, fake_service, message_of, running, share, status_of
 
 from bongsu.inference.onnx import BundlePredictor
 from bongsu.labelling.desk import Desk
@@ -231,8 +231,14 @@ def test_red_words_and_no_disaster_are_explained_in_words(browser: Any) -> None:
 def test_a_page_that_is_opened_late_shows_what_runs_and_then_how_it_ends(browser: Any) -> None:
     stream = Broadcaster()
     service = fake_service(stream=stream)
-    post = {"type": "message", "id": "m1", "source": "s", "author": "x", "text": ATTACK, "probability": 0.9, "threshold": 0.5}
-    stream.publish({**post, "time": "2026-01-01T12:00:00.000Z", "url": "https://example.org/m1"})
+    about = {
+        "id": "m1",
+        "time": "2026-01-01T12:00:00.000Z",
+        "url": "https://example.org/m1",
+        "probability": 0.9,
+        "threshold": 0.5,
+    }
+    stream.publish(message_of(1, text=ATTACK, **about))
     stream.publish(alert_of(1))
     stream.publish(alert_of(2, "closed", closed="2026-01-01T12:00:00.000Z"))
     stream.publish(status_of())

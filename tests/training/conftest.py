@@ -8,8 +8,7 @@ import pytest
 from tokenizers import Tokenizer
 
 from bongsu import progress
-from bongsu.files import write_json
-from bongsu.tokens.shards import encode_texts, write_shards
+from bongsu.tokens.shards import encode_texts, write_shards, write_tokens_report
 
 
 @pytest.fixture(scope="session")
@@ -22,5 +21,5 @@ def data(sentences: list[str], tokenizer: Tokenizer, tokenizer_folder: Path, tmp
     with progress.bar("encode", None, "MB") as bar:
         for split, part in (("train", sentences[:540]), ("validation", sentences[540:])):
             splits[split] = write_shards(folder / "tokens", split, encode_texts(part, tokenizer), tokenizer, bar)
-    write_json(folder / "tokens" / "tokens.json", {"vocab_size": tokenizer.get_vocab_size(), "splits": splits})
+    write_tokens_report(folder / "tokens", tokenizer, splits)
     return folder

@@ -14,7 +14,7 @@ from bongsu.recipe import Optimization
 from bongsu.training.checkpoints import State
 from bongsu.training.log import Outcome
 from bongsu.training.loop import Plan, train
-from bongsu.training.optimizers import parameter_groups
+from bongsu.training.optimizers import ParameterGroup, parameter_groups
 
 
 class Toy:
@@ -47,7 +47,7 @@ class Toy:
         inputs = torch.randn(64, 8, generator=torch.Generator().manual_seed(10**6))
         return {"loss": float(F.mse_loss(self.model(inputs), inputs.sum(1, keepdim=True)))}
 
-    def groups(self) -> list[dict[str, Any]]:
+    def groups(self) -> list[ParameterGroup]:
         return parameter_groups(self.model, 0.01, 0.1)
 
     def after_step(self) -> None:

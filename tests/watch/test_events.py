@@ -2,17 +2,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from typing import Any
 
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from scipy.stats import nbinom
 from watching import START, find, made_stream, say
 
+from bongsu.live_events import AlertEvent
 from bongsu.watch.baseline import ALL, Baseline, upper_tail
-from bongsu.watch.events import Events
+from bongsu.watch.events import Events, EventsState
 from bongsu.watch.hazards import hazards_in, places_in
 from bongsu.watch.messages import Deletion, Message, Reference
 from bongsu.watch.tracking import Settings
@@ -99,7 +100,7 @@ def test_forgotten_keys_are_not_taken_for_new_ones() -> None:
         counts = {ALL: 3, "often": 1, f"rare {bin % 60}": 1, f"once {bin}": 1}
         for baseline in (small, large):
             baseline.add(bin, dict(counts))
-    assert len(small.state()["past"]) <= 20
+    assert len(small.state().past) <= 20
     for key in ("rare 3", "once 7", "never"):
         assert small.surprise(key, 6, 15) >= large.surprise(key, 6, 15)
     assert small.surprise("often", 30, 15) == large.surprise("often", 30, 15)
@@ -114,7 +115,7 @@ def test_order_and_repetition_change_nothing(seed: int, draw: random.Random) -> 
     assert find(shuffled) == find(messages)
 
 
-def _find_late(held_back: Sequence[Message], others: Sequence[Message], at: float) -> tuple[Events, list[dict[str, Any]]]:
+def _find_late(held_back: Sequence[Message], others: Sequence[Message], at: float) -> tuple[Events, list[AlertEvent]]:
     """Give some messages all at once, at a moment; the state goes through JSON in between."""
     events, told = Events(Settings()), []
     for message in others:
@@ -122,7 +123,7 @@ def _find_late(held_back: Sequence[Message], others: Sequence[Message], at: floa
             for late in held_back:
                 events.add(late, 0.9)
             told += events.advance(message.time)
-            state = orjson.loads(orjson.dumps(events.state()))
+            state = TypeAdapter(EventsState).validate_json(orjson.dumps(events.state()))
             events = Events(Settings())
             events.restore(state, {one.uid: one for one in [*held_back, *others]}.get)
         events.add(message, 0.9)
@@ -196,7 +197,7 @@ def test_goes_on_from_its_state_as_if_nothing_had_been(cut: int) -> None:
     events = Events(Settings())
     for number, message in enumerate(messages):
         if number == cut:
-            state = orjson.loads(orjson.dumps(events.state()))
+            state = TypeAdapter(EventsState).validate_json(orjson.dumps(events.state()))
             events = Events(Settings())
             events.restore(state, {message.uid: message for message in messages}.get)
         events.add(message, 0.9)

@@ -18,6 +18,7 @@ from watching import START, Fake, Kept, made_stream, run, write
 
 from bongsu.errors import WorkspaceError
 from bongsu.labelling.store import LabelStore
+from bongsu.live_events import AlertEvent
 from bongsu.watch.addresses import redacted
 from bongsu.watch.events import Events
 from bongsu.watch.messages import Arrival, Deletion, Message
@@ -25,7 +26,7 @@ from bongsu.watch.replay import Paced
 from bongsu.watch.sources.base import Tally
 from bongsu.watch.sources.lines import File, Lines
 from bongsu.watch.sources.records import Reading, Records, decoded, item_of, message_of, parsed
-from bongsu.watch.store import Store
+from bongsu.watch.store import Store, WatchState
 from bongsu.watch.stream import Watch
 from bongsu.watch.times import read_time, time_zone
 from bongsu.watch.tracking import Settings
@@ -206,9 +207,18 @@ def test_deleted_messages_leave_the_store_and_the_evidence(tmp_path: Path) -> No
     store.close()
 
 
+def test_a_damaged_state_is_refused_in_one_line(tmp_path: Path) -> None:
+    store = Store(tmp_path / "a.db")
+    store.save(state=WatchState(Events(Settings()).state()))
+    store.connection.execute("UPDATE parts SET body = '{\"watermark\": \"x\"}' WHERE name = 'clock'")
+    with pytest.raises(WorkspaceError, match=r"damaged at events\.clock\.watermark"):
+        store.state()
+    store.close()
+
+
 def test_a_store_of_another_version_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path / "a.db")
-    store.save(resume=({"clock": 1.0}, {}))
+    store.save(state=WatchState(Events(Settings()).state()))
     store.close()
     Store(tmp_path / "a.db").close()
     with sqlite3.connect(tmp_path / "a.db") as connection:
@@ -245,10 +255,10 @@ class Written:
     def __init__(self, path: Path, count: Callable[[], None]) -> None:
         self._path, self._count = path, count
 
-    async def send(self, seq: int, body: dict[str, Any]) -> None:
+    async def send(self, seq: int, alert: AlertEvent) -> None:
         self._count()
         with open(self._path, "a") as file:
-            file.write(f"{seq} {body['id']} {body['state']} {body['messages']}\n")
+            file.write(f"{seq} {alert['id']} {alert['state']} {alert['messages']}\n")
         self._count()
 
 
@@ -324,9 +334,9 @@ def test_a_store_of_the_version_before_is_gone_on_with(tmp_path: Path) -> None:
     events = Events(Settings())
     saved = store.state()
     assert saved is not None
-    events.restore(saved, store.message)
+    events.restore(saved.events, store.message)
     events.add(Message("1", "flood in Manila", START + 200, source=name), 0.9)
-    assert events.state()["waiting"] == []  # it is known
+    assert events.state().waiting == []  # it is known
     store.close()
     store = Store(path)  # and again
     assert "secret" not in "\n".join(store.connection.iterdump())

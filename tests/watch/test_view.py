@@ -13,6 +13,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from watching import made_stream, run
 
+from bongsu.live_events import Event, MessageEvent
 from bongsu.printable import printable
 from bongsu.watch.messages import Arrival
 from bongsu.watch.sources.base import Tally
@@ -36,7 +37,7 @@ def test_the_view_shows_what_goes_on() -> None:
         assert "waiting" in shown(view)
         running = []
 
-        def hear(event: dict[str, Any]) -> None:
+        def hear(event: Event) -> None:
             view.hear(event)
             if event["type"] == "alert":
                 running.append(shown(view))
@@ -63,6 +64,13 @@ def shown(view: View) -> str:
 HOSTILE = "fire\x1b]52;c;aGk=\x07 \x9b2J \u202egnidaer\u2028next\nline \udcff"
 
 
+def message_of(identity: str, text: str) -> MessageEvent:
+    return {
+        "type": "message", "id": identity, "source": "s", "author": "a", "text": text, "time": None, "url": "",
+        "probability": 0.9, "threshold": 0.5,
+    }  # fmt: skip
+
+
 def test_strangers_text_moves_nothing_on_the_terminal() -> None:
     shown = printable(HOSTILE)
     assert "\n" not in shown
@@ -71,7 +79,7 @@ def test_strangers_text_moves_nothing_on_the_terminal() -> None:
     assert printable("가족👨‍👩‍👧 é") == "가족👨‍👩‍👧 é"
     console = Console(file=io.StringIO(), force_terminal=True, width=110, height=30)
     with View(console) as view:
-        view.hear({"type": "message", "probability": 0.9, "text": HOSTILE})
+        view.hear(message_of("1", HOSTILE))
     drawn = console.file.getvalue()  # type: ignore[attr-defined]
     assert "gnidaer" in drawn
     for bad in ("\x1b]52", "\x9b", "\u202e", "\u2028"):
@@ -94,24 +102,28 @@ def drawn(width: int, height: int, encoding: str = "utf-8") -> list[str]:
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="backslashreplace")
     console = Console(file=file, force_terminal=True, width=width, height=height, no_color=True)
     view = View(console)
-    times = {
-        "first_message": "2026-01-01T10:00:00Z",
-        "raised": "2026-01-01T10:05:00Z",
-        "latest_message": "2026-01-01T10:09:00Z",
-    }
+    raised = "2026-01-01T10:05:00Z"
     for number in range(40):
-        alert = {
+        alert: Any = {
             "type": "alert",
             "id": str(number),
             "state": "updated",
             "hazard": "landslide",
             "places": ["해운대구", "Busan"] * 9,
+            "first_message": "2026-01-01T10:00:00Z",
+            "raised": raised,
+            "latest_message": "2026-01-01T10:09:00Z",
+            "closed": None,
+            "messages": 1_234 + number,
+            "evidence": [{"text": "산불 fire " * 30}],
         }
-        view.hear({**alert, **times, "messages": 1_234 + number, "evidence": [{"text": "산불 fire " * 30}], "closed": None})
-        view.hear({"type": "message", "id": str(number), "source": "s", "probability": 0.9, "text": f"{number} 글 " * 80})
+        view.hear(alert)
+        view.hear(message_of(str(number), f"{number} 글 " * 80))
     losses = {"dropped": 7, "late": 1, "misdated": 0, "garbage": 3}
-    status = {"type": "status", "time": times["raised"], "rate": 3.0, "lag": 1.0, "share": 0.5, "received": 9, "queue": 0}
-    view.hear({**status, **losses, "running": [{"id": "39", "messages": 77_777}]})
+    running = [{"id": "39", "messages": 77_777}]
+    numbers = {"rate": 3.0, "lag": 1.0, "share": 0.5, "received": 9, "queue": 0}
+    status: Any = {"type": "status", "time": raised, **numbers, **losses, "running": running}
+    view.hear(status)
     with console.capture() as captured:
         console.print(view.draw())
     return captured.get().rstrip("\n").split("\n")
@@ -142,8 +154,8 @@ def test_the_view_without_unicode_or_colour() -> None:
 
 def test_what_is_taken_back_leaves_the_view() -> None:
     view = View(Console(file=io.StringIO(), width=80, height=24))
-    view.hear({"type": "message", "id": "1", "source": "s", "author": "a", "probability": 0.9, "text": "gone"})
-    view.hear({"type": "message", "id": "1", "source": "t", "author": "a", "probability": 0.9, "text": "here"})
+    view.hear(message_of("1", "gone"))
+    view.hear({**message_of("1", "here"), "source": "t"})
     view.hear({"type": "deletion", "id": "", "author": "a", "source": "s"})
     assert "gone" not in shown(view)
     assert "here" in shown(view)

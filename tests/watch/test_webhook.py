@@ -21,13 +21,14 @@ from serving_http import Answer, Request, always, serving, status
 from watching import find, made_stream
 
 from bongsu.errors import DataError
+from bongsu.live_events import AlertEvent
 from bongsu.watch import webhook as module
 from bongsu.watch.addresses import ForbiddenAddressError, http_url, public_addresses, redacted
 from bongsu.watch.payloads import CAP, FORMS, from_template
 from bongsu.watch.sources.base import pause
 from bongsu.watch.webhook import Webhook, message_id
 
-ALERT: dict[str, Any] = {
+ALERT: AlertEvent = {
     **find(made_stream(3))[0],
     "id": "1700000000-flood/포항시",
     "title": "flood: 포항시 <!channel> @everyone",
@@ -124,7 +125,7 @@ def test_an_answer_that_drips_is_given_up(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_anything_that_goes_wrong_is_a_dead_letter(tmp_path: Path) -> None:
-    def broken(body: dict[str, Any]) -> tuple[bytes, str]:
+    def broken(alert: AlertEvent) -> tuple[bytes, str]:
         raise UnicodeEncodeError("ascii", "포", 0, 1, "made")
 
     hook = Webhook("http://127.0.0.1:9/x", tmp_path / "dead.jsonl", True, payload=broken, sleep=no_sleep)
@@ -240,7 +241,8 @@ def test_chats_get_what_they_take() -> None:
     slack = orjson.loads(FORMS["slack"](ALERT)[0])["text"]
     assert "&lt;!channel&gt;" in slack
     assert "<!channel>" not in slack
-    discord = orjson.loads(FORMS["discord"]({**ALERT, "evidence": [{"text": "x" * 5000}] * 5})[0])
+    long: AlertEvent = {**ALERT, "evidence": [{**ALERT["evidence"][0], "text": "x" * 5000}] * 5}
+    discord = orjson.loads(FORMS["discord"](long)[0])
     assert len(discord["content"]) <= 2000
     assert discord["allowed_mentions"] == {"parse": []}
 
@@ -268,7 +270,8 @@ def test_geojson_is_a_feature() -> None:
 def test_a_template_is_filled_in(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text('{"summary": "$title", "lines": "$evidence", "price": "$$5"}')
-    filled = orjson.loads(from_template(path)({**ALERT, "title": 'a "quoted"\n$title'})[0])
+    quoted: AlertEvent = {**ALERT, "title": 'a "quoted"\n$title'}
+    filled = orjson.loads(from_template(path)(quoted)[0])
     assert filled["summary"] == 'a "quoted"\n$title'
     assert filled["price"] == "$5"
     for wrong in ("$nothing", "5 $ each"):
@@ -279,7 +282,12 @@ def test_a_template_is_filled_in(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("form", [None, *FORMS])
 def test_half_an_emoji_is_delivered_as_a_question_mark_or_kept(tmp_path: Path, form: str | None) -> None:
-    body = {**ALERT, "title": "fire \ud83d", "evidence": [{**ALERT["evidence"][0], "text": "\ud83d"}], "id": "\ud83d"}
+    body: AlertEvent = {
+        **ALERT,
+        "title": "fire \ud83d",
+        "evidence": [{**ALERT["evidence"][0], "text": "\ud83d"}],
+        "id": "\ud83d",
+    }
 
     async def main(answer: Answer) -> tuple[Webhook, list[Request]]:
         async with serving(answer) as (port, seen):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from bongsu.live_events import AlertEvent
 from bongsu.watch.events import Events
 from bongsu.watch.messages import Message
 from bongsu.watch.sinks import Sink
@@ -50,7 +51,7 @@ class Fake:
         return np.array([[0.9, 0.1] if "lovely" in text else [0.1, 0.9] for text in texts])
 
 
-def find(messages: Sequence[Message], settings: Settings | None = None) -> list[dict[str, Any]]:
+def find(messages: Sequence[Message], settings: Settings | None = None) -> list[AlertEvent]:
     events, told = Events(settings or Settings()), []
     for message in messages:
         if "lovely" not in message.text:
@@ -68,10 +69,10 @@ class Kept:
     """A sink that remembers."""
 
     def __init__(self) -> None:
-        self.name, self.bodies = "kept", list[dict[str, Any]]()
+        self.name, self.bodies = "kept", list[AlertEvent]()
 
-    async def send(self, seq: int, body: dict[str, Any]) -> None:
-        self.bodies.append(body)
+    async def send(self, seq: int, alert: AlertEvent) -> None:
+        self.bodies.append(alert)
 
 
 def run(sources: Sequence[Source], store: Store, sinks: Sequence[Sink], **options: Any) -> Watch:

@@ -1,4 +1,4 @@
-"""What stands on an encoder and answers: for a whole text (`cnn`), or for each of its tokens (`token`)."""
+"""Heads on an encoder: one output for a whole text (`cnn`), or one for each of its tokens (`token`)."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class CNNConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> CNNConfig:
-        """The opposite of `to_dict`. Raises TypeError when a key is missing or unknown."""
+        """Build from the values of `to_dict`. Raises TypeError when a key is missing or unknown."""
         config = cls(**values)
         return replace(config, kernel_sizes=tuple(config.kernel_sizes))
 
@@ -59,7 +59,7 @@ class SentenceCNN(nn.Module):
         self.linear = nn.Linear(config.filters * len(config.kernel_sizes), config.n_outputs)
 
     def forward(self, hidden: Tensor, valid: Tensor) -> Tensor:
-        """hidden [B, L, d_model] and valid [B, L] bool (False at padding) -> [B, n_outputs]."""
+        """Return outputs [B, n_outputs] of hidden [B, L, d_model] and valid [B, L] bool, False at padding."""
         return self.linear(self.drop(self.convolve(hidden.masked_fill(~valid[..., None], 0), valid)))  # type: ignore[no-any-return]
 
     def convolve(self, hidden: Tensor, valid: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ class TokenConfig:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> TokenConfig:
-        """The opposite of `to_dict`. Raises TypeError when a key is missing or unknown."""
+        """Build from the values of `to_dict`. Raises TypeError when a key is missing or unknown."""
         return cls(**values)
 
     def to_dict(self) -> dict[str, object]:
@@ -41,8 +41,8 @@ class TokenHead(nn.Module):
         self.linear = nn.Linear(d_model, config.n_outputs)
 
     def forward(self, hidden: Tensor, valid: Tensor) -> Tensor:
-        """hidden [B, L, d_model] and valid [B, L] bool -> [B, L, n_outputs]; outputs at padding have no meaning."""
+        """Return outputs [B, L, n_outputs] of hidden [B, L, d_model]; those at padding (`valid` False) have no meaning."""
         return self.linear(self.drop(hidden))  # type: ignore[no-any-return]
 
     def after_step(self) -> None:
-        """Nothing is bounded."""
+        """Bound nothing."""
