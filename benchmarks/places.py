@@ -5,7 +5,7 @@
 PLACES is a JSON Lines file (also .gz, .zst) with `text`, `event`, and `locations`, the place names as they stand in the text.
 The tagger learns from at most `--rows` rows of the other events and answers through its ONNX bundle. Names are compared as the
 watch uses them, a set in lower case for each message: exact when they are equal, partial when one holds the other. Intervals
-are paired, by bootstrap over messages. Messages a second are of processor time, on one thread.
+are paired, by bootstrap over messages. Messages a second are of processor time, on one thread, one message after the other.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from bongsu.evaluation.bootstrap import compare_metric
 from bongsu.export.bundle import export_onnx
 from bongsu.files import write_text
 from bongsu.inference.onnx import BundlePredictor
-from bongsu.watch.hazards import MAX_PLACES, places_in
+from bongsu.watch.hazards import places_in
+from bongsu.watch.places import TaggedPlaces
+from bongsu.watch.tracking import FindPlaces
 
 SHUFFLE = 0  # the seed by which rows are drawn
 LEFT_OUT = ["canada_wildfires_2016", "cyclone_idai_2019", "midwestern_us_floods_2019", "pakistan_earthquake_2019"]
-BATCH = 256  # messages that the watch asks about at a time
 WARM = 32  # messages before the clock starts
 FREQUENT = 10
-NAMES_OF_A_MESSAGE = Sequence[Sequence[str]]
 
 RECIPE = """
 seed = {seed}
@@ -94,23 +94,12 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
     write_text(path, "".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items))
 
 
-def tagged(tagger: BundlePredictor) -> Callable[[list[str]], NAMES_OF_A_MESSAGE]:
-    """Return how a tagger names places, as `places_in` does."""
-    return lambda texts: [
-        tuple(dict.fromkeys(span.text.lower() for span in spans))[:MAX_PLACES] for spans in tagger.predict(texts)
-    ]
-
-
-def by_rule(texts: list[str]) -> NAMES_OF_A_MESSAGE:
-    """Return the places by rule."""
-    return [places_in(text) for text in texts]
-
-
-def timed(find: Callable[[list[str]], NAMES_OF_A_MESSAGE], texts: list[str]) -> tuple[NAMES_OF_A_MESSAGE, float]:
-    """Return the names in each text, and texts a second of processor time."""
-    find(texts[:WARM])
+def timed(find: FindPlaces, texts: list[str]) -> tuple[list[tuple[str, ...]], float]:
+    """Return the names in each text, found one by one as the watch does, and texts a second of processor time."""
+    for text in texts[:WARM]:
+        find(text)
     begun = time.process_time()
-    names = [found for start in range(0, len(texts), BATCH) for found in find(texts[start : start + BATCH])]
+    names = [find(text) for text in texts]
     return names, len(texts) / (time.process_time() - begun)
 
 
@@ -134,7 +123,7 @@ def f1(totals: Float64) -> Float64:
     return scores(totals)[2]
 
 
-def frequent(names: NAMES_OF_A_MESSAGE, wanted: set[str]) -> str:
+def frequent(names: Sequence[Sequence[str]], wanted: set[str]) -> str:
     """Return how many of the most frequent names are places that somebody has marked in the event."""
     top = [name for name, _ in Counter(name for some in names for name in some).most_common(FREQUENT)]
     return f"{sum(name in wanted for name in top)} of {len(top)}"
@@ -170,9 +159,9 @@ def main() -> None:
 
     texts = [row.text for row in test]
     finders = {
-        "rule": by_rule,
-        "tagger, float32": tagged(BundlePredictor.load(bundle, "float32", sessions=1)),
-        "tagger, int8": tagged(BundlePredictor.load(bundle, "int8", sessions=1)),
+        "rule": places_in,
+        "tagger, float32": TaggedPlaces(BundlePredictor.load(bundle, "float32", sessions=1)),
+        "tagger, int8": TaggedPlaces(BundlePredictor.load(bundle, "int8", sessions=1)),
     }
     answers = {name: timed(find, texts) for name, find in finders.items()}
     events = np.array([row.event for row in test])
