@@ -165,12 +165,16 @@ class Outcome:
 def summary(outcomes: Sequence[Outcome]) -> str:
     """One sentence."""
     found = [outcome for outcome in outcomes if outcome.wait is not None]
-    waits = [(outcome.wait or 0.0) / 60 for outcome in found]
-    before = statistics.median(outcome.before for outcome in found)
+    if found:
+        waits = [(outcome.wait or 0.0) / 60 for outcome in found]
+        before = statistics.median(outcome.before for outcome in found)
+        when = f" after {statistics.median(waits):.0f} minutes (median; from {min(waits):.0f} to {max(waits):.0f}), "
+        when += f"{before:.0%} of the event's messages before (median);"
+    else:
+        when = ""
     false, days = [title for outcome in outcomes for title in outcome.false], sum(outcome.days for outcome in outcomes)
     return (
-        f"{len(found)} of {len(outcomes)} events told of; after {statistics.median(waits):.0f} minutes (median; from "
-        f"{min(waits):.0f} to {max(waits):.0f}), {before:.0%} of the event's messages before (median); "
+        f"{len(found)} of {len(outcomes)} events told of;{when} "
         f"{len(false)} false alerts in {days:.0f} days: {'; '.join(false[:20]) or 'none'}"
     )
 
