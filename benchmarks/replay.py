@@ -1,6 +1,6 @@
 """Crises of the past in a stream of everyday messages: how soon an alert comes, which crises get none, which alerts are false.
 
-    python -m benchmarks.replay BUNDLE GENERAL CRISIS... [--rate 1] [--hours 24] [--days 30]
+    python -m benchmarks.replay BUNDLE GENERAL CRISIS... [--rate 1] [--hours 24] [--days 30] [--places TAGGER]
 
 GENERAL is a text file (also .gz, .zst) of messages without times, one a line. They come at random, RATE a second on average:
 more by day than by night (1.6 to 0.4 times), and ten minutes are busier or calmer than ten others (a Gamma factor of standard
@@ -32,9 +32,11 @@ from bongsu.corpus.streams import open_bytes
 from bongsu.inference.onnx import BundlePredictor
 from bongsu.watch.alerts import iso
 from bongsu.watch.events import Events
+from bongsu.watch.hazards import places_in
 from bongsu.watch.messages import Message, tidy
+from bongsu.watch.places import TaggedPlaces
 from bongsu.watch.times import read_time
-from bongsu.watch.tracking import Settings
+from bongsu.watch.tracking import FindPlaces, Settings
 
 SETTINGS = Settings()
 CHOSEN_ON = (
@@ -108,9 +110,9 @@ def everyday(texts: Sequence[str], begin: float, end: float, rate: float, draw: 
     return [Message(f"g{number}", texts[(first + number) % len(texts)], time) for number, time in enumerate(times.tolist())]
 
 
-def alerts(messages: Sequence[Message], scores: dict[str, float], threshold: float) -> list[dict[str, Any]]:
+def alerts(messages: Sequence[Message], scores: dict[str, float], threshold: float, places: FindPlaces) -> list[dict[str, Any]]:
     """What a watch tells of a stream."""
-    events, told = Events(SETTINGS), []
+    events, told = Events(SETTINGS, places), []
     for message in sorted(messages, key=lambda one: one.time):
         if scores[message.text] >= threshold:
             events.add(message, scores[message.text])
@@ -163,12 +165,16 @@ class Outcome:
 def summary(outcomes: Sequence[Outcome]) -> str:
     """One sentence."""
     found = [outcome for outcome in outcomes if outcome.wait is not None]
-    waits = [(outcome.wait or 0.0) / 60 for outcome in found]
-    before = statistics.median(outcome.before for outcome in found)
+    if found:
+        waits = [(outcome.wait or 0.0) / 60 for outcome in found]
+        before = statistics.median(outcome.before for outcome in found)
+        when = f" after {statistics.median(waits):.0f} minutes (median; from {min(waits):.0f} to {max(waits):.0f}), "
+        when += f"{before:.0%} of the event's messages before (median);"
+    else:
+        when = ""
     false, days = [title for outcome in outcomes for title in outcome.false], sum(outcome.days for outcome in outcomes)
     return (
-        f"{len(found)} of {len(outcomes)} events told of; after {statistics.median(waits):.0f} minutes (median; from "
-        f"{min(waits):.0f} to {max(waits):.0f}), {before:.0%} of the event's messages before (median); "
+        f"{len(found)} of {len(outcomes)} events told of;{when} "
         f"{len(false)} false alerts in {days:.0f} days: {'; '.join(false[:20]) or 'none'}"
     )
 
@@ -182,12 +188,14 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1.0, help="everyday messages a second")
     parser.add_argument("--hours", type=float, default=24.0, help="replayed before and after an event's first moment")
     parser.add_argument("--days", type=int, default=30, help="of everyday messages alone")
+    parser.add_argument("--places", type=Path, help="a bundle of a tagger that finds the places, as in `bongsu watch`")
     given = parser.parse_args()
     with open_bytes(str(given.general)) as lines:
         general = [text for line in lines.read().decode("utf-8", "replace").splitlines() if (text := tidy(line))]
     crises = [crisis for path in given.crises for crisis in read_crises(path)]
     windows = [(crisis, moment, crisis.between(moment, 3600 * given.hours)) for crisis in crises if (moment := crisis.moment())]
     detector = BundlePredictor.load(given.bundle)
+    places = TaggedPlaces(BundlePredictor.load(given.places)) if given.places else places_in
     scores = probabilities(detector, [*general, *(message.text for *_, own in windows for message in own)])
     threshold, draw = detector.threshold, np.random.default_rng(0)
     rows: list[list[object]] = []
@@ -196,7 +204,7 @@ def main() -> None:
         for crisis, moment, own in windows:
             bar.advance(note=crisis.name)
             begin, end = moment - 3600 * given.hours, moment + 3600 * given.hours
-            told = alerts([*own, *everyday(general, begin, end, given.rate, draw)], scores, threshold)
+            told = alerts([*own, *everyday(general, begin, end, given.rate, draw)], scores, threshold, places)
             outcome = Outcome.of(told, crisis, own, moment, (end - begin) / 86400)
             half = "chosen on" if crisis.name in CHOSEN_ON else "not looked at"
             outcomes[half].append(outcome)
@@ -218,7 +226,7 @@ def main() -> None:
     passing = sum(scores[text] >= threshold for text in general) / len(general)
     print(f"\n{given.rate:g} everyday messages a second, of which {passing:.1%} pass.")
     alone = everyday(general, 0.0 + 86400 * 10_000, 86400.0 * (10_000 + given.days), given.rate, draw) if given.days else []
-    false = [body["title"] for body in alerts(alone, scores, threshold) if body["state"] == "opened"]
+    false = [body["title"] for body in alerts(alone, scores, threshold, places) if body["state"] == "opened"]
     print(f"Alone: {len(false)} alerts in {given.days} days. {'; '.join(false[:20])}")
 
 

@@ -45,6 +45,12 @@ def watch(
     alarm_class: Annotated[
         list[str] | None, typer.Option("--alarm-class", help="A class to raise alarms on; for detectors of three or more")
     ] = None,
+    places: Annotated[
+        str | None,
+        typer.Option(
+            "--places", help="A bundle of a tagger that finds the places in the messages that pass (default: by rule)"
+        ),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Wait for more at a file's end, as tail -F")] = False,
     replay: Annotated[bool, typer.Option("--replay", help="A file of the past: time is the messages' own")] = False,
     speed: Annotated[float | None, typer.Option("--speed", help="Replay this many times as fast as it was", min=0.001)] = None,
@@ -91,6 +97,7 @@ def watch(
     from bongsu.watch.events import Events
     from bongsu.watch.log import StatusLog, log_to_stderr, logger
     from bongsu.watch.payloads import FORMS
+    from bongsu.watch.places import TaggedPlaces
     from bongsu.watch.sinks import Sink, Stdout, print_line
     from bongsu.watch.sources.records import Reading, columns_of
     from bongsu.watch.store import Store
@@ -130,6 +137,7 @@ def watch(
     sinks: list[Sink] = [*([Stdout(FORMS[format])] if printed else []), *([hook] if hook else [])]
     settings = Settings(false_alarms_a_day=false_alarms, min_messages=min_messages, lateness=lateness)
     detector, ask = _detector(model), partial(_alarm, classes=alarm_class or [])
+    events = Events(settings, TaggedPlaces(_detector(places))) if places else Events(settings)
     memory = Store(store)
     with ExitStack() as stack:
         stack.callback(memory.close)
@@ -157,7 +165,7 @@ def watch(
         watching = Watch(
             ask(detector),
             opened,
-            Events(settings),
+            events,
             memory,
             sinks,
             desk=desk,

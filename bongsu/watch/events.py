@@ -29,10 +29,10 @@ from dataclasses import dataclass, field
 from bongsu.live_events import AlertEvent, State
 from bongsu.watch.alerts import Alert
 from bongsu.watch.baseline import ALL, GUARD, Baseline, BaselineState
-from bongsu.watch.hazards import OTHER
+from bongsu.watch.hazards import OTHER, places_in
 from bongsu.watch.messages import Deletion, Message, Reference, unique
 from bongsu.watch.recent import Recent, RecentState
-from bongsu.watch.tracking import ANY, Settings, Tracked, by_place
+from bongsu.watch.tracking import ANY, FindPlaces, Settings, Tracked, by_place
 
 WINDOWS = (1, 5, 15, 60, 240)
 """Bins whose messages are counted together: short ones for fast bursts, long ones for slow."""
@@ -75,7 +75,8 @@ class EventsState:
 class Events:
     """Turns messages that pass into alerts."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, places_in: FindPlaces = places_in) -> None:
+        """Args: places_in: finds the places in a message; by default by rule."""
         self.settings = settings
         self.open: dict[str, Alert] = {}
         self.late = 0
@@ -94,7 +95,7 @@ class Events:
         """Of the bin that is not over yet."""
         self._late_counts: dict[int, Counter[str]] = {}
         """What was counted since in bins that are over."""
-        self._recent = Recent(max(WINDOWS), settings)
+        self._recent = Recent(max(WINDOWS), settings, places_in)
         self._references: list[Reference] = []
         self.watermark = -math.inf
         """How far the stream has come."""

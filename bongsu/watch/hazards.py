@@ -63,13 +63,15 @@ def hazards_in(text: str) -> tuple[str, ...]:
     return tuple(sorted(kind for kind in found if kind))
 
 
+def korean_places_in(text: str) -> tuple[str, ...]:
+    """Return the names of places in Korean in `text`, in their order."""
+    names = [] if text.isascii() else _KOREAN_PLACE.findall(text)
+    return tuple(dict.fromkeys(name for name in names if name not in _KOREAN_NOT_A_PLACE))
+
+
 def places_in(text: str) -> tuple[str, ...]:
     """Return at most `MAX_PLACES` names in `text`, in lower case, in their order."""
-    found: dict[str, None] = {}
-    if not text.isascii():
-        for name in _KOREAN_PLACE.findall(text):
-            if name not in _KOREAN_NOT_A_PLACE:
-                found[name] = None
+    found: dict[str, None] = dict.fromkeys(korean_places_in(text))
     for tag in _HASHTAG.findall(text):
         name = _PRAYER.sub("", _HASHTAG_HAZARD.sub("", tag.lower())).strip("_0123456789")
         if len(name) > 2 and name not in _LATIN_NOT_A_PLACE:

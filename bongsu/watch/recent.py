@@ -11,7 +11,7 @@ from typing import TypeAlias
 from bongsu.watch.alerts import Alert
 from bongsu.watch.duplicates import Window
 from bongsu.watch.messages import Deletion, Message, unique
-from bongsu.watch.tracking import Settings, Tracked, by_place, track
+from bongsu.watch.tracking import FindPlaces, Settings, Tracked, by_place, track
 
 SavedMessage: TypeAlias = tuple[str, float, int, tuple[str, ...], tuple[str, ...], str | None]
 """A `Tracked` message as it is saved: uid, probability, bin, keys counted, keys free, id of its alert."""
@@ -34,11 +34,11 @@ class Recent:
     author each time.
     """
 
-    def __init__(self, counted: int, settings: Settings) -> None:
+    def __init__(self, counted: int, settings: Settings, places_in: FindPlaces) -> None:
         """Args: counted: bins whose messages count for `free`, and in which a near-duplicate or an author is recognised."""
         self.free: dict[str, Counter[int]] = {}
         """For each key, by bin, how many messages no open alert explains."""
-        self._counted, self._settings = counted, settings
+        self._counted, self._settings, self._places_in = counted, settings, places_in
         self._window = Window(settings.max_recent)
         self._messages: dict[str, Tracked] = {}
         self._voices: dict[int, int] = {}
@@ -58,7 +58,7 @@ class Recent:
         first = self._window.join(message.uid, message.text)
         if first != message.uid:
             return self._messages[first]
-        tracked = track(message, probability, bin)
+        tracked = track(message, probability, bin, self._places_in)
         tracked.counted = tuple(key for key in tracked.keys if self._is_new(message, key, bin))
         self._messages[tracked.uid] = tracked
         self._set_free(tracked, tracked.counted)
@@ -160,7 +160,8 @@ class Recent:
         for uid, probability, bin, counted, free, alert in state.messages:
             message = find(uid)
             source, _, identity = uid.partition("\n")
-            tracked = track(message or Message(identity, "", 0.0, source=source), probability, bin)
+            said = message or Message(identity, "", 0.0, source=source)
+            tracked = track(said, probability, bin, self._places_in)
             tracked.alert, tracked.counted, tracked.free = alerts.get(alert or ""), counted, free
             self._messages[tracked.uid] = tracked
             if message is not None:

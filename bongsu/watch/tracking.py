@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bongsu.watch.alerts import Alert
-from bongsu.watch.hazards import MAX_HAZARDS, OTHER, hazards_in, places_in
+from bongsu.watch.hazards import MAX_HAZARDS, OTHER, hazards_in
 from bongsu.watch.messages import GIST, Message
 
 ANY = "any"
 """Stands for all hazards in the key of a place: messages of one event may name different ones, or none."""
+FindPlaces = Callable[[str], tuple[str, ...]]
+"""Finds the names of places in a text, in lower case."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ class Tracked:
     alert: Alert | None = None
 
 
-def track(message: Message, probability: float, bin: int) -> Tracked:
+def track(message: Message, probability: float, bin: int, places_in: FindPlaces) -> Tracked:
     """Read off a message what it speaks of."""
     text = message.text[:GIST]
     hazards, places = hazards_in(text)[:MAX_HAZARDS], places_in(text)
