@@ -32,6 +32,7 @@ from bongsu.tasks.task import Example
 BATCH = 4096
 EVERYDAY = 50_000
 FLIPS = 1000
+CHAT = ("chat_en", "short_messages")  # sources of one class
 
 
 class Labelled(NamedTuple):
@@ -99,13 +100,17 @@ def held_out(detector: Predictor, data: Path) -> None:
     outputs = task.tfidf_outputs(tfidf, [task.example([text]) for text in texts]).values
     theirs = (outputs[:, 1] - outputs[:, 0]).astype(np.float64)
     print("| held out | rows | ours | TF-IDF | difference | ROC-AUC ours | TF-IDF |\n|---|---|---|---|---|---|---|")
-    for source, lang in sorted({(row["source"], row["lang"]) for row in rows}):
-        which = np.array([(row["source"], row["lang"]) == (source, lang) for row in rows])
+    sources = np.array([f"{row['source']}, {row['lang']}" for row in rows])
+    chat = np.isin([row["source"] for row in rows], CHAT)
+    langs = np.array([row["lang"] for row in rows])
+    parts = {source: sources == source for source in sorted(set(sources.tolist()))}
+    parts |= {f"all but chat, {lang}": ~chat & (langs == lang) for lang in sorted(set(langs.tolist()))}
+    for name, which in parts.items():
         truth, a, b = labels[which], ours[which] >= 0.5, theirs[which] >= 0
         found = paired_difference(truth, a.astype(np.int64), b.astype(np.int64))
         low, high = found.interval
         print(
-            f"| {source}, {lang} | {len(truth):,} | {(a == truth).mean():.4f} | {(b == truth).mean():.4f} "
+            f"| {name} | {len(truth):,} | {(a == truth).mean():.4f} | {(b == truth).mean():.4f} "
             f"| {found.difference:+.2f} ({low:+.2f} to {high:+.2f}) "
             f"| {auc(truth, ours[which])} | {auc(truth, theirs[which])} |"
         )
