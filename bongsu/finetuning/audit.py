@@ -107,8 +107,12 @@ def label_errors(labels: Int64, probabilities: Float64) -> Int64:
 def out_of_fold(task: ClassificationTask, examples: Sequence[Example[str]], groups: Int64, seed: int) -> Float64:
     """Return TF-IDF's probabilities of each row, learned from rows that hold no near-duplicate of it."""
     table = np.zeros((len(examples), len(task.schema.labels)))
+    try:
+        splits = folds(task.classes_of(examples), groups, FOLDS, seed, task.schema.labels)
+    except DataError as error:
+        raise DataError(f"label errors are looked for with {FOLDS} folds, and {error}") from None
     with progress.bar("looking for label errors", FOLDS, "folds") as bar:
-        for train, held_out in folds(task.classes_of(examples), groups, FOLDS, seed, task.schema.labels):
+        for train, held_out in splits:
             model = task.fit_tfidf([examples[row] for row in train])
             outputs = task.tfidf_outputs(model, [examples[row] for row in held_out])
             table[held_out] = task.probabilities(outputs, Calibration()).values

@@ -44,7 +44,10 @@ def protocol_splits(
     if validation.leave_out:
         return leave_out(strata, values, groups, validation.folds, seed)
     if validation.folds:
-        return folds(strata, groups, validation.folds, seed, names)
+        try:
+            return folds(strata, groups, validation.folds, seed, names)
+        except DataError as error:
+            raise DataError(f"validation.folds: {error}") from None
     return [hold_out(strata, groups, validation.holdout, seed, names)]
 
 
@@ -62,18 +65,18 @@ def folds(
         DataError: when a label has fewer rows or groups than there are folds (`every_label`), or there are fewer groups.
     """
     if (different := len(np.unique(groups))) < count:
-        raise DataError(f"validation.folds: without near-duplicates there are {different} texts, too few for {count} folds.")
+        raise DataError(f"without near-duplicates there are {different} texts, too few for {count} folds.")
     if every_label:
         label, rows, texts = _rarest(labels, groups)
         if texts < count:
             same = f", {texts} without near-duplicates" if texts < rows else ""
-            raise DataError(f"validation.folds: {_name(label, names)} has {rows} rows{same}; too few for {count} folds.")
+            raise DataError(f"{_name(label, names)} has {rows} rows{same}; too few for {count} folds.")
     parts = _folds(labels.astype(np.int64).tobytes(), groups.astype(np.int64).tobytes(), count, seed % 2**32)
     wanted = set(labels.tolist()) if every_label else set()
     for fold, (_, held) in enumerate(parts):
         if missing := sorted(wanted - set(labels[held].tolist())):
             raise DataError(
-                f"validation.folds: fold {fold + 1} of {count} cannot have rows of {_name(missing[0], names)}, since "
+                f"fold {fold + 1} of {count} cannot have rows of {_name(missing[0], names)}, since "
                 "near-duplicates stay in one fold; use fewer folds."
             )
     return list(parts)
