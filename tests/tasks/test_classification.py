@@ -85,7 +85,7 @@ def test_the_positive_class_comes_last(tmp_path: Path) -> None:
         ("text,label\na,1\n", "there is no column 'target'; the columns are text, label"),
         ("text,target\na,1\nb,1\n", "one label only"),
         ("text,target\n" + "".join(f"a,{number}\n" for number in range(1001)), "1001 different values; is it the label"),
-        ("text,target\n", "not one text|no labelled row"),
+        ("text,target\n", "nothing to read; it is empty, or has a header alone"),
         ("text,target\na,\n,1\n", "no labelled row"),
         ("", "empty"),
     ],
