@@ -61,8 +61,7 @@ def comparison(results: Sequence[Result], study: Study) -> str:
     """Draw the best points: mean and standard deviation over seeds of the metric that decides."""
     shown = list(results)[:24][::-1]
     figure, (axis,) = canvas(1, width=9.5, height=0.9 + _ROW * len(shown))
-    head = PANELS[study.metric][0] if study.metric in PANELS else "ROC-AUC"
-    frame(axis, f"{head}, mean and deviation over seeds" if study.seeds > 1 else f"{head} of each point", "")
+    frame(axis, f"{study.title}, mean and deviation over seeds" if study.seeds > 1 else f"{study.title} of each point", "")
     for row, result in enumerate(shown):
         spread = result.metrics[study.metric]
         colour = COLOURS["orange" if row == len(shown) - 1 else "blue"]

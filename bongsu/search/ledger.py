@@ -20,7 +20,6 @@ REFUSED: tuple[Status, ...] = ("infeasible", "invalid")
 """Of trials that were not started."""
 
 BEGUN = "trial.json"
-METRICS = ("loss", "accuracy", "bits_per_byte", "f1", "roc_auc")
 
 
 class Record(BaseModel):

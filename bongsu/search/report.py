@@ -10,10 +10,11 @@ from markupsafe import Markup
 from bongsu import progress
 from bongsu.files import write_text
 from bongsu.recipe import show_recipe, write_recipe
+from bongsu.reporting.charts import PANELS
 from bongsu.reporting.page import environment
 from bongsu.search import charts
 from bongsu.search.feasibility import check_feasibility, count_fitting
-from bongsu.search.ledger import METRICS, REFUSED, Ledger, Record
+from bongsu.search.ledger import REFUSED, Ledger, Record
 from bongsu.search.pairing import Difference, difference_to_best, difference_to_best_by_rows, effects
 from bongsu.search.results import Result, Spread, counts, importances, results
 from bongsu.search.space import describe, label
@@ -50,7 +51,7 @@ def write_report(ledger: Ledger, seconds: float) -> Path:
         "available_gb": ledger.available_bytes / 1e9,
         "device": ledger.device,
         "problems": [(name, record) for name, record in records.items() if record.status in _PROBLEMS],
-        "shown_metrics": [metric for metric in METRICS if any(metric in result.metrics for result in found)],
+        "shown_metrics": [metric for metric in ledger.plan.metrics if any(metric in result.metrics for result in found)],
         "results": found[:_SHOWN],
         "left_out": max(0, len(found) - _SHOWN),
         "settings": {name: name.rpartition(".")[2] for name in study.space},
@@ -61,7 +62,8 @@ def write_report(ledger: Ledger, seconds: float) -> Path:
         write_recipe(ledger.out / BEST, recipe, f"# The best of {study.name} by {study.objective}.\n")
         importance = importances(found, study)
         logs = [(describe(result.point), curves(ledger.folder(name), study.stage)) for result in found for name in result.names]
-        panels = ["loss", "accuracy", *([study.metric] if study.metric not in ("loss", "accuracy", "roc_auc") else [])]
+        logged = {key for _, runs in logs for run in runs for record in run for key in record}
+        panels = [panel for panel in PANELS if panel in ("loss", "accuracy", study.metric) and logged & set(PANELS[panel][1:])]
         page |= {
             "best": best,
             "to_best": to_best,
@@ -102,8 +104,7 @@ def against(best: Result, other: Result, ledger: Ledger) -> Difference | None:
 
 def markdown(study: Study, found: list[Result], records: dict[str, Record], to_best: list[Difference | None]) -> str:
     """Return the points as a table, the best first, and how many trials ended in each way."""
-    shown = [metric for metric in METRICS if any(metric in result.metrics for result in found)]
-    shown.sort(key=lambda metric: metric != study.metric)
+    shown = list(dict.fromkeys([study.metric, *(metric for result in found for metric in result.metrics)]))
     settings = [name.rpartition(".")[2] for name in study.space]
     heads = [*settings, *(metric.replace("_", " ") for metric in shown), "against the best", "seeds", "time"]
     rows = [

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 import optuna
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 
-from bongsu.search.ledger import METRICS, Ledger, Record, Status
+from bongsu.search.ledger import Ledger, Record, Status
 from bongsu.search.searchers import distributions, parameters
 from bongsu.search.space import Point, label
 from bongsu.search.study import Study
@@ -53,7 +53,9 @@ def results(ledger: Ledger, records: dict[str, Record]) -> list[Result]:
     for group in groups.values():
         measured = {name: record for name, record in group.items() if study.metric in record.metrics}
         if measured:
-            values = {name: [each.metrics[name] for each in measured.values() if name in each.metrics] for name in METRICS}
+            values = {
+                name: [each.metrics[name] for each in measured.values() if name in each.metrics] for name in ledger.plan.metrics
+            }
             metrics = {name: spread(of_seeds) for name, of_seeds in values.items() if of_seeds}
             complete = all(record.status == "finished" for record in group.values())
             seconds = fmean(record.seconds for record in measured.values())

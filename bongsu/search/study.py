@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bongsu.errors import RecipeError
 from bongsu.recipe import Positive, Recipe, Section, Tree, override, parse_recipe, parse_section, read_tree
@@ -29,13 +29,18 @@ from bongsu.search.space import (
     merge,
     random_points,
 )
+from bongsu.tasks.registry import METRICS, build_task
+from bongsu.tasks.task import Metric
 
-Objective = Literal[
-    "pretrain.loss", "pretrain.accuracy", "pretrain.bits_per_byte",
-    "finetune.loss", "finetune.accuracy", "finetune.f1", "finetune.roc_auc",
-]  # fmt: skip
 _SURVEYED = 200  # points at least, where ranges are drawn
-_LOWER_IS_BETTER = ("loss", "bits_per_byte")
+_METRICS = {
+    "pretrain": {
+        "loss": Metric("loss", "Loss", higher_is_better=False),
+        "accuracy": Metric("accuracy", "Accuracy"),
+        "bits_per_byte": Metric("bits_per_byte", "Bits per byte", higher_is_better=False),
+    },
+    "finetune": METRICS,
+}
 
 
 class Search(Section):
@@ -77,7 +82,9 @@ class Study(Section):
     """The recipe whose settings vary (a path, relative to the current folder)."""
     changes: Tree = Field(default={})
     """Parts of a recipe that differ from it in every trial."""
-    objective: Objective
+    objective: str
+    """The metric that decides: of pre-training, such as `pretrain.bits_per_byte`, or one that the recipe's kind of task has,
+    such as `finetune.accuracy`."""
     space: Space
     seeds: Positive = 1
     """How often to repeat each point, with seeds that follow the recipe's."""
@@ -102,6 +109,15 @@ class Study(Section):
             raise ValueError(f"space.{ranges[0]}: a grid needs its values listed; or set search.searcher to random or tpe")
         return self
 
+    @field_validator("objective")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        stage, _, metric = value.partition(".")
+        if metric not in _METRICS.get(stage, {}):
+            known = [f"{stage}.{name}" for stage, metrics in _METRICS.items() for name in metrics]
+            raise ValueError(f"it is one of {', '.join(known)}")
+        return value
+
     @property
     def stage(self) -> Literal["pretrain", "finetune"]:
         """The stage whose metrics decide, and the last that a trial runs."""
@@ -113,8 +129,13 @@ class Study(Section):
         return self.objective.partition(".")[2]
 
     @property
+    def title(self) -> str:
+        """The metric's name on a chart."""
+        return _METRICS[self.stage][self.metric].title
+
+    @property
     def mode(self) -> Literal["min", "max"]:
-        return "min" if self.metric in _LOWER_IS_BETTER else "max"
+        return "max" if _METRICS[self.stage][self.metric].higher_is_better else "min"
 
 
 _HIDING = ("mask_rate", "whole_words", "validation_sentences")
@@ -212,6 +233,29 @@ class Plan:
                 found.append((trial, error))
         return found
 
+    @cached_property
+    def first_recipe(self) -> Recipe:
+        """The recipe of the first point that has a valid one.
+
+        Raises:
+            RecipeError: that of the first point, when none has.
+        """
+        first: RecipeError | None = None
+        for trial in self.trials():
+            try:
+                return self.recipe(trial)
+            except RecipeError as error:
+                first = first or error
+        raise first or RecipeError(f"{self.study.name}: the space has no points")
+
+    @cached_property
+    def metrics(self) -> list[str]:
+        """The names of the metrics of the stage that decides."""
+        task = self.first_recipe.task
+        if task is None or self.study.stage == "pretrain":
+            return list(_METRICS["pretrain"])
+        return [metric.name for metric in build_task(task).metrics]
+
     def surveyed_recipes(self) -> list[Recipe]:
         """Return the valid recipes of the survey."""
         return [recipe for _, recipe in self.surveyed if isinstance(recipe, Recipe)]
@@ -255,7 +299,8 @@ def load_study(path: Path, changes: list[str] | None = None, small: bool = False
     recipe = merge(read_tree(Path(study.recipe)), study.changes)
     override(recipe, changes or [])
     plan = Plan(study, recipe)
-    _require_a_valid_point(plan)
+    if study.metric not in plan.metrics:
+        raise RecipeError(f"{path}: objective: {study.recipe} has no {study.metric}, but {', '.join(plan.metrics)}.")
     _require_effective_settings(plan)
     if study.stage == "pretrain":
         _require_the_same_masks(plan)
@@ -297,20 +342,3 @@ def _require_effective_settings(plan: Plan) -> None:
                 f"space: {useless[0]} changes nothing where {source} names an encoder, whose size and tokenizer are used; "
                 f"remove {source} from the recipe, or vary something else."
             )
-
-
-def _require_a_valid_point(plan: Plan) -> None:
-    """Refuse a space without a valid recipe, such as one with a setting that recipes do not have.
-
-    Raises:
-        RecipeError: that of the first point.
-    """
-    first: RecipeError | None = None
-    for trial in plan.trials():
-        try:
-            plan.recipe(trial)
-        except RecipeError as error:
-            first = first or error
-        else:
-            return
-    raise first or RecipeError(f"{plan.study.name}: the space has no points")

@@ -33,7 +33,7 @@ from bongsu.cluster import LOCAL, SMALL, connected
 from bongsu.errors import WorkspaceError
 from bongsu.files import read_json, redacted, write_json
 from bongsu.search.inputs import file_fingerprints
-from bongsu.search.ledger import METRICS, Ledger
+from bongsu.search.ledger import Ledger
 from bongsu.search.searchers import NAME, SEED, Listed, Parzen
 from bongsu.search.space import Arms, Point, label
 from bongsu.search.study import Plan, Trial
@@ -153,7 +153,7 @@ class _Watch(tune.Callback):
                 "stopped",
                 f"by the scheduler at step {result['step']:,}",
                 name,
-                metrics={key: value for key, value in result.items() if key in METRICS},
+                metrics={key: value for key, value in result.items() if key in self.ledger.plan.metrics},
                 seconds=float(result["time_total_s"]),
             )
         record = self.ledger.read(name)

@@ -12,9 +12,15 @@ from bongsu.tasks.multilabel import MultilabelTask
 from bongsu.tasks.pair import pair_task
 from bongsu.tasks.regression import RegressionTask
 from bongsu.tasks.tagging import TaggingTask
-from bongsu.tasks.task import Schema, Task
+from bongsu.tasks.task import Metric, Schema, Task
 
 AnyTask = Task[Any, Any, Any]
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for kind in (TaggingTask, AnsweringTask, RegressionTask, MultilabelTask, ClassificationTask)
+    for metric in kind.metrics
+}
+"""Every metric by name; one that several kinds have has the same direction in all of them."""
 KINDS: dict[str, Callable[[Any, Schema | None], AnyTask]] = {
     "classification": ClassificationTask,
     "multilabel": MultilabelTask,

@@ -82,6 +82,23 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, message: str) -> None:
         load_study(tmp_path / "study.toml")
 
 
+@pytest.mark.parametrize(
+    ("metric", "mode", "title"),
+    [("spearman", "max", "Spearman"), ("mae", "min", "MAE"), ("roc_auc", None, ""), ("bleu", None, "")],
+)
+def test_objectives_are_the_metrics_of_the_kind(tmp_path: Path, metric: str, mode: str | None, title: str) -> None:
+    recipe, path = tmp_path / "recipe.toml", tmp_path / "study.toml"
+    recipe.write_text('name = "r"\n[task]\nkind = "regression"\ntrain = "a.csv"\n[finetune]\nencoder = "bongsu:beacon"\n')
+    path.write_text(f'name = "s"\nrecipe = "{recipe}"\nobjective = "finetune.{metric}"\n[space]\nfinetune.epochs = [1, 2]\n')
+    if mode is None:
+        with pytest.raises(RecipeError, match=r"objective: .*spearman"):
+            load_study(path)
+        return
+    plan = load_study(path)
+    assert (plan.study.mode, plan.study.title) == (mode, title)
+    assert plan.metrics == ["pearson", "spearman", "mae"]
+
+
 def test_a_recipe_is_built_once_for_each_point(monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[str] = []
 
