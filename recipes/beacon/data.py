@@ -174,6 +174,7 @@ def packaged_rows(name: str) -> Iterator[Row]:
 def labelled(data: Path) -> Iterator[Row]:
     """Yield all labelled rows."""
     yield from packaged_rows("messages.csv")
+    yield from packaged_rows("plain.csv")
     yield from packaged_rows("demo.csv")
     yield from response_rows(data / "response_messages.csv")
     yield from event_rows(data / "current_events_2025.csv")
@@ -196,7 +197,7 @@ def unlabelled(data: Path) -> Iterator[tuple[str, Iterable[str]]]:
         rows = read_csv(data / f"{name}.csv")
         yield name, (row["text"] for row in rows if share(row["text"]) >= LABELLED_HELD_OUT)
     yield "current_events", (row["text"] for row in read_csv(data / "current_events_2025.csv") if row["time"] < EVENTS_FROM)
-    for name in ("messages", "demo"):
+    for name in ("messages", "plain", "demo"):
         yield f"packaged_{name}", (row.text for row in packaged_rows(f"{name}.csv") if row.split == "train")
 
 
