@@ -60,7 +60,8 @@ def _added(folder: Path) -> str:
 
     bundle = _bundle(folder, "a")
     version = open_bundle(bundle).version
-    for name in ("model.onnx", "masked_lm.onnx", "tfidf.safetensors", "detector.int8.onnx", "preprocessing.json"):
+    for name in ("model.onnx", "masked_lm.onnx", "correction.safetensors", "detector.int8.onnx", "preprocessing.json"):
+        assert not (bundle / name).exists()
         (bundle / name).write_bytes(b"whatever somebody put here")
     assert (_predict(bundle), open_bundle(bundle).version) == ("answered", version)
     return "not opened"
