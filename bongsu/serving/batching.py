@@ -97,9 +97,9 @@ class Batcher:
         """Return the cost of what would be taken before a request of this cost that came now."""
         return sum(request.cost for request in self._queue if request.rank <= self._taken + _LETS_PASS * cost)
 
-    def _expected_wait(self, cost: int) -> float:
-        """Seconds that a request of this cost would wait, by the rate of the last batches."""
-        return self._before(cost) * (self._seconds_per_cost or 0.0) / self._limits.sessions
+    def _seconds(self, cost: int) -> float:
+        """Return how long so much takes, by the rate of the last batches."""
+        return cost * (self._seconds_per_cost or 0.0) / self._limits.sessions
 
     @property
     def working(self) -> bool:
@@ -133,8 +133,9 @@ class Batcher:
             ApiError: 429 when the queue is full, 503 when no answer came in time.
         """
         cost = sum(costs)
-        wait = self._expected_wait(cost)
-        full = self._before(cost) + cost > self._limits.queue_items or wait > self._limits.queue_seconds
+        before = self._before(cost)
+        wait = self._seconds(before)
+        full = before + cost > self._limits.queue_items or wait > self._limits.queue_seconds
         if self._queue and full:  # an empty queue takes any request, so that none is refused for ever
             raise ApiError(429, "The server is busy; try again in a moment.", wait)
         loop = asyncio.get_running_loop()
@@ -152,7 +153,8 @@ class Batcher:
                 )
                 return answers
         except TimeoutError:
-            raise ApiError(503, f"No answer within {self._limits.seconds:g} seconds.", self._expected_wait(cost)) from None
+            wait = self._seconds(self._before(cost))
+            raise ApiError(503, f"No answer within {self._limits.seconds:g} seconds.", wait) from None
         finally:
             for item in items:
                 item.answer.cancel()  # those nobody will read are not computed
