@@ -47,7 +47,7 @@ _OF_STUDIES = ("objective", "space")
 
 
 def load_recipe(path: Path, overrides: list[str] | None = None) -> Recipe:
-    """Read a recipe and applies `section.key=value` overrides (values are TOML, or plain text; `none` leaves a key empty).
+    """Read a recipe and apply `section.key=value` overrides (values are TOML, or plain text; `none` leaves a key empty).
 
     Raises:
         RecipeError: naming the key's path and the nearest valid name.
