@@ -35,6 +35,8 @@ _MAGIC = {
     b"\xd0\xcf\x11\xe0": "old Word or Excel (.doc, .xls)", b"\x7fELF": "program", b"7z\xbc\xaf": "7z",
     b"BZh": "bzip2", b"\xfd7zXZ": "xz",
 }  # fmt: skip
+AROUND_JSON = b", \t\r\n\x1e"
+"""What may stand around a value: the commas of an array, the mark of a sequence (RFC 7464)."""
 READABLE = ("Parquet", "zip or .xlsx", "gzip", "Zstandard")
 """Kinds of binary files that are read when their name says what they are."""
 

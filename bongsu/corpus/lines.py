@@ -11,6 +11,7 @@ from typing import IO, Any, NamedTuple
 
 import orjson
 
+from bongsu.corpus.detection import AROUND_JSON
 from bongsu.corpus.stats import Place, ReadStats
 from bongsu.corpus.streams import DAMAGED, open_bytes, read_some
 from bongsu.errors import DataError
@@ -18,8 +19,6 @@ from bongsu.files import redacted
 
 LONGEST_LINE = 16 * 2**20
 """Bytes; the longest document of The Pile is shorter."""
-AROUND_JSON = b", \t\r\n\x1e"
-"""What may stand around a value: the commas of an array, the mark of a sequence (RFC 7464)."""
 _CHUNK = 2**18
 _MUCH_JSON = 4 * 2**20  # bytes of a line that may hold so many values that they take 25 times the memory
 _MOST_LISTS, _MOST_VALUES = 1_000_000, 3_000_000

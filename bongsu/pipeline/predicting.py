@@ -12,8 +12,8 @@ from typing import IO, Any, Literal
 import orjson
 
 from bongsu import progress
-from bongsu.corpus.detection import detect_encoding
-from bongsu.corpus.lines import AROUND_JSON, codec_of, numbered_lines
+from bongsu.corpus.detection import AROUND_JSON, detect_encoding
+from bongsu.corpus.lines import codec_of, numbered_lines
 from bongsu.corpus.readers import Place, ReadStats, read_rows
 from bongsu.errors import DataError
 from bongsu.files import redacted

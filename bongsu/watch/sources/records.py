@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 import orjson
 
+from bongsu.corpus.detection import AROUND_JSON
 from bongsu.errors import DataError
 from bongsu.watch.messages import Deletion, Item, Message, made_id, tidy, web_address
 from bongsu.watch.sources.safety import reference_of
@@ -267,8 +268,7 @@ class Records:
 
 
 _DECODER = json.JSONDecoder()
-_AROUND = ", \t\r\n\x1e"
-"""What stands around the values of an array, or of a sequence (RFC 7464)."""
+_AROUND = AROUND_JSON.decode()
 _JSON = re.compile(r"\{|\[\s*(?:[{\]\"]|$)")
 """How lines of JSON begin; a text may begin with [BREAKING]."""
 _BETWEEN = re.compile(r"[\[\], \t\r\n\x1e]*")
