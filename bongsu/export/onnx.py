@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from bongsu.export.fusion import fused
 from bongsu.files import write_bytes
+from bongsu.model.heads import mean_pooled
 from bongsu.model.masked_lm import MaskedLanguageModel
-from bongsu.model.task_model import TaskModel, mean_pooled
+from bongsu.model.task_model import TaskModel
 from bongsu.tokens.special import UNK_ID
 
 _MOST_TEXTS = 2**16
@@ -30,7 +31,7 @@ class _Task(nn.Module):
 
     def forward(self, input_ids: Tensor, text_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
         hidden, valid = self.model.hidden(input_ids, text_ids)
-        return self.model.head(hidden, valid), mean_pooled(hidden, valid)
+        return self.model.head(hidden, valid, text_ids), mean_pooled(hidden, valid)
 
 
 class _MaskedLM(nn.Module):

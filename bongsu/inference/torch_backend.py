@@ -11,8 +11,9 @@ import torch
 from bongsu.arrays import Float32, Int64
 from bongsu.inference.bundle import model_folder
 from bongsu.inference.predictor import ModelDetails, Predictor
+from bongsu.model.heads import mean_pooled
 from bongsu.model.io import load_task_model
-from bongsu.model.task_model import TaskModel, mean_pooled
+from bongsu.model.task_model import TaskModel
 from bongsu.model.tfidf import load_tfidf
 from bongsu.tokens.bpe import load_tokenizer
 from bongsu.tokens.inputs import Encoded, pad
@@ -41,7 +42,7 @@ class TorchBackend:
         for numbers, input_ids, text_ids in self._batches(rows):
             hidden, valid = self.model.hidden(input_ids, text_ids)
             vectors[numbers] = mean_pooled(hidden, valid).float().cpu().numpy()
-            for number, output in zip(numbers, self.model.head(hidden, valid).float().cpu().numpy(), strict=True):
+            for number, output in zip(numbers, self.model.head(hidden, valid, text_ids).float().cpu().numpy(), strict=True):
                 outputs[number] = output if output.ndim == 1 else output[: len(rows[number].ids)]
         return outputs, vectors
 

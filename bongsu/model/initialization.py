@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from bongsu.model.encoder import Encoder, EncoderConfig
-from bongsu.model.heads import SentenceCNN, TokenHead
+from bongsu.model.heads import PairHead, SentenceCNN, TokenHead
 from bongsu.model.masked_lm import MaskedLanguageModel
 
 
@@ -23,7 +23,7 @@ def initialize(model: nn.Module, seed: int) -> None:
     for part in model.modules():
         if isinstance(part, Encoder):
             _initialize_encoder(part, generator)
-        elif isinstance(part, SentenceCNN | TokenHead):
+        elif isinstance(part, SentenceCNN | PairHead | TokenHead):
             _initialize_head(part, generator)
         elif isinstance(part, MaskedLanguageModel):
             part.output_bias.zero_()
@@ -40,7 +40,7 @@ def _initialize_encoder(encoder: Encoder, generator: Generator) -> None:
             parameter.copy_(draw(name, torch.empty(parameter.shape), encoder.config, generator))
 
 
-def _initialize_head(head: SentenceCNN | TokenHead, generator: Generator) -> None:
+def _initialize_head(head: SentenceCNN | PairHead | TokenHead, generator: Generator) -> None:
     """Xavier-uniform convolutions under a last layer of zeros: all classes begin alike.
 
     A pre-trained encoder's vectors are long and their maxima longer, so that drawn weights begin with logits of four and more,

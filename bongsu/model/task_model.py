@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from bongsu.errors import RecipeError
 from bongsu.model.encoder import Encoder
-from bongsu.model.heads import HeadConfig, build_head
+from bongsu.model.heads import HeadConfig, PairConfig, build_head
 from bongsu.model.hub import HubEncoder
 
 
@@ -15,12 +15,17 @@ class TaskModel(nn.Module):
     """An encoder, ours or one of `transformers`, under the head of a task."""
 
     def __init__(self, encoder: Encoder | HubEncoder, config: HeadConfig, pairs: bool = False) -> None:
-        """`pairs`: rows have two texts, distinguished by a learned vector that is added to the tokens of the second."""
+        """Put a fresh head on an encoder.
+
+        Args:
+            pairs: rows have two texts. Where a token sees both, a learned vector is added to the tokens of the second.
+        """
         super().__init__()
         self.encoder = encoder
         self.head = build_head(encoder.config.d_model, config)
         self.pairs = pairs
-        if pairs and isinstance(encoder, Encoder):  # those of `transformers` have one of their own
+        self.apart = pairs and isinstance(config, PairConfig) and config.apart and isinstance(encoder, Encoder)
+        if pairs and not self.apart and isinstance(encoder, Encoder):  # those of `transformers` have one of their own
             self.second_text = nn.Parameter(torch.zeros(encoder.config.d_model))
         self.frozen: list[str] = []  # names of the modules that `freeze` took out of training
 
@@ -32,16 +37,23 @@ class TaskModel(nn.Module):
             text_ids: [B, L] int64, with `pairs`: 1 for the tokens of a row's second text, 0 elsewhere.
 
         Returns:
-            [B, n_outputs] of a head for whole texts, [B, L, n_outputs] of one for tokens.
+            [B, n_outputs] of a head for whole texts or pairs, [B, L, n_outputs] of one for tokens.
         """
         hidden, valid = self.hidden(input_ids, text_ids)
-        return self.head(hidden, valid)  # type: ignore[no-any-return]
+        return self.head(hidden, valid, text_ids)  # type: ignore[no-any-return]
 
     def hidden(self, input_ids: Tensor, text_ids: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return the encoder's vectors [B, L, d_model] and which of them are of tokens [B, L] bool."""
+        """Return the encoder's vectors [B, L, d_model] and which of them are of tokens [B, L] bool.
+
+        Two texts that are read apart are two sentences of a packed row, as in pre-training.
+        """
         valid = input_ids != self.encoder.config.pad_id
         if isinstance(self.encoder, HubEncoder):
             return self.encoder(input_ids, valid.long(), text_ids), valid
+        if self.apart and text_ids is not None:
+            first = (valid & (text_ids == 0)).sum(dim=1, keepdim=True)  # [B, 1], the length of the first text
+            positions = (torch.arange(input_ids.shape[1], device=input_ids.device) - first * text_ids).clamp(min=0)
+            return self.encoder(input_ids, valid.long() * (1 + text_ids), positions), valid
         added = text_ids[..., None] * self.second_text if self.pairs and text_ids is not None else None
         return self.encoder(input_ids, valid.long(), added=added), valid
 
@@ -80,9 +92,3 @@ class TaskModel(nn.Module):
         for name in self.frozen:
             self.get_submodule(name).eval()
         return self
-
-
-def mean_pooled(hidden: Tensor, valid: Tensor) -> Tensor:
-    """Return the mean vector of each text's tokens: hidden [B, L, d_model] and valid [B, L] bool -> [B, d_model]."""
-    counted = valid[..., None].to(hidden.dtype)
-    return (hidden * counted).sum(dim=1) / counted.sum(dim=1).clamp(min=1.0)

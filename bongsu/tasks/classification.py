@@ -27,7 +27,7 @@ from bongsu.tokens.inputs import Encoded
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bongsu.model.heads import CNNConfig
+    from bongsu.model.heads import HeadConfig
 
 DROP = "drop"  # in a corrections file: leave the row out
 _NEVER = -60.0  # the logit of a class without training rows
@@ -180,9 +180,10 @@ class ClassificationTask(Task[Classification | Pair, str, Prediction]):
         target[self.schema.labels.index(example.target)] = 1.0
         return target
 
-    def head(self) -> CNNConfig:
+    def head(self) -> HeadConfig:
         from bongsu.model.heads import CNNConfig
 
+        assert not isinstance(self.settings, Pair)
         return CNNConfig.from_recipe(self.settings.head, len(self.schema.labels))
 
     def criterion(self, targets: Sequence[Array]) -> Callable[[Tensor, Tensor], Tensor]:

@@ -1,11 +1,11 @@
-"""Pair: a class or a number for two texts, which the encoder reads in one row."""
+"""Pair: a class or a number for two texts, which stand in one row."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tokenizers import Tokenizer
@@ -18,6 +18,9 @@ from bongsu.tasks.classification import ClassificationTask
 from bongsu.tasks.regression import RegressionTask
 from bongsu.tasks.task import Example, Outputs, Schema, Task
 from bongsu.tokens.inputs import Encoded, encode_pair
+
+if TYPE_CHECKING:
+    from bongsu.model.heads import HeadConfig
 
 _WORD = re.compile(r"\w+")
 _STEPS = 10  # of a share of common words or characters, as features of TF-IDF
@@ -39,9 +42,16 @@ class _Pairs(Task[Any, Any, Any]):
         for number, example in enumerate(examples):
             orders = (example.inputs, example.inputs[::-1]) if self.settings.symmetric else (example.inputs,)
             for first, second in orders:
-                row = encode_pair(tokenizer, first, second, self.settings.max_length)
+                separator = " |" if self.settings.cross_encoder else ""
+                row = encode_pair(tokenizer, first, second, self.settings.max_length, separator)
                 rows.append(row._replace(offsets=None, example=number))
         return rows
+
+    def head(self) -> HeadConfig:
+        from bongsu.model.heads import PairConfig
+
+        outputs = 1 if self.settings.target == "number" else len(self.schema.labels)
+        return PairConfig(outputs, self.settings.dropout, not self.settings.cross_encoder)
 
     def gather(self, encoded: Sequence[Encoded], outputs: Sequence[Array], count: int) -> Outputs:
         """Return the outputs of each example; the mean over both orders of a symmetric pair."""

@@ -19,7 +19,7 @@ from bongsu.tokens.inputs import Encoded
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bongsu.model.heads import CNNConfig
+    from bongsu.model.heads import HeadConfig
 
 _BINS = 5  # of targets, for folds with the same spread of them
 
@@ -81,9 +81,10 @@ class RegressionTask(Task[Regression | Pair, float, Number]):
         """Return the scaled number, [1] float32."""
         return np.array([(example.target - self.schema.shift) / self.schema.scale], dtype=np.float32)
 
-    def head(self) -> CNNConfig:
+    def head(self) -> HeadConfig:
         from bongsu.model.heads import CNNConfig
 
+        assert not isinstance(self.settings, Pair)
         return CNNConfig.from_recipe(self.settings.head, 1)
 
     def criterion(self, targets: Sequence[Array]) -> Callable[[Tensor, Tensor], Tensor]:

@@ -58,7 +58,7 @@ class SentenceCNN(nn.Module):
         self.drop = nn.Dropout(config.dropout)
         self.linear = nn.Linear(config.filters * len(config.kernel_sizes), config.n_outputs)
 
-    def forward(self, hidden: Tensor, valid: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, valid: Tensor, text_ids: Tensor | None = None) -> Tensor:
         """Return outputs [B, n_outputs] of hidden [B, L, d_model] and valid [B, L] bool, False at padding."""
         return self.linear(self.drop(self.convolve(hidden.masked_fill(~valid[..., None], 0), valid)))  # type: ignore[no-any-return]
 

@@ -40,7 +40,7 @@ class TokenHead(nn.Module):
         self.drop = nn.Dropout(config.dropout)
         self.linear = nn.Linear(d_model, config.n_outputs)
 
-    def forward(self, hidden: Tensor, valid: Tensor) -> Tensor:
+    def forward(self, hidden: Tensor, valid: Tensor, text_ids: Tensor | None = None) -> Tensor:
         """Return outputs [B, L, n_outputs] of hidden [B, L, d_model]; those at padding (`valid` False) have no meaning."""
         return self.linear(self.drop(hidden))  # type: ignore[no-any-return]
 
