@@ -18,13 +18,14 @@ class TaskModel(nn.Module):
         """Put a fresh head on an encoder.
 
         Args:
-            pairs: rows have two texts. Where a token sees both, a learned vector is added to the tokens of the second.
+            pairs: rows have two texts. Under a comparison an encoder of ours reads each by itself (a bi-encoder, Reimers and
+                Gurevych 2019). Else a token sees both, and a learned vector is added to those of the second.
         """
         super().__init__()
         self.encoder = encoder
         self.head = build_head(encoder.config.d_model, config)
         self.pairs = pairs
-        self.apart = pairs and isinstance(config, PairConfig) and config.apart and isinstance(encoder, Encoder)
+        self.apart = pairs and isinstance(config, PairConfig) and isinstance(encoder, Encoder)
         if pairs and not self.apart and isinstance(encoder, Encoder):  # those of `transformers` have one of their own
             self.second_text = nn.Parameter(torch.zeros(encoder.config.d_model))
         self.frozen: list[str] = []  # names of the modules that `freeze` took out of training

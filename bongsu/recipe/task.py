@@ -112,7 +112,7 @@ class Pair(Labelled):
     """A class or a number for two texts: entailment, paraphrase, similarity."""
 
     presentation: ClassVar[frozenset[str]] = frozenset({"names"})
-    training: ClassVar[frozenset[str]] = frozenset({"cross_encoder", "dropout", "max_length", "class_weights"})
+    training: ClassVar[frozenset[str]] = frozenset({"dropout", "max_length", "class_weights"})
 
     kind: Literal["pair"] = "pair"
     first: str = "sentence1"
@@ -133,9 +133,6 @@ class Pair(Labelled):
     """`balanced`: weigh each class's loss by the inverse of its frequency."""
     corrections: str | None = None
     """Classes: a CSV of id and correction, as for a classification; "drop" leaves the row out."""
-    cross_encoder: bool = False
-    """Let the tokens of each text see the other. By default an encoder of Bongsu reads each by itself, as it did in
-    pre-training, and the two are compared; one of `transformers`, which was pre-trained on pairs, always reads both at once."""
     dropout: Probability = 0.1
     """Dropout before the last layer, as a probability."""
 

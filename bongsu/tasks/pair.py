@@ -1,4 +1,8 @@
-"""Pair: a class or a number for two texts, which stand in one row."""
+"""Pair: a class or a number for two texts.
+
+They stand in one row. An encoder of ours reads each by itself, as it did in pre-training; one of `transformers` reads both at
+once. A head compares the means of their vectors.
+"""
 
 from __future__ import annotations
 
@@ -42,8 +46,7 @@ class _Pairs(Task[Any, Any, Any]):
         for number, example in enumerate(examples):
             orders = (example.inputs, example.inputs[::-1]) if self.settings.symmetric else (example.inputs,)
             for first, second in orders:
-                separator = " |" if self.settings.cross_encoder else ""
-                row = encode_pair(tokenizer, first, second, self.settings.max_length, separator)
+                row = encode_pair(tokenizer, first, second, self.settings.max_length)
                 rows.append(row._replace(offsets=None, example=number))
         return rows
 
@@ -51,7 +54,7 @@ class _Pairs(Task[Any, Any, Any]):
         from bongsu.model.heads import PairConfig
 
         outputs = 1 if self.settings.target == "number" else len(self.schema.labels)
-        return PairConfig(outputs, self.settings.dropout, not self.settings.cross_encoder)
+        return PairConfig(outputs, self.settings.dropout)
 
     def gather(self, encoded: Sequence[Encoded], outputs: Sequence[Array], count: int) -> Outputs:
         """Return the outputs of each example; the mean over both orders of a symmetric pair."""

@@ -81,13 +81,13 @@ def pad(ids: Sequence[Int64], step: int = LENGTH_STEP, pad_id: int = PAD_ID) -> 
 
 
 @panics_as_errors(_UNREADABLE)
-def encode_pair(tokenizer: Tokenizer, first: str, second: str, max_length: int, separator: str = " |") -> Encoded:
+def encode_pair(tokenizer: Tokenizer, first: str, second: str, max_length: int) -> Encoded:
     """Return two texts as one row of at most `max_length` tokens; the longer one is cut first.
 
-    The tokenizer's own separator stands between them, or `separator` where it has none. Offsets are those of each text.
+    The tokenizer's own separator stands between them, if it has one. Offsets are those of each text.
     """
     special = tokenizer.num_special_tokens_to_add(is_pair=True)
-    parts = tokenizer.encode_batch([first if special else first + separator, second], add_special_tokens=False)
+    parts = tokenizer.encode_batch([first, second], add_special_tokens=False)
     room = max(2, max_length - special)
     lengths = [len(part) for part in parts]
     while sum(lengths) > room:

@@ -19,7 +19,7 @@ from bongsu.inference.bundle import open_bundle
 from bongsu.inference.onnx import BundlePredictor, Engine, OnnxBackend, choose_engine, open_session
 from bongsu.inference.torch_backend import TorchBackend
 from bongsu.model.encoder import Encoder, EncoderConfig
-from bongsu.model.heads import CNNConfig, HeadConfig, TokenConfig
+from bongsu.model.heads import CNNConfig, HeadConfig, PairConfig, TokenConfig
 from bongsu.model.initialization import initialize
 from bongsu.model.task_model import TaskModel
 from bongsu.tokens.inputs import Encoded
@@ -30,6 +30,7 @@ LONGEST = 48
 SHAPES: dict[str, tuple[HeadConfig, bool]] = {
     "texts": (CNNConfig(3, (2, 5), 6), False),
     "pairs": (CNNConfig(2, (1, 3), 6), True),
+    "compared": (PairConfig(2), True),
     "tokens": (TokenConfig(5), False),
 }
 
@@ -99,7 +100,7 @@ def test_outputs_and_pooled_vectors_are_those_of_torch(exported: Exported, pool:
     assert apart(ours.run(rows), outputs) < 1e-5
     assert apart([ours.embed(rows)], [pooled]) < 1e-5
     widths = {table.shape for table in outputs}
-    one_answer = isinstance(exported.model.head.config, CNNConfig)
+    one_answer = isinstance(exported.model.head.config, CNNConfig | PairConfig)
     assert len(widths) == 1 if one_answer else {shape[0] for shape in widths} == {len(row.ids) for row in rows}
 
 
@@ -142,7 +143,7 @@ def test_with_fixed_scales_batches_are_made_and_nothing_is_rounded_by_its_own_te
     assert sizes == {"exact": [4], "small": [1, 1, 1, 1], "fixed": [4]}
 
 
-@pytest.mark.parametrize("exported", ["pairs"], indirect=True)
+@pytest.mark.parametrize("exported", ["pairs", "compared"], indirect=True)
 def test_texts_of_pairs_are_told_apart(exported: Exported, pool: ThreadPoolExecutor) -> None:
     backend, ids = OnnxBackend(engine(exported), pool), np.arange(3, 15)
     one, other = (backend.run([Encoded(ids, np.array([0] * first + [1] * (12 - first)))])[0] for first in (4, 9))

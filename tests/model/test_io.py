@@ -12,7 +12,7 @@ from tiny_encoders import shake, small
 
 from bongsu.errors import WorkspaceError
 from bongsu.model.encoder import Encoder
-from bongsu.model.heads import CNNConfig, HeadConfig, TokenConfig
+from bongsu.model.heads import CNNConfig, HeadConfig, PairConfig, TokenConfig
 from bongsu.model.io import load_encoder, load_masked_lm, load_task_model, read_config, save_encoder, save_task_model
 from bongsu.model.masked_lm import MaskedLanguageModel
 from bongsu.model.task_model import TaskModel
@@ -39,7 +39,7 @@ def test_masked_lm_comes_back(tmp_path: Path, preset: str) -> None:
 
 
 @pytest.mark.parametrize("pairs", [False, True])
-@pytest.mark.parametrize("head", [CNNConfig(2, (1, 4), 5), TokenConfig(4)])
+@pytest.mark.parametrize("head", [CNNConfig(2, (1, 4), 5), PairConfig(3), TokenConfig(4)])
 def test_a_fine_tuned_model_comes_back_without_removed_layers_and_thawed(tmp_path: Path, head: HeadConfig, pairs: bool) -> None:
     model = TaskModel(Encoder(small()), head, pairs).eval()
     shake(model)

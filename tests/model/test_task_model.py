@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from bongsu.errors import RecipeError
 from bongsu.model.encoder import Encoder
-from bongsu.model.heads import CNNConfig, TokenConfig
-from bongsu.model.task_model import TaskModel, mean_pooled
+from bongsu.model.heads import CNNConfig, PairConfig, PairHead, TokenConfig, mean_pooled
+from bongsu.model.task_model import TaskModel
 
 HEAD = CNNConfig(n_outputs=3, kernel_sizes=(2, 3, 5), filters=7)
 
@@ -98,6 +98,44 @@ def test_the_second_text_of_a_pair_is_told_by_a_vector_that_is_learned() -> None
     torch.testing.assert_close(first[1], second[1])  # a row without a second text
     assert not torch.allclose(first[0], second[0])
     assert "second_text" not in dict(TaskModel(encoder, HEAD).named_parameters())
+
+
+@pytest.mark.parametrize("preset", ["classic", "modern"])
+def test_texts_of_a_pair_read_apart_have_the_vectors_that_each_has_alone(preset: str) -> None:
+    encoder = Encoder(small(preset)).eval()
+    shake(encoder)
+    model = TaskModel(encoder, PairConfig(2), pairs=True).eval()
+    assert "second_text" not in dict(model.named_parameters())
+    lengths = [(4, 5), (1, 3), (6, 0), (0, 2)]
+    ids, text_ids = torch.zeros(4, 9, dtype=torch.long), torch.zeros(4, 9, dtype=torch.long)
+    for row, (first, second) in enumerate(lengths):
+        ids[row, : first + second] = torch.randint(1, 50, (first + second,))
+        text_ids[row, first : first + second] = 1
+    with torch.no_grad():
+        hidden, valid = model.hidden(ids, text_ids)
+        for row, (first, second) in enumerate(lengths):
+            assert valid[row].sum() == first + second
+            for start, length in ((0, first), (first, second)):
+                if length:
+                    alone = encoder(ids[row : row + 1, start : start + length])[0]
+                    torch.testing.assert_close(hidden[row, start : start + length], alone, rtol=1e-5, atol=1e-5)
+
+
+def test_a_comparison_is_linear_in_products_differences_and_the_cosine() -> None:
+    head = PairHead(4, PairConfig(3)).eval()
+    shake(head)
+    hidden, valid = torch.randn(2, 6, 4), torch.tensor([[True] * 5 + [False], [True] * 6])
+    text_ids = torch.tensor([[0, 0, 1, 1, 1, 0], [0, 0, 0, 0, 0, 1]])
+    with torch.no_grad():
+        found = head(hidden, valid, text_ids).numpy()
+    weight, bias = head.linear.weight.detach().numpy(), head.linear.bias.detach().numpy()
+    for row, (first, second) in enumerate(((slice(0, 2), slice(2, 5)), (slice(0, 5), slice(5, 6)))):
+        u, v = (hidden[row, part].numpy().mean(axis=0) for part in (first, second))
+        cosine = u @ v / np.sqrt((u @ u) * (v @ v))
+        expected = weight @ np.concatenate([u, v, abs(u - v), u * v, [cosine]]) + bias
+        np.testing.assert_allclose(found[row], expected, rtol=1e-4, atol=1e-5)
+    nothing = head(hidden, torch.zeros_like(valid), text_ids)
+    torch.testing.assert_close(nothing, head.linear.bias.expand(2, 3))  # no division by a length of zero
 
 
 def test_pooling_is_the_mean_of_the_tokens_that_are_there() -> None:

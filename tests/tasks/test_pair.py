@@ -17,9 +17,9 @@ def example(first: str, second: str, target: object = "0") -> Example[object]:
     return Example("", (first, second), (first, second), f"{first}\n{second}", target)
 
 
-def test_a_row_holds_both_texts_with_a_separator(tokenizer: Tokenizer) -> None:
+def test_a_row_holds_both_texts(tokenizer: Tokenizer) -> None:
     row = encode_pair(tokenizer, "bada gufe", "rimo", 64)
-    first, second = tokenizer.encode("bada gufe |").ids, tokenizer.encode("rimo").ids
+    first, second = tokenizer.encode("bada gufe").ids, tokenizer.encode("rimo").ids
     assert row.ids.tolist() == [*first, *second]
     assert row.text_ids is not None
     assert row.text_ids.tolist() == [0] * len(first) + [1] * len(second)

@@ -12,13 +12,12 @@ from torch.nn import functional as F
 
 @dataclass(frozen=True)
 class PairConfig:
-    """The shape of a comparison, and whether the encoder reads the texts of a row apart (a bi-encoder)."""
+    """The shape of a comparison."""
 
     kind: ClassVar[str] = "pair"
 
     n_outputs: int
     dropout: float = 0.1
-    apart: bool = True
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> PairConfig:
