@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -15,6 +16,9 @@ from bongsu.errors import BongsuError
 from bongsu.files import refuse_folder, write_bytes
 from bongsu.models import DEFAULT
 from bongsu.printable import printable
+
+if TYPE_CHECKING:
+    from bongsu.arrays import Float32
 
 
 @app.command()
@@ -56,12 +60,21 @@ def embed(
         write_bytes(output, buffer.getvalue())
     elif output is not None:
         need("pyarrow", "train")
-        from bongsu.inference.vectors import parquet_bytes
-
-        write_bytes(output, parquet_bytes([example.id for example in examples], vectors))
+        write_bytes(output, _parquet([example.id for example in examples], vectors))
     if output is not None:
         progress.note(f"{output}: {progress.count(len(vectors), 'vector')} of {vectors.shape[1]} numbers")
     if query is not None:
         similar = vectors @ predictor.embed([query])[0]
         for row in np.argsort(-similar, kind="stable")[:top].tolist():
             print(f"{similar[row]:.3f}  {printable(examples[row].id)}  {printable(examples[row].raw[0])}")
+
+
+def _parquet(ids: Sequence[str], vectors: Float32) -> bytes:
+    """Return a Parquet file with the columns `id` (text) and `vector` (a list of float32 of fixed size)."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns = pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), vectors.shape[1])
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"id": pa.array(list(ids)), "vector": columns}), buffer)
+    return buffer.getvalue()
