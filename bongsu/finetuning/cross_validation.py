@@ -121,9 +121,6 @@ class CrossValidation:
             raise DataError("No row is left to train on: every text occurs with as many labels of one kind as of another.")
         seed = self.recipe.seed + seed
         model = self.start(seed)
-        if (first := self.task.initial_outputs(unique)) is not None:
-            with torch.no_grad():
-                model.head.linear.bias.copy_(torch.from_numpy(first))
         return FineTuning(self.task, model, self.tokenizer, unique, development, self.settings, seed)
 
     def plan(self, training: FineTuning, title: str) -> Plan:

@@ -122,10 +122,6 @@ class MultilabelTask(Task[Multilabel, list[str], LabelSet]):
 
         return CNNConfig.from_recipe(self.settings.head, len(self.schema.labels))
 
-    def initial_outputs(self, training: Sequence[Example[list[str]]]) -> Float64:
-        """Return each label's log-odds: most labels are rare, and outputs that begin at one half take epochs to come down."""
-        return self._log_odds(training)
-
     def criterion(self, targets: Sequence[Array]) -> Callable[[Tensor, Tensor], Tensor]:
         from torch.nn import functional as F
 

@@ -169,13 +169,6 @@ class TaggingTask(Task[Tagging, list[SpanTuple], list[Span]]):
 
         return TokenConfig(len(self.schema.labels), self.settings.dropout)
 
-    def initial_outputs(self, training: Sequence[Example[list[SpanTuple]]]) -> Float64:
-        """Return the logarithm of each tag's share of the units: nearly all are O."""
-        tags = [tag for example in training for tag in self._tags(example)]
-        counts = np.bincount(tags, minlength=len(self.schema.labels)) + 1.0
-        result: Float64 = np.log(counts / counts.sum())
-        return result
-
     def criterion(self, targets: Sequence[Array]) -> Callable[[Tensor, Tensor], Tensor]:
         from torch.nn import functional as F
 

@@ -376,10 +376,6 @@ class Task(ABC, Generic[SettingsT, TargetT, AnswerT]):
     def head(self) -> HeadConfig:
         """Return the configuration of the head."""
 
-    def initial_outputs(self, training: Sequence[Example[TargetT]]) -> Float64 | None:
-        """Return what the outputs of an untrained head are, [n_outputs], such as the labels' log-odds; None for zeros."""
-        return None
-
     @abstractmethod
     def criterion(self, targets: Sequence[Array]) -> Callable[[Tensor, Tensor], Tensor]:
         """Return the loss of a batch: outputs and targets -> a float32 scalar, the mean over the batch.
