@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _YES = {"1", "1.0", "true", "yes", "y", "t"}
 _LARGEST = 13.8  # logits of baselines are cut here: a probability of 1e-6
+_THRESHOLDS = np.arange(1, 100) / 100.0
+_BORROWED = 20  # positive rows like those of all labels that a label's threshold is chosen by, beside its own
 _JOINED = 20  # labels with fewer rows do not make a stratum of their own
 
 
@@ -142,7 +144,7 @@ class MultilabelTask(Task[Multilabel, list[str], LabelSet]):
         truth, logits = self.table_of(examples), outputs.values.astype(np.float64)
         temperature = minimize_temperature(lambda value: float(_losses(truth, logits / value).mean()))
         table = _sigmoid(logits / temperature)
-        return Calibration(temperature, [best_threshold(truth[:, n], table[:, n]) for n in range(table.shape[1])])
+        return Calibration(temperature, best_thresholds(truth, table))
 
     def probabilities(self, outputs: Outputs, calibration: Calibration) -> Outputs:
         return outputs.with_values(_sigmoid(outputs.values.astype(np.float64) / calibration.temperature))
@@ -238,21 +240,25 @@ class MultilabelTask(Task[Multilabel, list[str], LabelSet]):
         return _logit(shares)
 
 
-def best_threshold(truth: Bool, scores: Float64) -> float:
-    """Return the threshold on scores [N] of the best F1 against truth [N]; 0.5 when no row has the label.
+def best_thresholds(truth: Bool, probabilities: Float64) -> list[float]:
+    """Return for each label the threshold of best F1, in hundredths, on rows [N, labels]; 0.5 without positive rows.
 
-    It lies halfway between two scores, so that it does not hang on one row.
+    A label with few positive rows has too few to choose by. So `_BORROWED` positive rows like those of all labels count with
+    its own, and draw it to the common threshold, that of best micro F1. Of equally good ones the middle one is taken.
     """
-    positives = int(truth.sum())
-    if not positives:
-        return 0.5
-    order = np.argsort(-scores, kind="stable")
-    hits = np.cumsum(truth[order])
-    f1 = 2.0 * hits / (np.arange(1, len(scores) + 1) + positives)
-    last_of_value = np.append(scores[order][1:] != scores[order][:-1], True)
-    best = int(np.where(last_of_value, f1, -1.0).argmax())
-    below = scores[order][best + 1] if best + 1 < len(scores) else 0.0
-    return float((scores[order][best] + below) / 2.0)
+    wanted = truth.sum(axis=0)
+    if not wanted.any():
+        return [0.5] * len(wanted)
+    borrowed = _BORROWED / wanted.sum()  # of the rows of all labels
+    curves = []
+    for threshold in _THRESHOLDS:
+        chosen = probabilities >= threshold
+        hits, answered = (chosen & truth).sum(axis=0), chosen.sum(axis=0)
+        both = answered + wanted
+        curves.append(2.0 * (hits + borrowed * hits.sum()) / (both + borrowed * both.sum()))
+    f1 = np.stack(curves)  # [thresholds, labels]
+    equal = [np.flatnonzero(column >= column.max() - 1e-12) for column in f1.T]
+    return [float(_THRESHOLDS[each[len(each) // 2]]) for each in equal]
 
 
 def _sigmoid(logits: Array) -> Float64:

@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score, f1_score, log_loss
 from bongsu.errors import DataError
 from bongsu.finetuning.ensemble import calibrate_by_fold
 from bongsu.recipe import Multilabel
-from bongsu.tasks.multilabel import MultilabelTask, best_threshold
+from bongsu.tasks.multilabel import MultilabelTask, best_thresholds
 from bongsu.tasks.task import Calibration, Example, Outputs, Schema
 
 
@@ -76,14 +76,31 @@ def test_scores_are_those_of_scikit_learn() -> None:
 
 
 @given(st.lists(st.tuples(st.booleans(), st.sampled_from([0.1, 0.2, 0.5, 0.50001, 0.9, 1.0])), min_size=1, max_size=12))
-def test_the_threshold_is_the_one_of_best_f1(rows: list[tuple[bool, float]]) -> None:
+def test_the_threshold_of_one_label_is_that_of_best_f1(rows: list[tuple[bool, float]]) -> None:
     truth, scores = np.array([row[0] for row in rows]), np.array([row[1] for row in rows])
-    chosen = best_threshold(truth, scores)
+    [chosen] = best_thresholds(truth[:, None], scores[:, None])
     if not truth.any():
         assert chosen == 0.5
         return
-    tried = [f1_score(truth, scores >= value, zero_division=0) for value in np.unique(scores)]
+    tried = [f1_score(truth, scores >= value, zero_division=0) for value in np.arange(1, 100) / 100]
     assert f1_score(truth, scores >= chosen, zero_division=0) == pytest.approx(max(tried))
+
+
+def test_a_label_with_many_rows_has_its_own_threshold_and_a_rare_one_the_common_one() -> None:
+    generator = np.random.default_rng(2)
+    probabilities = generator.random((6000, 3))
+    truth = generator.random((6000, 3)) < probabilities * np.array([1.0, 1.0, 0.5])
+    probabilities[:, 1] *= 0.02
+    truth[:, 1] = False
+    truth[np.argmax(probabilities[:, 1]), 1] = True  # by its one row alone the threshold would be 0.01
+    own, rare, other = best_thresholds(truth, probabilities)
+    for label, chosen in ((0, own), (2, other)):
+        tried = [f1_score(truth[:, label], probabilities[:, label] >= value) for value in np.arange(1, 100) / 100]
+        assert f1_score(truth[:, label], probabilities[:, label] >= chosen) > max(tried) - 0.002
+    common = np.arange(1, 100) / 100
+    micro = [f1_score(truth, probabilities >= value, average="micro") for value in common]
+    assert own < other
+    assert rare == pytest.approx(common[int(np.argmax(micro))], abs=0.05)
 
 
 def test_a_temperature_and_thresholds_are_chosen_on_rows() -> None:
