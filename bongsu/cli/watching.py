@@ -95,10 +95,9 @@ def watch(
     import asyncio
 
     from bongsu.watch.events import Events
-    from bongsu.watch.log import StatusLog, log_to_stderr, logger
     from bongsu.watch.payloads import FORMS
     from bongsu.watch.places import TaggedPlaces
-    from bongsu.watch.sinks import Sink, Stdout, print_line
+    from bongsu.watch.sinks import Sink, Stdout
     from bongsu.watch.sources.records import Reading, columns_of
     from bongsu.watch.store import Store
     from bongsu.watch.stream import Watch
@@ -107,15 +106,7 @@ def watch(
 
     drawn = progress.console.is_terminal if view is None else view
     logged = not drawn and not progress.console.is_terminal
-    if logged:
-        log_to_stderr()
-
-    def report(text: str) -> None:
-        if logged:
-            logger.warning(printable(text))
-        else:
-            progress.warn(progress.escape(printable(text)))
-
+    report = _reporter(logged)
     if format not in ("json", "cap", "geojson"):
         raise BongsuError(f"--format {format}: it is one of json, cap, geojson")
     address = webhook or first_line(webhook_file, _WEBHOOK, "the webhook's address")
@@ -145,23 +136,8 @@ def watch(
         if desk is not None:
             stack.callback(desk.store.close)
             detector = desk.open(detector)
-        listeners: list[Listener] = []
-        shown: list[Listener] = []
-        if messages and printed:
-            import orjson
-
-            listeners.append(lambda event: print_line(orjson.dumps(event)) if event["type"] == "message" else None)
-        if drawn:
-            from bongsu.watch.view import View
-
-            shown.append(stack.enter_context(View(progress.console)).hear)
-        if logged:
-            listeners.append(StatusLog().hear)
-
-        def hear(event: Event) -> None:
-            for listener in listeners:
-                listener(event)
-
+        listeners = _listeners(messages and printed, logged)
+        shown = [_view(stack)] if drawn else []
         watching = Watch(
             ask(detector),
             opened,
@@ -169,7 +145,7 @@ def watch(
             memory,
             sinks,
             desk=desk,
-            listener=hear,
+            listener=lambda event: _publish(event, [*listeners, *shown]),
             report=report,
             queue=queue,
             replayed=replay,
@@ -185,10 +161,8 @@ def watch(
 
         if page is not None:
             shown.append(_page(stack, detector, desk, watching, host, page, key).publish)
-        listeners += shown
         for event in watching.recall():
-            for show in shown:
-                show(event)
+            _publish(event, shown)
         with suppress(KeyboardInterrupt, asyncio.CancelledError):
             asyncio.run(_until_ended(watching, load, report))
     progress.note(_summary(watching))
@@ -196,6 +170,43 @@ def watch(
         raise BongsuError(
             "Not one record could be read; docs/howto/watch.md shows an example, and --columns names what holds what."
         )
+
+
+def _reporter(logged: bool) -> Callable[[str], None]:
+    """Return how warnings are reported: in the log of a watch without a terminal, or on the terminal."""
+    from bongsu.watch.log import log_to_stderr, logger
+
+    if not logged:
+        return lambda text: progress.warn(progress.escape(printable(text)))
+    log_to_stderr()
+    return lambda text: logger.warning(printable(text))
+
+
+def _listeners(messages: bool, logged: bool) -> list[Listener]:
+    """Return what hears of new events alone: messages on standard output, and the log."""
+    from bongsu.watch.log import StatusLog
+    from bongsu.watch.sinks import print_line
+
+    listeners: list[Listener] = []
+    if messages:
+        import orjson
+
+        listeners.append(lambda event: print_line(orjson.dumps(event)) if event["type"] == "message" else None)
+    if logged:
+        listeners.append(StatusLog().hear)
+    return listeners
+
+
+def _view(stack: ExitStack) -> Listener:
+    """Draw the state on the terminal; return what hears of events, old ones too."""
+    from bongsu.watch.view import View
+
+    return stack.enter_context(View(progress.console)).hear
+
+
+def _publish(event: Event, listeners: list[Listener]) -> None:
+    for listener in listeners:
+        listener(event)
 
 
 def _summary(watching: Watch) -> str:
