@@ -218,8 +218,7 @@ class Events:
         changed: list[AlertEvent] = []
         for at in joined:
             with self._baseline.seen_from(at):
-                if self._baseline.past_bins() * self.settings.bin_seconds >= 60 * self.settings.warm_up_minutes:
-                    changed += self._find(at, end, joined[at].keys())
+                changed += self._find(at, end, joined[at].keys())
         return changed + self._update_open_alerts(bin, end, {alert["id"] for alert in changed})
 
     def _find(self, bin: int, end: float, joined: Collection[str]) -> list[AlertEvent]:
@@ -257,7 +256,7 @@ class Events:
         tests = rate * 86400 / rules.bin_seconds * len(WINDOWS)
         level = rules.false_alarms_a_day / max(1.0, tests)
         best: tuple[float, str, int, int] | None = None
-        windows = [window for window in WINDOWS if self._baseline.past_bins(max(window, GUARD)) > 0]
+        windows = [window for window in WINDOWS if self._is_warm(window)]
         for key in joined:
             bins = self._recent.free.get(key)
             if bins is None or bins.total() < rules.min_messages:
@@ -270,6 +269,11 @@ class Events:
                 if found[0] < level and (best is None or found < best):
                     best = found
         return best
+
+    def _is_warm(self, window: int) -> bool:
+        """Return whether enough lies before a window to say what it should hold: of some minutes nobody can tell an hour."""
+        before = self._baseline.past_bins(max(window, GUARD)) * self.settings.bin_seconds
+        return before >= 60 * self.settings.warm_up_minutes
 
     def _host(self, key: str, hazard: str) -> Alert | None:
         """Return the open alert that a key belongs to: it has a share of its messages, or its hazard and no other place."""

@@ -25,7 +25,7 @@ class Settings:
     half_life_hours: float = 24.0
     """After which a count weighs half in the baseline."""
     warm_up_minutes: float = 30.0
-    """Without alerts, at the start of a stream: there is nothing yet to expect."""
+    """So much of the stream must lie before a window that is tested: else there is nothing yet to expect."""
     false_alarms_a_day: float = 1.0
     """How many alerts a day chance alone may raise, as far as counts follow the model."""
     min_messages: int = 5

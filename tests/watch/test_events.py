@@ -162,10 +162,10 @@ def test_the_last_message_may_be_a_late_one() -> None:
 
 
 def test_a_busy_stream_that_just_goes_on_is_no_event() -> None:
-    """After three quarters of an hour, nothing is known of what an hour holds."""
-    draw = random.Random(0)
-    messages = [Message(str(n), say(draw, f"fire in {chr(65 + n % 26)}qzx{n % 9}"), START + n) for n in range(3000)]
-    assert find(messages) == []
+    """After 61 minutes an hour is held against the minute before it, and that began with the stream."""
+    draw, begin = random.Random(0), START - START % 60 + 55
+    about = [f"fire in {chr(65 + n % 26)}qzx{n % 9}" for n in range(4500)]
+    assert find([Message(str(n), say(draw, each), begin + n) for n, each in enumerate(about)]) == []
 
 
 def test_the_keys_of_a_flood_are_bounded_within_a_bin_too() -> None:
