@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 import json
 import os
 import random
@@ -12,6 +14,7 @@ import stat
 import subprocess
 import time
 from collections.abc import Awaitable, Callable
+from importlib.resources import files
 from pathlib import Path
 
 from benchmarks.attacks import BONGSU, DETECTOR, ENVIRONMENT, PEAKS, attack, call, last_line
@@ -35,45 +38,46 @@ def _received(said: str) -> int:
     return int(found[-1].replace(",", "")) if found else -1
 
 
-def _day(begin: float, hours: float, boston: float) -> bytes:
-    """Ordinary reports, one every 20 s, and 60 of an explosion within ten minutes, which begins at a time."""
-    draw = random.Random(int(hours * 10))
-    words = ["road", "school", "house", "water", "street", "people", "night", "rain", "car", "market", "bridge", "hill", "shop"]
-    quiet = ["Fire destroyed a house in Paris", "Fire in Oslo, people injured", "Flood near Cairo, houses under water"]
-    told = [(begin + 20 * n, draw.choice(quiet)) for n in range(int(180 * hours))]
-    told += [(boston + 10 * n, "Huge explosion in Boston, many people killed and injured") for n in range(60)]
-    return b"".join(
-        json.dumps({"id": str(n), "text": f"{about} {' '.join(draw.choices(words, k=9))}", "time": moment}).encode() + b"\n"
-        for n, (moment, about) in enumerate(sorted(told))
-    )
+def _rows(target: str, kind: str = "") -> list[str]:
+    """Return the English texts of the bundled data: no disasters (0) or disasters (1), of one kind or of all but explosions."""
+    path = files("bongsu") / "data" / "messages.csv"
+    rows = [row for row in csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))) if row["lang"] == "en"]
+    wanted = [row for row in rows if row["target"] == target]
+    return [row["text"] for row in wanted if (row["kind"] == kind if kind else row["kind"] != "explosion")]
+
+
+def _day(begin: float, hours: float, boston: float | None, seed: int) -> bytes:
+    """Everyday messages, one every 20 s; reports from all over, one every 4 minutes; and from a time on an explosion in Boston.
+
+    The first the detector mostly rejects, the others it mostly accepts. The explosion is told of by 45 in ten minutes.
+    """
+    draw = random.Random(seed)
+    told = [(begin + 20 * n, text) for n, text in enumerate(draw.sample(_rows("0"), int(180 * hours)))]
+    told += [(begin + 240 * n + 7, text) for n, text in enumerate(draw.sample(_rows("1"), int(15 * hours)))]
+    if boston is not None:
+        event = draw.sample(_rows("1", "explosion"), 45)
+        told += [(boston + 13 * n, f"{text} #Boston") for n, text in enumerate(event)]
+    lines = [{"id": str(n), "text": text, "time": moment} for n, (moment, text) in enumerate(sorted(told))]
+    return b"".join(json.dumps(line).encode() + b"\n" for line in lines)
 
 
 @attack("watch: two files after an outage", "half counted late, no alert")
 def _outage(folder: Path) -> str:
+    """Each holds half of what was said of the event."""
     now = time.time()
-    (folder / "old.jsonl").write_bytes(_day(now - 14_400, 2.0, now - 9600))
-    (folder / "new.jsonl").write_bytes(_day(now - 7200, 2.0, now - 9000))
+    parts = _day(now - 14_400, 2.0, now - 9600, 0), _day(now - 7200, 2.0, now - 9000, 1)
+    for name, part in zip(("old.jsonl", "new.jsonl"), parts, strict=True):
+        (folder / name).write_bytes(part)
     done = call(*_WATCH, folder / "old.jsonl", folder / "new.jsonl")
-    assert (_received(last_line(done)), done.returncode) == (840, 0), last_line(done)
-    assert " 0 late" in last_line(done), last_line(done)
-    return f"{_opened(done, 'boston')}; {last_line(done)[:70]}"
-
-
-def _opened(done: subprocess.CompletedProcess[bytes], place: str) -> str:
-    """Return how many alerts were opened; all must be of one place."""
-    opened = [body["title"] for body in map(json.loads, done.stdout.splitlines()) if body["state"] == "opened"]
-    assert opened, last_line(done)
-    assert all(place in title for title in opened), opened
-    return f"{len(opened)} alert of the event"
+    return _judge(done, sum(part.count(b"\n") for part in parts))
 
 
 @attack("watch: a source that was down for longer than it is waited for")
 def _down(folder: Path) -> str:
     """Its backlog, with the event, comes when the other source and the clock have long gone on."""
     now = time.time()
-    up = [line for line in _day(now - 14_400, 4.0, now).splitlines(keepends=True) if b"Boston" not in line]
-    (folder / "up.jsonl").write_bytes(b"".join(up))
-    down = _day(now - 3600, 0.5, now - 3000)
+    up, down = _day(now - 14_400, 4.0, None, 0), _day(now - 3600, 0.5, now - 3000, 1)
+    (folder / "up.jsonl").write_bytes(up)
     watch = subprocess.Popen(
         [*BONGSU, *_WATCH, str(folder / "up.jsonl"), "-"],
         stdin=subprocess.PIPE,
@@ -82,11 +86,23 @@ def _down(folder: Path) -> str:
         env=ENVIRONMENT,
     )
     time.sleep(20)  # all of the file is counted
+    PEAKS.append(status_megabytes(watch.pid, "VmHWM"))
     said, errors = watch.communicate(down, timeout=120)
     done = subprocess.CompletedProcess([], watch.returncode, said, errors)
-    assert (_received(last_line(done)), done.returncode) == (len(up) + 150, 0), last_line(done)
-    assert " 0 late" in last_line(done), last_line(done)
-    return f"{_opened(done, 'boston')}; {last_line(done)[:70]}"
+    return _judge(done, up.count(b"\n") + down.count(b"\n"))
+
+
+def _judge(done: subprocess.CompletedProcess[bytes], sent: int) -> str:
+    """Say what came of the event: all messages must have been counted, most of them rejected, and one alert opened, its own."""
+    told = last_line(done)
+    assert (_received(told), done.returncode) == (sent, 0), told
+    assert " late" not in told.replace(" 0 late", ""), told
+    passed = int(re.findall(r"([\d,]+) passed", told)[0].replace(",", ""))
+    assert passed < sent / 3, told
+    opened = [body["title"] for body in map(json.loads, done.stdout.splitlines()) if body["state"] == "opened"]
+    assert len(opened) == 1, (opened, told)
+    assert "boston" in opened[0], opened
+    return f"1 alert, of the event ({opened[0]}); {passed} of {sent} messages pass"
 
 
 def _meet(answer: Answer | None, scheme: str) -> tuple[int | None, str]:
