@@ -17,7 +17,6 @@ surprise is that of the *other* messages beside it.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -66,7 +65,7 @@ class _Past:
 
     total: float
     when: int
-    recent: deque[tuple[int, int]]
+    recent: list[tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -107,12 +106,12 @@ class Baseline:
             past = self._past.get(key)
             if past is None:
                 total, when = self._forgotten
-                past = self._past[key] = _Past(total * self._decay(max(0, bin - when)), bin, deque())
+                past = self._past[key] = _Past(total * self._decay(max(0, bin - when)), bin, [])
             past.recent.append((bin, count))
             if len(past.recent) > 1 and past.recent[-2][0] > bin:
-                past.recent = deque(sorted(past.recent))
+                past.recent.sort()
             while past.recent[0][0] <= self._latest - self._longest:
-                old, number = past.recent.popleft()
+                old, number = past.recent.pop(0)
                 past.total = past.total * self._decay(old - past.when) + number
                 past.when = old
         if len(self._past) > self._limit:
@@ -184,10 +183,10 @@ class Baseline:
 
     def state(self) -> BaselineState:
         """Return everything."""
-        past = {key: (one.total, one.when, list(one.recent)) for key, one in self._past.items()}
+        past = {key: (one.total, one.when, one.recent) for key, one in self._past.items()}
         return BaselineState(past, self._forgotten, self._first, self._latest)
 
     def restore(self, state: BaselineState) -> None:
         """Go on from what `state` returned."""
-        self._past = {key: _Past(total, when, deque(recent)) for key, (total, when, recent) in state.past.items()}
+        self._past = {key: _Past(total, when, list(recent)) for key, (total, when, recent) in state.past.items()}
         self._forgotten, self._first, self._latest = state.forgotten, state.first, state.latest

@@ -58,8 +58,7 @@ def hazards_in(text: str) -> tuple[str, ...]:
     if not text.isascii():
         found.update(match.lastgroup for match in _KOREAN_HAZARD.finditer(text))
     if "#" in text:
-        for tag in _HASHTAG.findall(text):
-            found.update(_OF_HASHTAG[word] for word in _HASHTAG_HAZARD.findall(tag))
+        found.update(_OF_HASHTAG[word] for word in _HASHTAG_HAZARD.findall(" ".join(_HASHTAG.findall(text))))
     return tuple(sorted(kind for kind in found if kind))
 
 
@@ -73,6 +72,8 @@ def places_in(text: str) -> tuple[str, ...]:
     """Return at most `MAX_PLACES` names in `text`, in lower case, in their order."""
     found: dict[str, None] = dict.fromkeys(korean_places_in(text))
     for tag in _HASHTAG.findall(text):
+        if len(found) >= MAX_PLACES:
+            break
         name = _PRAYER.sub("", _HASHTAG_HAZARD.sub("", tag.lower())).strip("_0123456789")
         if len(name) > 2 and name not in _LATIN_NOT_A_PLACE:
             found[name] = None
