@@ -112,7 +112,7 @@ class Events:
         elif len(self._waiting) >= self.settings.max_waiting:
             self.overflow += 1
         else:
-            self._waiting[uid] = (message, probability)
+            self._waiting[uid] = (message.brief(), probability)
             heapq.heappush(self._order, (message.time, uid))
 
     def refer(self, reference: Reference) -> list[AlertEvent]:
@@ -224,8 +224,9 @@ class Events:
     def _find(self, bin: int, end: float, joined: Collection[str]) -> list[AlertEvent]:
         """Open alerts until what is left is no surprise."""
         changed: dict[str, State] = {}
-        while found := self._most_surprising(bin, joined):
-            p_value, key, window, observed = found
+        while found := self._surprises(bin, joined):
+            p_value, key, window, observed = min(found)
+            joined = {one[1] for one in found}  # counts only fall from here on: what is no surprise now will be none
             mine = [one for one in self._recent if key in one.free and one.bin > bin - window]
             hazard = _hazard(key, mine)
             alert = self._host(key, hazard)
@@ -249,13 +250,13 @@ class Events:
                 self._confirm(self.open[name], reference)
         return [self._report(self.open[name], state, end) for name, state in changed.items()]
 
-    def _most_surprising(self, bin: int, joined: Collection[str]) -> tuple[float, str, int, int] | None:
-        """Return the key and window of smallest probability below the level: (probability, key, window, count)."""
+    def _surprises(self, bin: int, joined: Collection[str]) -> list[tuple[float, str, int, int]]:
+        """Return the keys whose counts are less probable than the level, with windows: (probability, key, window, count)."""
         rules = self.settings
         rate = max(self._baseline.rate(_TESTS), self._baseline.latest_rate(_TESTS))
         tests = rate * 86400 / rules.bin_seconds * len(WINDOWS)
         level = rules.false_alarms_a_day / max(1.0, tests)
-        best: tuple[float, str, int, int] | None = None
+        surprises: list[tuple[float, str, int, int]] = []
         windows = [window for window in WINDOWS if self._is_warm(window)]
         for key in joined:
             bins = self._recent.free.get(key)
@@ -265,10 +266,10 @@ class Events:
                 count = sum(number for at, number in bins.items() if bin - window < at <= bin)
                 if count < rules.min_messages or count < rules.min_ratio * self._baseline.expected(key, window):
                     continue
-                found = (self._baseline.surprise(key, count, window), key, window, count)
-                if found[0] < level and (best is None or found < best):
-                    best = found
-        return best
+                p_value = self._baseline.surprise(key, count, window)
+                if p_value < level:
+                    surprises.append((p_value, key, window, count))
+        return surprises
 
     def _is_warm(self, window: int) -> bool:
         """Return whether enough lies before a window to say what it should hold: of some minutes nobody can tell an hour."""
@@ -357,7 +358,7 @@ class Events:
         self._baseline.restore(state.baseline)
         self.open = {alert.id: alert for alert in state.alerts}
         waiting = ((find(uid), probability) for uid, probability in state.waiting)
-        self._waiting = {message.uid: (message, probability) for message, probability in waiting if message is not None}
+        self._waiting = {one.uid: (one.brief(), probability) for one, probability in waiting if one is not None}
         self._order = [(message.time, uid) for uid, (message, _) in self._waiting.items()]
         heapq.heapify(self._order)
         self._recent.restore(state.recent, self.open, find)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -13,7 +13,9 @@ import numpy.typing as npt
 MAX_CHARACTERS = 10_000
 """A longer text is cut: no message is that long, and the detector reads less."""
 GIST = 2_000
-"""Characters of a message in which hazards, places and near-duplicates are looked for."""
+"""Characters of a message in which hazards, places and near-duplicates are looked for, and that an alert shows."""
+_LONGEST_ID = 500
+"""Characters of an id or an author's name; no service gives longer ones."""
 
 _LONGEST_ADDRESS = 2000
 _WEB_ADDRESS = re.compile(r"https?://[^\s/@\\\x00-\x1f\ud800-\udfff]+(?:[/?#][^\s\x00-\x1f\ud800-\udfff]*)?", re.IGNORECASE)
@@ -36,6 +38,10 @@ class Message:
     def uid(self) -> str:
         """What names it among the messages of all sources: ids are each source's own."""
         return unique(self.source, self.id)
+
+    def brief(self) -> Message:
+        """Return it with no more text than is looked at: thousands of messages are remembered."""
+        return self if len(self.text) <= GIST else replace(self, text=self.text[:GIST])
 
 
 class Sent(Protocol):
@@ -120,6 +126,12 @@ def tidy(text: str) -> str:
     Whatever comes from outside goes through here: JSON can spell half of a surrogate pair, which no file and no socket takes.
     """
     return text[:MAX_CHARACTERS].encode("utf-8", "replace").decode().strip()
+
+
+def tidy_id(value: str) -> str:
+    """Return an id or an author's name as UTF-8 can hold it; of one beyond measure a hash, which names it as well."""
+    text = value.encode("utf-8", "replace").decode().strip()
+    return text if len(text) <= _LONGEST_ID else hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def web_address(value: object) -> str:

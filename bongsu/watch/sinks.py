@@ -21,6 +21,9 @@ class Sink(Protocol):
     async def send(self, seq: int, alert: AlertEvent) -> None:
         """Deliver one change; return when it is delivered, or given up and kept elsewhere."""
 
+    def keep(self, seq: int, alert: AlertEvent) -> None:
+        """Take at once what was not delivered when the watch was stopped, and what no store remembers."""
+
 
 class Stdout:
     """One line each on standard output."""
@@ -31,6 +34,10 @@ class Stdout:
         self._payload = payload
 
     async def send(self, seq: int, alert: AlertEvent) -> None:
+        """See `Sink`."""
+        self.keep(seq, alert)
+
+    def keep(self, seq: int, alert: AlertEvent) -> None:
         """See `Sink`."""
         print_line(self._payload(alert)[0])
 

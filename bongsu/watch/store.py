@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -33,6 +33,7 @@ from bongsu.watch.messages import Cursor, Deletion, Message, unique
 
 _VERSION = 4
 _FORGOTTEN_AT_ONCE = 2000
+_LARGEST_SEQ = 2**63 - 1
 _MESSAGES = """
 CREATE TABLE IF NOT EXISTS messages (
   source TEXT NOT NULL, id TEXT NOT NULL, time REAL NOT NULL, text TEXT NOT NULL, probability REAL NOT NULL,
@@ -104,6 +105,7 @@ class Store:
                 self.connection = connect(self._path, self._check, "auto_vacuum=INCREMENTAL")
                 opened.callback(self.connection.close)
                 self._migrate()
+                self._file = _file_id(self._path)
             opened.pop_all()
 
     def _check(self, connection: sqlite3.Connection) -> None:
@@ -213,9 +215,10 @@ class Store:
             cursors: where each source stood in this state.
 
         Raises:
-            WorkspaceError: when the disk is full or the file damaged.
+            WorkspaceError: when the disk is full, or the file damaged, removed or replaced.
         """
         run, many = self.connection.execute, self.connection.executemany
+        self._check_place()
         with _errors(self._path), self._transaction():
             if self.lasting:
                 rows = [
@@ -236,6 +239,11 @@ class Store:
                 self._write_parts({**vars(state.events), "silences": state.silences})
             positions = [(source, orjson.dumps(cursor).decode()) for source, cursor in cursors.items()]
             many("INSERT OR REPLACE INTO cursors VALUES (?, ?)", positions)
+
+    def _check_place(self) -> None:
+        """Raise an error when the file was taken away or replaced: SQLite would write on into what nobody finds again."""
+        if self.lasting and _file_id(self._path) != self._file:
+            raise WorkspaceError(f"{self._path}: was removed or replaced while a watch used it. Put it back, or start anew.")
 
     def _write_parts(self, parts: Mapping[str, object]) -> None:
         rows = [(name, orjson.dumps(part, option=orjson.OPT_NON_STR_KEYS).decode()) for name, part in parts.items()]
@@ -275,11 +283,12 @@ class Store:
             self.connection.execute("INSERT OR REPLACE INTO delivered VALUES (?, ?)", (sink, seq))
 
     def tidy(self, sinks: Iterable[str]) -> None:
-        """Take out of the outbox what all sinks have."""
+        """Take out of the outbox what all sinks have; without a sink, everything."""
         with _errors(self._path):
             seqs = [self.connection.execute("SELECT seq FROM delivered WHERE sink = ?", (sink,)).fetchone() for sink in sinks]
-            if seqs and all(seqs):
-                self.connection.execute("DELETE FROM outbox WHERE seq <= ?", (min(row[0] for row in seqs),))
+            if all(seqs):
+                most = min((row[0] for row in seqs), default=_LARGEST_SEQ)
+                self.connection.execute("DELETE FROM outbox WHERE seq <= ?", (most,))
 
     def forget_before(self, time: float) -> int:
         """Delete messages sent before a time, and alerts closed before it, some thousands at once; return how many."""
@@ -341,6 +350,14 @@ def _locked(path: Path) -> FileLock:
     except Timeout:
         raise WorkspaceError(f"{path}: another watch uses it.") from None
     return lock
+
+
+def _file_id(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from any other; None where there is none."""
+    with suppress(FileNotFoundError):
+        status = path.stat()
+        return status.st_dev, status.st_ino
+    return None
 
 
 def _errors(path: Path) -> AbstractContextManager[None]:

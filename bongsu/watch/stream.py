@@ -415,10 +415,12 @@ class Watch:
                 self._store.save(passed, joined, deletions, changed, self._state(), self._cursors)
             else:
                 self._store.save(passed, joined, deletions, changed)
-        if ended and self._store.lasting:
+        if ended:
             self._store.forget_before(self.events.watermark - self._keep)  # by the stream's own time: it may be of long ago
         if changed:
             self._news.set()
+            if not self._sinks:
+                self._store.tidy([])
         for alert in changed:
             self._publish(alert)
 
@@ -426,7 +428,18 @@ class Watch:
         return WatchState(self.events.state(), [one for one in self._silences if one.until > self._clock()])
 
     async def _deliver(self, sink: Sink) -> None:
-        """Send to a sink what is in the outbox, one after the other."""
+        """Send to a sink what is in the outbox; what a watch that is stopped would forget with it, the sink keeps."""
+        try:
+            await self._send_all(sink)
+        except asyncio.CancelledError:
+            while not self._store.lasting and (waiting := self._store.undelivered(sink.name)):
+                for seq, alert in waiting:
+                    sink.keep(seq, alert)
+                    self._store.mark_delivered(sink.name, seq)
+            raise
+
+    async def _send_all(self, sink: Sink) -> None:
+        """Send what is in the outbox, one after the other, until the watch ends."""
         while True:
             self._news.clear()
             ended = self._ended

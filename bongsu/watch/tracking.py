@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bongsu.watch.alerts import Alert
 from bongsu.watch.hazards import MAX_HAZARDS, OTHER, hazards_in
-from bongsu.watch.messages import GIST, Message
+from bongsu.watch.messages import Message
 
 ANY = "any"
 """Stands for all hazards in the key of a place: messages of one event may name different ones, or none."""
@@ -61,8 +61,8 @@ class Tracked:
 
 def track(message: Message, probability: float, bin: int, places_in: FindPlaces) -> Tracked:
     """Read off a message what it speaks of."""
-    text = message.text[:GIST]
-    hazards, places = hazards_in(text)[:MAX_HAZARDS], places_in(text)
+    message = message.brief()
+    hazards, places = hazards_in(message.text)[:MAX_HAZARDS], places_in(message.text)
     keys = (*hazards, *(f"{hazard}/{place}" for place in places for hazard in (ANY, *hazards)))
     return Tracked(message.uid, bin, message, probability, hazards or (OTHER,), places, keys)
 

@@ -100,6 +100,10 @@ class Webhook:
         """See `Sink`."""
         await self._send(message_id(alert, seq), alert)
 
+    def keep(self, seq: int, alert: AlertEvent) -> None:
+        """See `Sink`: it goes to the dead letters, from which `resend` delivers it."""
+        self._dead_letter(message_id(alert, seq), alert, "the watch was stopped")
+
     async def _send(self, identity: str, alert: AlertEvent) -> bool:
         try:
             content, kind = self._payload(alert)

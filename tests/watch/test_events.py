@@ -183,6 +183,19 @@ def test_the_keys_of_a_flood_are_bounded_within_a_bin_too() -> None:
     assert "fire/oslo" in events._recent.free
 
 
+def test_of_long_messages_no_more_is_remembered_than_is_looked_at() -> None:
+    events, draw = Events(Settings()), random.Random(0)
+    for n in range(20):
+        text = say(draw, f"fire in Oslo {n}") + " 화재" * 3000
+        events.add(Message(str(n), text, START + n), 0.9)
+        events.advance(START + n - 5)
+    remembered = [one.message for one in events._recent]
+    waiting = [message for message, _ in events._waiting.values()]
+    assert len(remembered) + len(waiting) == 20
+    assert waiting
+    assert all(len(message.text) == 2000 for message in [*remembered, *waiting])
+
+
 def test_near_duplicates_are_one_message() -> None:
     text = "Fire at the old mill in Paris, many people are still inside, please help"
     copies = [Message(f"{n}", f"RT @user{n}: {text}", START + 3600 + n) for n in range(200)]

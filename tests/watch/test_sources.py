@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -13,12 +14,14 @@ from serving_http import Answer, Request, always, serving
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
-from bongsu.watch.messages import Deletion, Message, Reference
+from bongsu.watch.messages import Deletion, Message, Reference, tidy_id
 from bongsu.watch.sources.base import SourceEndedError, SourceError
 from bongsu.watch.sources.jetstream import Jetstream
 from bongsu.watch.sources.jetstream import item_of as item_of_event
 from bongsu.watch.sources.kafka import Kafka
 from bongsu.watch.sources.mastodon import Mastodon
+from bongsu.watch.sources.mastodon import item_of as item_of_status
+from bongsu.watch.sources.records import item_of as item_of_record
 from bongsu.watch.sources.safety import SafetyData, reference_of
 
 EMERGENCY = {
@@ -357,6 +360,29 @@ def test_times_that_cannot_be_and_half_an_emoji_end_no_source() -> None:
     message = message_of({"text": "fire", "url": "https://a.example/\ud83d"}, "s", 0.0)
     assert message is not None
     assert message.url == ""
+
+
+def test_ids_and_authors_beyond_measure_are_short_and_still_told_apart() -> None:
+    long = "x" * 1_000_000
+    for name in (long, long + "y", "é" * 501):
+        record = {"text": "fire", "id": name, "author": name}
+        status = {"content": "fire", "id": name, "account": {"acct": name}}
+        commit = {"collection": "app.bsky.feed.post", "operation": "create", "rkey": name, "record": {"text": "fire"}}
+        found = [
+            (item_of_record(record, "s", 1.0), item_of_record({"delete": name}, "s", 1.0)),
+            (item_of_status("update", json.dumps(status), "s"), item_of_status("delete", name, "s")),
+            (
+                item_of_event({"did": name, "kind": "commit", "commit": commit, "time_us": 10**15}, "s"),
+                item_of_event({"did": name, "kind": "commit", "commit": {**commit, "operation": "delete"}}, "s"),
+            ),
+        ]
+        for message, deletion in found:
+            assert isinstance(message, Message)
+            assert isinstance(deletion, Deletion)
+            assert max(map(len, (message.id, message.author, message.url))) <= 500
+            assert deletion.concerns(message)
+            if name == long:
+                assert not deletion.concerns(replace(message, id=tidy_id(long + "y")))
 
 
 def test_a_record_number_of_thousands_of_digits_is_stepped_over() -> None:

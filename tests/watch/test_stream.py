@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
@@ -255,6 +256,9 @@ class Written:
     def __init__(self, path: Path, count: Callable[[], None]) -> None:
         self._path, self._count = path, count
 
+    def keep(self, seq: int, alert: AlertEvent) -> None:
+        raise AssertionError("a store remembers it")
+
     async def send(self, seq: int, alert: AlertEvent) -> None:
         self._count()
         with open(self._path, "a") as file:
@@ -296,6 +300,60 @@ def test_killed_at_many_moments_loses_no_alert_and_repeats_at_most_one(tmp_path:
         assert list(dict.fromkeys(told)) == whole
         assert len(told) <= len(whole) + 1
     assert killed == 25
+
+
+class Hanging(Kept):
+    """A sink to which nothing can be delivered."""
+
+    async def send(self, seq: int, alert: AlertEvent) -> None:
+        await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_what_was_not_delivered_when_a_watch_was_stopped_is_not_lost(stored: bool, tmp_path: Path) -> None:
+    path = write(tmp_path / "stream.jsonl", made_stream(0))
+    store, hanging, kept, whole = Store(tmp_path / "a.db" if stored else None), Hanging(), Kept(), Kept()
+    source = File(path, replayed=True)
+    run([source], Store(None), [whole], replayed=True)
+
+    async def stop() -> None:
+        watch = Watch(Fake(), [source], Events(Settings()), store, [hanging], replayed=True)
+        task = asyncio.create_task(watch.run())
+        while watch.statistics.received < len(made_stream(0)) or not watch._ended:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(stop())
+    assert len(whole.bodies) > 5
+    assert hanging.bodies == ([] if stored else whole.bodies)
+    if stored:  # the next watch on it delivers them
+        run([source], store, [kept], replayed=True)
+        assert kept.bodies == whole.bodies
+    store.close()
+
+
+def test_without_a_sink_nothing_waits_to_be_sent(tmp_path: Path) -> None:
+    path, store = write(tmp_path / "stream.jsonl", made_stream(0)), Store(tmp_path / "a.db")
+    run([File(path, replayed=True)], store, [], replayed=True)
+    assert store.connection.execute("SELECT count(*) FROM alerts").fetchone()[0] >= 2
+    assert store.undelivered("somebody new") == []
+    store.close()
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_a_store_that_is_taken_away_is_missed(replaced: bool, tmp_path: Path) -> None:
+    store = Store(tmp_path / "a.db")
+    store.save(passed=[(Message("1", "fire", START), 0.9)])
+    (tmp_path / "a.db").rename(tmp_path / "b.db")
+    if replaced:
+        (tmp_path / "a.db").write_bytes(b"")
+    with pytest.raises(WorkspaceError, match=r"a\.db: was removed or replaced"):
+        store.save(passed=[(Message("2", "fire", START), 0.9)])
+    (tmp_path / "b.db").rename(tmp_path / "a.db")
+    store.save(passed=[(Message("3", "fire", START), 0.9)])
+    store.close()
 
 
 def test_a_store_of_the_version_before_is_gone_on_with(tmp_path: Path) -> None:

@@ -72,6 +72,9 @@ class Kept:
         self.name, self.bodies = "kept", list[AlertEvent]()
 
     async def send(self, seq: int, alert: AlertEvent) -> None:
+        self.keep(seq, alert)
+
+    def keep(self, seq: int, alert: AlertEvent) -> None:
         self.bodies.append(alert)
 
 

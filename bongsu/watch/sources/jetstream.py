@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.frames import CloseCode
 
 from bongsu.watch.addresses import redacted
-from bongsu.watch.messages import Arrival, Deletion, Item, Message, tidy
+from bongsu.watch.messages import Arrival, Deletion, Item, Message, tidy, tidy_id, web_address
 from bongsu.watch.sources.base import SourceEndedError, SourceError, Tally, check_status
 from bongsu.watch.times import read_time
 
@@ -28,7 +28,8 @@ _BEHIND = 10.0
 
 def item_of(event: dict[str, Any], source: str) -> Item | None:
     """Return the post, or the deletion of a post or an account, in an event; None for any other."""
-    author, kind = str(event.get("did", "")), event.get("kind")
+    did, kind = str(event.get("did", "")), event.get("kind")
+    author = tidy_id(did)
     if kind == "account":
         account = event.get("account")
         gone = (
@@ -38,14 +39,14 @@ def item_of(event: dict[str, Any], source: str) -> Item | None:
     commit = event.get("commit")
     if kind != "commit" or not isinstance(commit, dict) or commit.get("collection") != _POST:
         return None
-    identity = f"at://{author}/{_POST}/{commit.get('rkey', '')}"
+    identity = tidy_id(f"at://{did}/{_POST}/{commit.get('rkey', '')}")
     if commit.get("operation") == "delete":
         return Deletion(identity, source=source)
     record = commit.get("record")
     text = record.get("text") if isinstance(record, dict) else None
     if commit.get("operation") != "create" or not isinstance(text, str) or not tidy(text):
         return None
-    url = f"https://bsky.app/profile/{quote(author, ':')}/post/{quote(str(commit.get('rkey', '')), '')}"
+    url = web_address(f"https://bsky.app/profile/{quote(did, ':')}/post/{quote(str(commit.get('rkey', '')), '')}")
     moment = read_time(event["time_us"])
     return None if moment is None else Message(identity, tidy(text), moment, author, source, url)
 

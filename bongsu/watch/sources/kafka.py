@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from bongsu.errors import DataError
 from bongsu.watch.addresses import redacted
-from bongsu.watch.messages import Arrival, Deletion, Item
+from bongsu.watch.messages import Arrival, Deletion, Item, tidy_id
 from bongsu.watch.sources.base import SourceEndedError, SourceError, Tally
 from bongsu.watch.sources.records import Reading, decoded, item_of, parsed
 from bongsu.watch.times import read_time
@@ -102,7 +102,7 @@ class Kafka:
     def _item(self, record: Any) -> Item | None:
         if record.value is None:  # a tombstone: the message of this key is gone
             self.tally.note(True, b"")
-            key = record.key.decode("utf-8", "replace") if record.key else ""
+            key = tidy_id(record.key.decode("utf-8", "replace")) if record.key else ""
             self.tally.ignored += not key
             return Deletion(key, source=self.name) if key else None
         sent = read_time(record.timestamp) or time.time()  # a broker may keep no time, or a false one

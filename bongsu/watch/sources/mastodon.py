@@ -15,7 +15,7 @@ from httpx_sse import EventSource, SSEError
 
 from bongsu.errors import DataError
 from bongsu.watch.addresses import redacted
-from bongsu.watch.messages import Arrival, Deletion, Item, Message, tidy, web_address
+from bongsu.watch.messages import Arrival, Deletion, Item, Message, tidy, tidy_id, web_address
 from bongsu.watch.sources.base import SourceEndedError, SourceError, Tally, check_status
 from bongsu.watch.times import read_time
 
@@ -36,7 +36,7 @@ def plain(content: str) -> str:
 def item_of(name: str, data: str, source: str) -> Item | None:
     """Return the item in one server-sent event; None for kinds without a message and for garbage."""
     if name == "delete":
-        return Deletion(tidy(data), source=source)
+        return Deletion(tidy_id(data), source=source)
     if name != "update":
         return None
     try:
@@ -50,12 +50,13 @@ def item_of(name: str, data: str, source: str) -> Item | None:
     if isinstance(warning, str) and warning.strip():
         text = tidy(f"{warning.strip()}\n{text}")
     account = status.get("account")
-    author = str(account.get("acct", "")) if isinstance(account, dict) else ""
+    author = tidy_id(str(account.get("acct", ""))) if isinstance(account, dict) else ""
     moment = read_time(status.get("created_at"))
     if not text:
         return None
     sent = time.time() if moment is None else moment
-    return Message(status["id"], text, sent, author, source, web_address(status.get("url")) or web_address(status.get("uri")))
+    url = web_address(status.get("url")) or web_address(status.get("uri"))
+    return Message(tidy_id(status["id"]), text, sent, author, source, url)
 
 
 class _Bounded:

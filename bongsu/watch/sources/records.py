@@ -14,7 +14,7 @@ import orjson
 
 from bongsu.corpus.detection import AROUND_JSON
 from bongsu.errors import DataError
-from bongsu.watch.messages import Deletion, Item, Message, made_id, tidy, web_address
+from bongsu.watch.messages import Deletion, Item, Message, made_id, tidy, tidy_id, web_address
 from bongsu.watch.sources.safety import reference_of
 from bongsu.watch.times import read_time
 
@@ -92,9 +92,9 @@ def message_of(record: object, source: str, now: float | None, reading: Reading 
     author = _field(record, "author", reading)
     if isinstance(author, Mapping):
         author = next((author[key] for key in _AUTHOR if isinstance(author.get(key), str | int)), "")
-    author = tidy(str(author)) if isinstance(author, str | int) else ""
+    author = tidy_id(str(author)) if isinstance(author, str | int) else ""
     given = _field(record, "id", reading)
-    identity = tidy(str(given)) if isinstance(given, str | int) else ""
+    identity = tidy_id(str(given)) if isinstance(given, str | int) else ""
     url = web_address(_field(record, "url", reading))
     return Message(identity or made_id(author, text, time), text, time, author, source, url)
 
@@ -118,7 +118,7 @@ def item_of(record: object, source: str, now: float | None, reading: Reading | N
         if isinstance(gone, Mapping) and isinstance(gone.get("status"), Mapping):  # as Twitter's streams say it
             gone = gone["status"].get("id_str", gone["status"].get("id"))
         if isinstance(gone, str | int) and not isinstance(gone, bool):
-            return Deletion(tidy(str(gone)), source=source)
+            return Deletion(tidy_id(str(gone)), source=source)
     return message_of(record, source, now, reading)
 
 
