@@ -11,6 +11,7 @@ from pathlib import Path
 
 from benchmarks.attacks import attack
 from benchmarks.measuring import peak_megabytes
+from bongsu.watch.tracking import Settings
 
 
 @attack("combining marks, 160 kB", "23.5 s")
@@ -139,10 +140,28 @@ def _author(folder: Path) -> str:
     return _flood(600, lambda n: f"Explosion in Boston {' '.join(draw.choices(words, k=9))}", 0.2, "one", quiet=True)
 
 
-def _flood(count: int, text: Callable[[int], str], rate: float, author: str = "", quiet: bool = False) -> str:
+@attack("watch: bursts of made-up places without end, each of six authors")
+def _bursts(folder: Path) -> str:
+    """Each is what an event looks like; they are to be few alerts, and not to slow the watch down."""
+    draw = random.Random(0)
+
+    def text(n: int) -> str:
+        first = n // 6 * 6
+        tags = " ".join(f"#{_name(first + k)}" for k in range(1, 6))
+        return f"help in {_name(first).title()} {' '.join(draw.choices('abcdefghijklm', k=12))} {tags}"
+
+    return _flood(12_000, text, 10, quiet=True, most=Settings().max_open)
+
+
+@attack("watch: 25,000 messages of 10,000 emoji within 25 s", "1.1 GB")
+def _emoji(folder: Path) -> str:
+    return _flood(25_000, lambda n: f"fire {n} {chr(0x1F600) * 9990}", 1000)
+
+
+def _flood(count: int, text: Callable[[int], str], rate: float, author: str = "", quiet: bool = False, most: int = 0) -> str:
+    """Give a made stream to the watch's events; `most` alerts may be opened."""
     from bongsu.watch.events import Events
     from bongsu.watch.messages import Message
-    from bongsu.watch.tracking import Settings
 
     events, opened, slowest, total, begin = Events(Settings()), 0, 0.0, 0.0, 1_700_000_000.0
     before = [Message(f"q{n}", f"flood near Delhi {n} {n * 7919 % 997}", begin - 7200 + 12 * n, f"q{n}") for n in range(600)]
@@ -155,7 +174,7 @@ def _flood(count: int, text: Callable[[int], str], rate: float, author: str = ""
         slowest, total = max(slowest, took), total + took
         opened += sum(body["state"] == "opened" for body in told)
     peak = peak_megabytes()
-    assert opened == 0, f"{opened} false alerts"
+    assert opened <= most, f"{opened} false alerts"
     assert slowest < 2, f"stood still for {slowest:.1f} s of the processor"
     assert peak < 400, f"took {peak:.0f} MB"
     return f"{opened} alerts; longest stop {slowest:.2f} s; {count / total:,.0f} messages a second of one core"

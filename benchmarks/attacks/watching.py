@@ -9,13 +9,17 @@ import json
 import os
 import random
 import re
+import socket
 import sqlite3
 import stat
 import subprocess
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
+from datetime import UTC, datetime, timedelta, timezone
 from importlib.resources import files
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from benchmarks.attacks import BONGSU, DETECTOR, ENVIRONMENT, PEAKS, attack, call, last_line
 from benchmarks.measuring import status_megabytes
@@ -345,3 +349,254 @@ def _inputs(folder: Path) -> str:
         done = call(*_WATCH, given=_records(9).decode().encode(encoding))
         assert _received(last_line(done)) == 9, (encoding, last_line(done))
     return "read to the end; gzip in two parts, UTF-16 and marks are read"
+
+
+@attack("watch: its store removed while it runs", "went on; all it learned was lost at its end")
+def _removed(folder: Path) -> str:
+    watch = subprocess.Popen(
+        [*BONGSU, *_WATCH, "-", "--store", str(folder / "a.db")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+    )
+    assert watch.stdin is not None
+    watch.stdin.write(_records(3))
+    watch.stdin.flush()
+    while not _stored(folder / "a.db"):
+        time.sleep(0.2)
+    (folder / "a.db").unlink()
+    errors = watch.communicate(_records(9), timeout=120)[1]
+    done = subprocess.CompletedProcess([], watch.returncode, b"", errors)
+    assert (done.returncode, b"Traceback" in errors) == (1, False), errors[-500:]
+    assert "was removed or replaced" in last_line(done), last_line(done)
+    return f"ends with a line: {last_line(done)[-90:]}"
+
+
+def _stored(path: Path) -> int:
+    """Return how many messages a store holds."""
+    try:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+            return int(connection.execute("SELECT count(*) FROM messages").fetchone()[0])
+    except sqlite3.OperationalError:
+        return 0
+
+
+@attack("watch: stopped while its webhook answers each request after 30 s", "what was not delivered was lost")
+def _slow(folder: Path) -> str:
+    """First without a store, whose dead letters are sent again; then with one, from which the next watch delivers."""
+    now = time.time()
+    (folder / "a.jsonl").write_bytes(_day(now - 7200, 2.0, now - 3000, 0))
+
+    async def stopped(*options: str) -> None:
+        asked = asyncio.Event()
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            asked.set()
+            await asyncio.sleep(30)
+            writer.close()
+
+        made = await asyncio.start_server(answer, "127.0.0.1", 0)
+        address = f"http://127.0.0.1:{made.sockets[0].getsockname()[1]}/"
+        watch = await asyncio.create_subprocess_exec(
+            *BONGSU, *_WATCH, str(folder / "a.jsonl"), "--follow", "--webhook", address, "--allow-private", *options,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT, cwd=folder,
+        )  # fmt: skip
+        async with asyncio.timeout(120):
+            await asked.wait()
+            watch.terminate()
+            await watch.wait()
+        made.close()
+
+    async def delivered(*command: str) -> int:
+        told = []
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            told.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+            writer.close()
+
+        made = await asyncio.start_server(answer, "127.0.0.1", port)
+        again = await asyncio.create_subprocess_exec(
+            *BONGSU, *command, "--webhook", f"http://127.0.0.1:{port}/", "--allow-private",
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT, cwd=folder,
+        )  # fmt: skip
+        async with asyncio.timeout(120):
+            assert await again.wait() == 0
+        made.close()
+        return len(told)
+
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    asyncio.run(stopped())
+    letters = (folder / "watch.dead.jsonl").read_bytes().splitlines()
+    assert letters
+    sent = asyncio.run(delivered("watch", "--resend"))
+    assert sent == len(letters), (sent, len(letters))
+    asyncio.run(stopped("--store", "a.db"))
+    stored = asyncio.run(delivered(*_WATCH, "a.jsonl", "--store", "a.db"))
+    assert stored >= sent, (stored, sent)
+    return f"{sent} of {len(letters)} delivered from the dead letters, {stored} from the store"
+
+
+@attack("watch: a store on a disk that fills up")
+def _full(folder: Path) -> str:
+    """The disk is of 2 MB; when there is room again, the same command goes on."""
+    disk = folder / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], capture_output=True, check=False)
+    if mounted.returncode:
+        return "not tried: it takes the right to mount"
+    try:
+        now = time.time()
+        (folder / "a.jsonl").write_bytes(_day(now - 7200, 2.0, now - 3000, 0))
+        (disk / "other").write_bytes(bytes(1_500_000))
+        command = [*_WATCH, folder / "a.jsonl", "--store", disk / "a.db"]
+        first = call(*command)
+        assert (first.returncode, "the disk is full" in last_line(first)) == (1, True), first.stderr[-500:]
+        (disk / "other").unlink()
+        second = call(*command)
+        assert second.returncode == 0, second.stderr[-500:]
+        opened = [json.loads(line)["title"] for line in (first.stdout + second.stdout).splitlines() if b'"opened"' in line]
+        assert len(opened) == 1, opened
+        assert "boston" in opened[0], opened
+        return f"ends with a line; then goes on: 1 alert in all, {_stored(disk / 'a.db')} messages kept"
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@attack("watch: the hour that comes twice, in times without a zone")
+def _twice(folder: Path) -> str:
+    """An event in the second of the two hours from one to two, the night that summer time ends in New York."""
+    begin, zone = datetime(2026, 11, 1, 3, tzinfo=UTC).timestamp(), ZoneInfo("America/New_York")
+    lines = [json.loads(line) for line in _day(begin, 6.0, begin + 3.3 * 3600, 0).splitlines()]
+    for line in lines:
+        line["time"] = datetime.fromtimestamp(line["time"], zone).strftime("%Y-%m-%d %H:%M:%S")
+    (folder / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = call(*_WATCH, folder / "a.jsonl", "--replay", "--timezone", "America/New_York")
+    return _judge(done, len(lines))
+
+
+@attack("watch: a file cut to nothing and filled anew with the same head")
+def _refilled(folder: Path) -> str:
+    path, lines = folder / "a.jsonl", _records(120).splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:60]))
+    with open(folder / "said", "wb") as said:
+        watch = subprocess.Popen(
+            [*BONGSU, *_WATCH, str(path), "--follow", "--messages", "--store", str(folder / "a.db")],
+            stdout=said,
+            stderr=subprocess.DEVNULL,
+            env=ENVIRONMENT,
+        )
+
+    def wait(count: int) -> None:
+        limit = time.monotonic() + 60
+        while _stored(folder / "a.db") < count and time.monotonic() < limit:
+            time.sleep(0.2)
+
+    wait(60)
+    for end in (90, 120):  # shorter than it was, then as long
+        path.write_bytes(b"".join([*lines[:10], *lines[end - 30 : end]]))
+        wait(end)
+    watch.terminate()
+    watch.wait(60)
+    found = _stored(folder / "a.db")
+    assert found == 120, found
+    return f"{found} of 120 messages kept, each once"
+
+
+@attack("watch: a Jetstream that sends everything anew at each connection")
+def _repeating(folder: Path) -> str:
+    from websockets.asyncio.server import ServerConnection, serve
+
+    now, connections = time.time(), 0
+    lines = [json.loads(line) for line in _day(now - 7200, 2.0, now - 1800, 0).splitlines()]
+
+    async def play(socket: ServerConnection) -> None:
+        nonlocal connections
+        connections += 1
+        for line in lines:
+            record = {"text": line["text"]}
+            commit = {"operation": "create", "collection": "app.bsky.feed.post", "rkey": line["id"], "record": record}
+            time_us = int(line["time"] * 1e6)
+            await socket.send(json.dumps({"did": f"did:{line['id']}", "time_us": time_us, "kind": "commit", "commit": commit}))
+
+    async def main() -> list[dict[str, object]]:
+        async with serve(play, "127.0.0.1", 0) as made:
+            port = next(iter(made.sockets)).getsockname()[1]
+            watch = await asyncio.create_subprocess_exec(
+                *BONGSU, *_WATCH, f"ws://127.0.0.1:{port}/subscribe",
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT,
+            )  # fmt: skip
+            async with asyncio.timeout(300):
+                while connections < 5:
+                    await asyncio.sleep(0.5)
+            watch.terminate()
+            return [json.loads(line) for line in (await watch.communicate())[0].splitlines()]
+
+    told = asyncio.run(main())
+    opened = [body["title"] for body in told if body["state"] == "opened"]
+    most = max(int(str(body["messages"])) for body in told)
+    assert len(opened) == 1, opened
+    assert most <= 45, most
+    return f"sent {connections} times: 1 alert, of {most} messages"
+
+
+@attack("watch: 20,000 deletions and edits on a Mastodon stream, some before their posts")
+def _deletions(folder: Path) -> str:
+    def event(kind: str, data: str) -> bytes:
+        return f"event: {kind}\ndata: {data}\n\n".encode()
+
+    def post(number: int) -> str:
+        created = datetime.fromtimestamp(time.time(), UTC).isoformat()
+        account = {"acct": f"a{number}"}
+        content = f"<p>{_FIRE} {number * 7919 % 997}</p>"
+        return json.dumps({"id": str(number), "content": content, "created_at": created, "account": account})
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n")
+        for number in range(10_000):
+            writer.write(event("delete", str(number)) + event("status.update", post(number % 300)))
+            await writer.drain()
+        for number in range(9_900, 10_100):  # the first half was taken back before it came
+            writer.write(event("update", post(number)))
+            await writer.drain()
+        await asyncio.sleep(120)
+
+    async def main() -> set[str]:
+        made = await asyncio.start_server(answer, "127.0.0.1", 0)
+        watch = await asyncio.create_subprocess_exec(
+            *BONGSU, *_WATCH, f"http://127.0.0.1:{made.sockets[0].getsockname()[1]}/api", "--messages", "--queue", "50000",
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT,
+        )  # fmt: skip
+        seen = set[str]()
+        assert watch.stdout is not None
+        async with asyncio.timeout(120):
+            while len(seen) < 100:
+                seen.add(json.loads(await watch.stdout.readline())["id"])
+        PEAKS.append(status_megabytes(watch.pid, "VmHWM"))
+        watch.terminate()
+        await watch.wait()
+        made.close()
+        return seen
+
+    seen = asyncio.run(main())
+    assert seen == {str(number) for number in range(10_000, 10_100)}, sorted(seen)[:5]
+    return "none of the 100 posts that were taken back arrived, all of the 100 others did"
+
+
+@attack("watch: times with and without a zone mixed, of a zone nine hours ahead")
+def _zones(folder: Path) -> str:
+    lines = [json.loads(line) for line in _day(time.time() - 7200, 2.0, time.time() - 3000, 0).splitlines()]
+    for number, line in enumerate(lines):
+        moment = datetime.fromtimestamp(line["time"], timezone(timedelta(hours=9)))
+        line["time"] = moment.isoformat() if number % 2 else moment.strftime("%Y-%m-%d %H:%M:%S")
+    (folder / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    right = call(*_WATCH, folder / "a.jsonl", "--timezone", "+09:00")
+    wrong = call(*_WATCH, folder / "a.jsonl")
+    said = wrong.stderr.decode()
+    assert (wrong.returncode, "--timezone" in said) == (0, True), said[-500:]
+    misdated = re.findall(r"([\d,]+) misdated", said)
+    return f"{_judge(right, len(lines))}; without --timezone {misdated[-1]} are called misdated, with a hint"
