@@ -2,18 +2,18 @@
 
     python -m benchmarks.attacks [NAME ...]
 
-The memory is that of the largest process, with the libraries that it imports; where the input is made in the same process, with
-that as well.
+The memory is that of the largest process that an attack starts, with the libraries that it imports; of one that starts none,
+its own, with the input that it makes.
 """
 
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
@@ -40,12 +40,32 @@ def attack(name: str, before: str = "") -> Callable[[Attack], Attack]:
 
 def call(*words: object, given: bytes = b"", seconds: float = 180.0) -> subprocess.CompletedProcess[bytes]:
     """Run the command line to its end, which must not be a traceback."""
-    done = subprocess.run(
-        [*BONGSU, *map(str, words)], input=given, capture_output=True, timeout=seconds, env=ENVIRONMENT, check=False
-    )
-    PEAKS.append(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
-    assert b"Traceback" not in done.stderr, done.stderr[-500:]
-    return done
+    command = [*BONGSU, *map(str, words)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT
+    ) as process:
+        measure(process.pid)
+        try:
+            said, errors = process.communicate(given, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+    assert b"Traceback" not in errors, errors[-500:]
+    return subprocess.CompletedProcess(command, process.returncode, said, errors)
+
+
+def measure(process: int) -> None:
+    """Look at a process's memory until it ends. (What `getrusage` tells of a child begins at its parent's.)"""
+    place = len(PEAKS)
+    PEAKS.append(0.0)
+
+    def look() -> None:
+        with suppress(OSError, IndexError):  # it has ended
+            while True:
+                PEAKS[place] = status_megabytes(process, "VmHWM")
+                time.sleep(0.05)
+
+    Thread(target=look, daemon=True).start()
 
 
 def last_line(done: subprocess.CompletedProcess[bytes]) -> str:
@@ -59,12 +79,12 @@ def server(folder: Path, model: object = DETECTOR, *options: object) -> Iterator
     command = [*BONGSU, "serve", str(model), "--port", "0", *map(str, options)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT)
     assert process.stderr is not None
+    measure(process.pid)
     try:
         while "http://" not in (line := process.stderr.readline()):
             assert line, process.wait()
         Thread(target=process.stderr.read, daemon=True).start()
         yield "http://" + line.partition("http://")[2].split()[0]
-        PEAKS.append(status_megabytes(process.pid, "VmHWM"))
     finally:
         process.terminate()
         process.wait(60)

@@ -21,8 +21,7 @@ from importlib.resources import files
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from benchmarks.attacks import BONGSU, DETECTOR, ENVIRONMENT, PEAKS, attack, call, last_line
-from benchmarks.measuring import status_megabytes
+from benchmarks.attacks import BONGSU, DETECTOR, ENVIRONMENT, attack, call, last_line, measure
 
 _FIRE = "Huge wildfire destroyed homes near Athens, residents evacuated, several people were killed"
 _WATCH = ("watch", DETECTOR)
@@ -89,8 +88,8 @@ def _down(folder: Path) -> str:
         stderr=subprocess.PIPE,
         env=ENVIRONMENT,
     )
+    measure(watch.pid)
     time.sleep(20)  # all of the file is counted
-    PEAKS.append(status_megabytes(watch.pid, "VmHWM"))
     said, errors = watch.communicate(down, timeout=120)
     done = subprocess.CompletedProcess([], watch.returncode, said, errors)
     return _judge(done, up.count(b"\n") + down.count(b"\n"))
@@ -121,13 +120,13 @@ def _meet(answer: Answer | None, scheme: str) -> tuple[int | None, str]:
             *BONGSU, *_WATCH, address, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=ENVIRONMENT
         )
         assert watch.stderr is not None
+        measure(watch.pid)
         said = b""
         async with asyncio.timeout(120):
             while b"tried again" not in said and (line := await watch.stderr.readline()):
                 said += line
         ended = b"tried again" not in said
         if not ended:
-            PEAKS.append(status_megabytes(watch.pid, "VmHWM"))
             watch.terminate()
         code = await watch.wait()
         made.close()
@@ -223,6 +222,7 @@ def _large(folder: Path) -> str:
                 *BONGSU, *_WATCH, f"ws://127.0.0.1:{port}/subscribe", "--messages",
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT,
             )  # fmt: skip
+            measure(watch.pid)
             seen = set[str]()
             assert watch.stdout is not None
             async with asyncio.timeout(90):
@@ -243,6 +243,8 @@ def _rotated(folder: Path) -> str:
         watch = subprocess.Popen(
             [*BONGSU, *_WATCH, str(path), "--follow", "--messages"], stdout=said, stderr=subprocess.DEVNULL, env=ENVIRONMENT
         )
+
+    measure(watch.pid)
 
     def seen() -> set[str]:
         return {json.loads(line)["id"] for line in (folder / "said").read_bytes().splitlines() if line.endswith(b"}")}
@@ -360,6 +362,7 @@ def _removed(folder: Path) -> str:
         stderr=subprocess.PIPE,
         env=ENVIRONMENT,
     )
+    measure(watch.pid)
     assert watch.stdin is not None
     watch.stdin.write(_records(3))
     watch.stdin.flush()
@@ -402,6 +405,7 @@ def _slow(folder: Path) -> str:
             *BONGSU, *_WATCH, str(folder / "a.jsonl"), "--follow", "--webhook", address, "--allow-private", *options,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT, cwd=folder,
         )  # fmt: skip
+        measure(watch.pid)
         async with asyncio.timeout(120):
             await asked.wait()
             watch.terminate()
@@ -451,7 +455,7 @@ def _full(folder: Path) -> str:
     try:
         now = time.time()
         (folder / "a.jsonl").write_bytes(_day(now - 7200, 2.0, now - 3000, 0))
-        (disk / "other").write_bytes(bytes(1_500_000))
+        (disk / "other").write_bytes(bytes(1_850_000))
         command = [*_WATCH, folder / "a.jsonl", "--store", disk / "a.db"]
         first = call(*command)
         assert (first.returncode, "the disk is full" in last_line(first)) == (1, True), first.stderr[-500:]
@@ -470,7 +474,7 @@ def _full(folder: Path) -> str:
 def _twice(folder: Path) -> str:
     """An event in the second of the two hours from one to two, the night that summer time ends in New York."""
     begin, zone = datetime(2026, 11, 1, 3, tzinfo=UTC).timestamp(), ZoneInfo("America/New_York")
-    lines = [json.loads(line) for line in _day(begin, 6.0, begin + 3.3 * 3600, 0).splitlines()]
+    lines = [json.loads(line) for line in _day(begin, 4.5, begin + 3.3 * 3600, 0).splitlines()]
     for line in lines:
         line["time"] = datetime.fromtimestamp(line["time"], zone).strftime("%Y-%m-%d %H:%M:%S")
     (folder / "a.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -489,6 +493,8 @@ def _refilled(folder: Path) -> str:
             stderr=subprocess.DEVNULL,
             env=ENVIRONMENT,
         )
+
+    measure(watch.pid)
 
     def wait(count: int) -> None:
         limit = time.monotonic() + 60
@@ -529,11 +535,15 @@ def _repeating(folder: Path) -> str:
                 *BONGSU, *_WATCH, f"ws://127.0.0.1:{port}/subscribe",
                 stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT,
             )  # fmt: skip
+            measure(watch.pid)
+            assert watch.stdout is not None
             async with asyncio.timeout(300):
-                while connections < 5:
+                first = await watch.stdout.readline()
+                after = connections + 3
+                while connections < after:
                     await asyncio.sleep(0.5)
             watch.terminate()
-            return [json.loads(line) for line in (await watch.communicate())[0].splitlines()]
+            return [json.loads(line) for line in [first, *(await watch.communicate())[0].splitlines()]]
 
     told = asyncio.run(main())
     opened = [body["title"] for body in told if body["state"] == "opened"]
@@ -571,12 +581,12 @@ def _deletions(folder: Path) -> str:
             *BONGSU, *_WATCH, f"http://127.0.0.1:{made.sockets[0].getsockname()[1]}/api", "--messages", "--queue", "50000",
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT,
         )  # fmt: skip
+        measure(watch.pid)
         seen = set[str]()
         assert watch.stdout is not None
         async with asyncio.timeout(120):
             while len(seen) < 100:
                 seen.add(json.loads(await watch.stdout.readline())["id"])
-        PEAKS.append(status_megabytes(watch.pid, "VmHWM"))
         watch.terminate()
         await watch.wait()
         made.close()

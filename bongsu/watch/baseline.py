@@ -95,6 +95,8 @@ class Baseline:
         self._forgotten = (0.0, 0)  # the most a forgotten key weighed, and when
         self._first: int | None = None
         self._latest = 0
+        self._of_all: dict[tuple[int, int, int], tuple[float, int]] = {}
+        """What was asked of the whole stream since the last bin was added: every key asks for it."""
 
     def add(self, bin: int, counts: dict[str, int]) -> None:
         """Take in a bin's counts; those without a message may be left out. Bins come in order, but for more of one that is
@@ -102,6 +104,7 @@ class Baseline:
         if self._first is None:
             self._first = bin
         self._latest = max(self._latest, bin)
+        self._of_all.clear()
         for key, count in counts.items():
             past = self._past.get(key)
             if past is None:
@@ -150,8 +153,12 @@ class Baseline:
     def _load(self, key: str, window: int) -> float:
         """Return how many times as much as expected the rest of the stream is; at least 1: silence makes nothing surprising."""
         span, lag = max(window, _CONTROL), max(window, GUARD)
-        expected = span * (self.rate(ALL, lag) - self.rate(key, lag))
-        return max(1.0, (self._latest_of(ALL, span) - self._latest_of(key, span)) / expected) if expected > 0 else 1.0
+        asked = self._latest, span, lag
+        if asked not in self._of_all:
+            self._of_all[asked] = self.rate(ALL, lag), self._latest_of(ALL, span)
+        rate, latest = self._of_all[asked]
+        expected = span * (rate - self.rate(key, lag))
+        return max(1.0, (latest - self._latest_of(key, span)) / expected) if expected > 0 else 1.0
 
     def _latest_of(self, key: str, bins: int) -> int:
         past = self._past.get(key)
@@ -190,3 +197,4 @@ class Baseline:
         """Go on from what `state` returned."""
         self._past = {key: _Past(total, when, list(recent)) for key, (total, when, recent) in state.past.items()}
         self._forgotten, self._first, self._latest = state.forgotten, state.first, state.latest
+        self._of_all.clear()
