@@ -140,7 +140,7 @@ def _author(folder: Path) -> str:
     return _flood(600, lambda n: f"Explosion in Boston {' '.join(draw.choices(words, k=9))}", 0.2, "one", quiet=True)
 
 
-@attack("watch: bursts of made-up places without end, each of six authors")
+@attack("watch: bursts of made-up places without end, each of six authors", "stood still for 5.8 s")
 def _bursts(folder: Path) -> str:
     """Each is what an event looks like; they are to be few alerts, and not to slow the watch down."""
     draw = random.Random(0)
