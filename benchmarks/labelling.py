@@ -37,8 +37,8 @@ from bongsu.labelling.features import FEATURES, Grams, Rows, Stored
 from bongsu.labelling.learning import Learner, LinearCorrection
 from bongsu.labelling.store import Asked, Label
 from bongsu.labelling.trust import expectation, judge
+from bongsu.model.heads import mean_pooled
 from bongsu.model.io import load_encoder
-from bongsu.model.task_model import mean_pooled
 from bongsu.models import packaged
 from bongsu.recipe import Classification
 from bongsu.tokens.bpe import load_tokenizer

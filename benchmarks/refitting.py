@@ -27,9 +27,9 @@ from bongsu.corpus.cleaning import Cleaner
 from bongsu.corpus.dedup import near_groups
 from bongsu.labelling.features import Grams, Rows, Stored
 from bongsu.labelling.learning import SHARE, Learner
-from bongsu.model.heads import CNNConfig
+from bongsu.model.heads import CNNConfig, mean_pooled
 from bongsu.model.io import load_encoder
-from bongsu.model.task_model import TaskModel, mean_pooled
+from bongsu.model.task_model import TaskModel
 from bongsu.models import packaged
 from bongsu.recipe import Classification
 from bongsu.tokens.bpe import load_tokenizer
