@@ -7,11 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import orjson
-from torch import Tensor
 
 from bongsu.files import disk_errors, write_bytes
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass
