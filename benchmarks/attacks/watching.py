@@ -95,6 +95,22 @@ def _down(folder: Path) -> str:
     return _judge(done, up.count(b"\n") + down.count(b"\n"))
 
 
+async def _seen(count: int, seconds: float, *words: str) -> set[str]:
+    """Watch until so many different messages have passed the detector; return their ids."""
+    watch = await asyncio.create_subprocess_exec(
+        *BONGSU, *_WATCH, *words, "--messages", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT
+    )
+    measure(watch.pid)
+    seen = set[str]()
+    assert watch.stdout is not None
+    async with asyncio.timeout(seconds):
+        while len(seen) < count:
+            seen.add(json.loads(await watch.stdout.readline())["id"])
+    watch.terminate()
+    await watch.wait()
+    return seen
+
+
 def _judge(done: subprocess.CompletedProcess[bytes], sent: int) -> str:
     """Say what came of the event: all messages must have been counted, most of them rejected, and one alert opened, its own."""
     told = last_line(done)
@@ -218,18 +234,7 @@ def _large(folder: Path) -> str:
     async def main() -> str:
         async with serve(play, "127.0.0.1", 0) as made:
             port = next(iter(made.sockets)).getsockname()[1]
-            watch = await asyncio.create_subprocess_exec(
-                *BONGSU, *_WATCH, f"ws://127.0.0.1:{port}/subscribe", "--messages",
-                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT,
-            )  # fmt: skip
-            measure(watch.pid)
-            seen = set[str]()
-            assert watch.stdout is not None
-            async with asyncio.timeout(90):
-                while len(seen) < 19:
-                    seen.add(json.loads(await watch.stdout.readline())["id"])
-            watch.terminate()
-            await watch.wait()
+            seen = await _seen(19, 90, f"ws://127.0.0.1:{port}/subscribe")
             return f"{len(seen)} of the 19 others arrived"
 
     return asyncio.run(main())
@@ -577,18 +582,8 @@ def _deletions(folder: Path) -> str:
 
     async def main() -> set[str]:
         made = await asyncio.start_server(answer, "127.0.0.1", 0)
-        watch = await asyncio.create_subprocess_exec(
-            *BONGSU, *_WATCH, f"http://127.0.0.1:{made.sockets[0].getsockname()[1]}/api", "--messages", "--queue", "50000",
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=ENVIRONMENT,
-        )  # fmt: skip
-        measure(watch.pid)
-        seen = set[str]()
-        assert watch.stdout is not None
-        async with asyncio.timeout(120):
-            while len(seen) < 100:
-                seen.add(json.loads(await watch.stdout.readline())["id"])
-        watch.terminate()
-        await watch.wait()
+        address = f"http://127.0.0.1:{made.sockets[0].getsockname()[1]}/api"
+        seen = await _seen(100, 120, address, "--queue", "50000")
         made.close()
         return seen
 

@@ -205,6 +205,7 @@ def _view(stack: ExitStack) -> Listener:
 
 
 def _publish(event: Event, listeners: list[Listener]) -> None:
+    """Tell listeners of an event, one after the other."""
     for listener in listeners:
         listener(event)
 

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bongsu.model.heads.linear import LinearConfig
+
 
 @dataclass(frozen=True)
-class PairConfig:
+class PairConfig(LinearConfig):
     """The shape of a comparison."""
 
     kind: ClassVar[str] = "pair"
-
-    n_outputs: int
-    dropout: float = 0.1
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> PairConfig:
-        """Build from the values of `to_dict`. Raises TypeError when a key is missing or unknown."""
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, object]:
-        return asdict(self)
-
-    @property
-    def shortest(self) -> int:
-        """The fewest tokens a row of an exported graph has."""
-        return 2
 
 
 class PairHead(nn.Module):

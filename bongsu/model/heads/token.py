@@ -2,33 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from torch import Tensor, nn
 
+from bongsu.model.heads.linear import LinearConfig
+
 
 @dataclass(frozen=True)
-class TokenConfig:
+class TokenConfig(LinearConfig):
     """The shape of a token layer."""
 
     kind: ClassVar[str] = "token"
-
-    n_outputs: int
-    dropout: float = 0.1
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> TokenConfig:
-        """Build from the values of `to_dict`. Raises TypeError when a key is missing or unknown."""
-        return cls(**values)
-
-    def to_dict(self) -> dict[str, object]:
-        return asdict(self)
-
-    @property
-    def shortest(self) -> int:
-        """The fewest tokens a row of an exported graph has."""
-        return 2
 
 
 class TokenHead(nn.Module):
